@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * DTLS-UDP-SR-NO-ICE links (RFC 6940 6.6.3, 6.6.4): one UDP socket per address family for all links, OpenSSL for the handshake,
+ * our own record layer afterwards. Implements struct transport.
+ */
+#pragma once
+
+#include "base/runtime.h"
+#include "link/transport.h"
+#include "overlay/signature.h"
+
+struct dtls_links;
+
+enum dtls_cipher { DTLS_CIPHER_CHACHA20_POLY1305, DTLS_CIPHER_AES128_GCM, DTLS_CIPHER_AES256_GCM };
+
+struct dtls_settings {
+	struct runtime *runtime;
+	struct trust *trust;              /* borrowed */
+	struct credential *credential;    /* referenced */
+	struct address listen[2];         /* one per family; family 0: not used; port 0: any */
+	size_t listen_count;
+	struct address announce[LINK_CANDIDATES_MAX]; /* candidates to offer; 0: the listen addresses, or those of the interfaces */
+	size_t announce_count;
+	const char *keylog_path;          /* SSLKEYLOGFILE format for debugging, NULL: none; file mode 0600 */
+	const char *cipher_list;          /* NULL: CHACHA20-POLY1305 preferred, then AES-GCM */
+	uint16_t links_max;               /* 0: LINK_SLOTS_MAX */
+	uint32_t mtu;                     /* octets of an IP packet; 0: 1500 until the kernel says otherwise */
+};
+
+/* Opens the sockets. -EADDRINUSE etc.; `reason` receives one sentence. */
+int dtls_links_new(const struct dtls_settings *settings, const struct transport_events *events, struct dtls_links **ret,
+		   char *reason, size_t reason_size);
+
+/* Sends close_notify on every link. */
+struct dtls_links *dtls_links_free(struct dtls_links *links);
+
+struct transport dtls_links_transport(struct dtls_links *links);
+
+/* File descriptors to poll for reading (and writing while dtls_links_want_write()); at most 2. */
+size_t dtls_links_fds(const struct dtls_links *links, int *fds, size_t max);
+
+/* Reads and handles what has arrived, in batches; flushes what is to be sent. Bounded work per call; returns true if more may wait. */
+bool dtls_links_receive(struct dtls_links *links, int fd);
+
+/* Sends everything batched so far; the driver calls this after firing timers and before sleeping. */
+void dtls_links_flush(struct dtls_links *links);
+
+/* After trust_set_config(): closes links whose certificate is no longer valid (B-11.1-06). */
+void dtls_links_recheck(struct dtls_links *links);
+
+/* Local address the first socket is bound to. */
+struct address dtls_links_local(const struct dtls_links *links);
+
+struct dtls_counters {
+	uint64_t datagrams_received, datagrams_sent, handshakes_started, handshakes_done, handshakes_failed, cookies_sent;
+	uint64_t drop_unknown, drop_forged, drop_replayed, drop_malformed, drop_epoch, drop_limit, drop_congestion;
+	uint64_t acks_sent, acks_received, retransmissions;
+};
+const struct dtls_counters *dtls_links_counters(const struct dtls_links *links);

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What this node knows about Kinds: registered ones from code, private ones and limits from the configuration document. */
+#pragma once
+
+#include "base/octets.h"
+#include "wire/codes.h"
+
+enum access_policy {
+	ACCESS_USER_MATCH = 1,
+	ACCESS_NODE_MATCH,
+	ACCESS_USER_NODE_MATCH,
+	ACCESS_NODE_MULTIPLE,
+};
+
+enum {
+	KINDS_MAX = 64,                /* Kinds one configuration document may define */
+	DOMAIN_PATTERNS_MAX = 16,
+	KIND_MAX_COUNT_DEFAULT = 64,
+	KIND_MAX_SIZE_DEFAULT = 2048,
+};
+
+struct kind {
+	uint32_t id;
+	char name[64];                 /* "SIP-REGISTRATION", empty for private Kinds without one */
+	uint8_t model;                 /* enum data_model */
+	enum access_policy access;
+	uint32_t max_count;            /* values per Resource-ID */
+	uint32_t max_size;             /* octets per value */
+	uint32_t max_node_multiple;    /* NODE-MULTIPLE */
+	bool required;                 /* stands in required-kinds */
+
+	/* SIP-REGISTRATION (RFC 7904 3.4): no element, element not enabled, enabled with patterns */
+	enum { DOMAIN_ANY, DOMAIN_OVERLAY_ONLY, DOMAIN_PATTERNS } domain_rule;
+	char *domain_patterns[DOMAIN_PATTERNS_MAX];
+	size_t domain_pattern_count;
+};
+
+/* The Kinds of the RFCs with this project's default limits; NULL for an id or name that is not registered or not supported. */
+const struct kind *kind_registered(uint32_t id);
+const struct kind *kind_registered_by_name(const char *name);
+const char *data_model_name(uint8_t model);
+const char *access_policy_name(enum access_policy policy);
+
+/* Does the domain part of `user_name` satisfy the Kind's rule (S-3.4-01, Q-71)? */
+bool kind_domain_allowed(const struct kind *kind, const char *user_name, const char *overlay_name);

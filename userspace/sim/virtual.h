@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Virtual links between nodes of one process on virtual time: the transport of unit tests and of the simulator. */
+#pragma once
+
+#include "base/runtime.h"
+#include "link/transport.h"
+
+struct virtual_network;
+struct virtual_host;
+
+int virtual_network_new(uint64_t seed, struct virtual_network **ret);
+struct virtual_network *virtual_network_free(struct virtual_network *network);
+
+/* One host with its own runtime (virtual clock, seeded randomness). Address 10.x.y.z is made from its number. */
+int virtual_host_new(struct virtual_network *network, struct credential *credential, struct virtual_host **ret);
+struct runtime *virtual_host_runtime(struct virtual_host *host);
+struct address virtual_host_address(const struct virtual_host *host);
+void virtual_host_set_events(struct virtual_host *host, const struct transport_events *events);
+struct transport virtual_host_transport(struct virtual_host *host);
+
+/* Called before the virtual clock moves on after this host did something: commits and the like. */
+void virtual_host_set_idle(struct virtual_host *host, void (*idle)(void *userdata), void *userdata);
+
+/* The host vanishes without a word, as after SIGKILL; the other ends notice by time-out. Frees it. */
+void virtual_host_kill(struct virtual_host *host);
+
+/* Messages from a to b are lost from now on (or again delivered). */
+void virtual_network_cut(struct virtual_network *network, const struct address *from, const struct address *to, bool cut);
+
+/* Loss in parts per million, latency in microseconds for every message. */
+void virtual_network_set_loss(struct virtual_network *network, uint32_t loss_ppm);
+void virtual_network_set_latency(struct virtual_network *network, uint64_t min_us, uint64_t max_us);
+
+/* Largest message a link carries, for fragment tests; default 1400. */
+void virtual_network_set_payload_max(struct virtual_network *network, size_t octets);
+
+uint64_t virtual_network_now(const struct virtual_network *network);
+
+/* Runs events and timers until `until_us`, or until `stop` says true (checked after every event). Returns true when stopped. */
+bool virtual_network_run(struct virtual_network *network, uint64_t until_us, bool (*stop)(void *userdata), void *userdata);
