@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "node/configuration.h"
+
+#include "base/log.h"
+#include "wire/method.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+
+enum {
+	RECENT_MAX = 16,     /* nodes we sent our document to lately */
+	RESEND_AFTER_S = 10, /* and not again before this */
+};
+
+struct configuration {
+	struct node *node;
+	struct configuration_listener listener;
+	struct {
+		struct id node_id;
+		uint64_t at_us;
+	} recent[RECENT_MAX];
+	size_t next_recent;
+};
+
+int configuration_save(const struct overlay_config *config, const char *path) {
+	_cleanup_close_ int fd = -1;
+	char temporary[PATH_MAX];
+	size_t done = 0;
+
+	if (snprintf(temporary, sizeof(temporary), "%s.new", path) >= (int)sizeof(temporary))
+		return -ENAMETOOLONG;
+	fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, config->shared_secret ? 0600 : 0644);
+	if (fd < 0)
+		return -errno;
+	while (done < config->document_length) {
+		ssize_t written = write(fd, config->document + done, config->document_length - done);
+		if (written < 0 && errno == EINTR)
+			continue;
+		if (written < 0)
+			break;
+		done += (size_t)written;
+	}
+	if (done < config->document_length || fsync(fd) < 0 || rename(temporary, path) < 0) {
+		int error = -errno;
+		unlink(temporary);
+		return error;
+	}
+	return 0;
+}
+
+static int configuration_apply(struct configuration *configuration, struct overlay_config *next, char *reason) {
+	struct node *node = configuration->node;
+
+	if (strcmp(next->topology_plugin, router_config(node->router)->topology_plugin) != 0) {
+		snprintf(reason, CONFIG_REASON_SIZE, "the topology plug-in cannot change while the node runs; restart it.");
+		return -EOPNOTSUPP;
+	}
+	int error = configuration_save(next, node->settings->overlay_config);
+	if (error < 0) {
+		snprintf(reason, CONFIG_REASON_SIZE, "the new document cannot be saved: %s.", strerror(-error));
+		return error;
+	}
+	trust_set_config(node->trust, next);
+	router_configuration_changed(node->router);
+	dtls_links_recheck(node->links); /* B-11.1-06 */
+	log_notice("Configuration %u of overlay %s is in force.", next->sequence, next->overlay_name);
+	return 0;
+}
+
+static void on_config(struct configuration *configuration, struct request *request, struct octets document) {
+	_cleanup_(overlay_config_unrefp) struct overlay_config *next = NULL;
+	struct node *node = configuration->node;
+	struct overlay_config *current = router_config(node->router);
+	char reason[CONFIG_REASON_SIZE] = "";
+
+	int error = overlay_config_parse(document, current->overlay_name, &next, reason);
+	if (error == 0)
+		error = overlay_config_check_successor(current, next, runtime_realtime_ms(&node->runtime), reason); /* B-6.5.4-02 */
+	if (error == -ESTALE && next->sequence == current->sequence) { /* several nodes told us at once */
+		request_answer(request, OCTETS_NONE, NULL);
+		return;
+	}
+	if (error == 0)
+		error = configuration_apply(configuration, next, reason);
+	if (error == 0) {
+		request_answer(request, OCTETS_NONE, NULL);
+		return;
+	}
+	log_warning("A configuration document was refused: %s", reason);
+	request_fail_text(request, error == -ESTALE ? ERROR_CONFIG_TOO_OLD : ERROR_FORBIDDEN, "%s", reason);
+}
+
+static void on_config_update(void *userdata, struct request *request) {
+	struct configuration *configuration = userdata;
+	struct config_update_req update;
+
+	if (config_update_read(request->message.contents.body, &update) < 0)
+		request_fail_text(request, ERROR_INVALID_MESSAGE, "The ConfigUpdate does not parse.");
+	else if (update.type == CONFIG_UPDATE_CONFIG)
+		on_config(configuration, request, update.config);
+	else
+		request_fail_text(request, ERROR_FORBIDDEN, "Kinds are taken from configuration documents only.");
+}
+
+static void on_update_answer(void *userdata, int error, const struct response *response) {
+	(void)userdata;
+	if (error == -EREMOTEIO)
+		log_info("A node refused our configuration document: %s.",
+			 error_code_name(response->error.code) ? error_code_name(response->error.code) : "error");
+}
+
+static bool sent_lately(struct configuration *configuration, const struct id *node_id) {
+	uint64_t now_us = configuration->node->runtime.now_us;
+
+	for (size_t i = 0; i < RECENT_MAX; i++)
+		if (id_equal(&configuration->recent[i].node_id, node_id) &&
+		    now_us - configuration->recent[i].at_us < RESEND_AFTER_S * USEC_PER_SEC)
+			return true;
+	configuration->recent[configuration->next_recent].node_id = *node_id;
+	configuration->recent[configuration->next_recent].at_us = now_us;
+	configuration->next_recent = (configuration->next_recent + 1) % RECENT_MAX;
+	return false;
+}
+
+static void on_mismatch(void *userdata, const struct id *node_id, bool newer) {
+	struct configuration *configuration = userdata;
+	struct node *node = configuration->node;
+	const struct overlay_config *config = router_config(node->router);
+	uint8_t list[2 + ID_LENGTH_MAX];
+
+	if (newer || sent_lately(configuration, node_id)) /* theirs comes to us */
+		return;
+	struct writer body = writer_growing(CONFIG_DOCUMENT_MAX + 64), destination = writer_fixed(list, sizeof(list));
+	destination.node_id_length = node_id->length;
+	config_update_write_config(&body, OCTETS(config->document, config->document_length)); /* B-6.3.2.1-03, B-6.5.4-01 */
+	destination_write_node(&destination, node_id);
+	struct outgoing outgoing = {
+	    OUTGOING_DEFAULT,	       .destination_list = writer_octets_written(&destination),
+	    .code = CONFIG_UPDATE_REQ, .body = writer_octets_written(&body),
+	    .config_update = true,     .done = on_update_answer,
+	};
+	int error = writer_finish(&body) < 0 ? writer_finish(&body) : router_send_request(node->router, &outgoing, NULL);
+	if (error < 0)
+		log_warning("Our configuration document cannot be sent: %s.", strerror(-error));
+	writer_release(&body);
+}
+
+int configuration_new(struct node *node, struct configuration **ret) {
+	struct configuration *configuration = calloc(1, sizeof(*configuration));
+
+	if (!configuration)
+		return -ENOMEM;
+	configuration->node = node;
+	configuration->listener = (struct configuration_listener){.userdata = configuration, .mismatch = on_mismatch};
+	router_handle(node->router, CONFIG_UPDATE_REQ, on_config_update, configuration);
+	router_set_configuration_listener(node->router, &configuration->listener);
+	*ret = configuration;
+	return 0;
+}
+
+struct configuration *configuration_free(struct configuration *configuration) {
+	if (!configuration)
+		return NULL;
+	router_set_configuration_listener(configuration->node->router, NULL);
+	free(configuration);
+	return NULL;
+}

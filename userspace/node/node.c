@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "node/node.h"
+
+#include "base/log.h"
+#include "node/configuration.h"
+#include "node/join.h"
+#include "node/sip_glue.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+#include <utlist.h>
+
+enum { TIMER_ACCURACY_US = 1000 };
+
+struct sip_source {
+	struct node *node;
+	sd_event_source *source;
+	int fd;
+	struct sip_source *prev, *next;
+};
+
+const char *topology_state_text(enum topology_state state) {
+	static const char *const texts[] = {"offline", "joining", "joined", "leaving", "left"};
+
+	return (size_t)state < ARRAY_LENGTH(texts) ? texts[state] : "unknown";
+}
+
+void node_enter(struct node *node) {
+	uint64_t now_us;
+
+	if (sd_event_now(node->event, CLOCK_MONOTONIC, &now_us) < 0)
+		now_us = clock_monotonic_us();
+	node->runtime.now_us = now_us;
+}
+
+/* ---- the event loop ---- */
+
+static int on_link_ready(sd_event_source *source, int fd, uint32_t events, void *userdata) {
+	struct node *node = userdata;
+
+	(void)source;
+	(void)events;
+	node_enter(node);
+	dtls_links_receive(node->links, fd);
+	return 0;
+}
+
+static int on_timer(sd_event_source *source, uint64_t due_us, void *userdata) {
+	struct node *node = userdata;
+
+	(void)source;
+	(void)due_us;
+	node_enter(node);
+	runtime_fire(&node->runtime);
+	return 0;
+}
+
+/*
+ * Runs after every round of events: what they wrote is committed, what they want to send leaves, and the loop sleeps until the next
+ * timer of the overlay code.
+ */
+static int on_settle(sd_event_source *source, void *userdata) {
+	struct node *node = userdata;
+
+	(void)source;
+	if (store_commit_wanted(node->store))
+		store_commit(node->store);
+	dtls_links_flush(node->links);
+	uint64_t due_us = runtime_next(&node->runtime);
+	if (due_us == USEC_NEVER)
+		return sd_event_source_set_enabled(node->timer_source, SD_EVENT_OFF);
+	int error = sd_event_source_set_time(node->timer_source, due_us);
+	return error < 0 ? error : sd_event_source_set_enabled(node->timer_source, SD_EVENT_ONESHOT);
+}
+
+static int on_sip_ready(sd_event_source *source, int fd, uint32_t events, void *userdata) {
+	struct sip_source *sip_source = userdata;
+	struct node *node = sip_source->node;
+
+	(void)source;
+	node_enter(node);
+	sip_gateway_ready(node->sip, fd, events);
+	return 0;
+}
+
+static void on_sip_watch(void *userdata, int fd, unsigned events) {
+	struct node *node = userdata;
+	struct sip_source *found = NULL;
+
+	DL_FOREACH (node->sip_sources, found)
+		if (found->fd == fd)
+			break;
+	if (found && events == 0) {
+		DL_DELETE(node->sip_sources, found);
+		sd_event_source_disable_unref(found->source);
+		free(found);
+	} else if (found) {
+		sd_event_source_set_io_events(found->source, events);
+	} else if (events != 0) {
+		found = calloc(1, sizeof(*found));
+		if (!found)
+			return;
+		found->node = node;
+		found->fd = fd;
+		if (sd_event_add_io(node->event, &found->source, fd, events, on_sip_ready, found) < 0) {
+			free(found);
+			return;
+		}
+		DL_APPEND(node->sip_sources, found);
+	}
+}
+
+/* ---- topology ---- */
+
+static void on_hand_over(void *userdata, const struct id *joiner, const struct id *from, const struct id *to,
+			 void (*done)(void *done_userdata, int error), void *done_userdata) {
+	struct node *node = userdata;
+
+	store_hand_over(node->store, joiner, from, to, done, done_userdata);
+}
+
+static void on_replicas_changed(void *userdata, const struct id *added, size_t count) {
+	struct node *node = userdata;
+
+	store_replicas_changed(node->store, added, count);
+}
+
+static void on_range_changed(void *userdata) {
+	struct node *node = userdata;
+
+	store_range_changed(node->store);
+}
+
+static void on_state_changed(void *userdata, enum topology_state state) {
+	struct node *node = userdata;
+	enum topology_state before = node->state;
+
+	node->state = state;
+	if (state != before) {
+		log_info("The node is %s.", topology_state_text(state));
+		sd_notifyf(false, "STATUS=%s in overlay %s", topology_state_text(state), router_config(node->router)->overlay_name);
+	}
+	if (state == TOPOLOGY_JOINED)
+		certificate_store_start(node->certificates);
+	if (state == TOPOLOGY_LEFT)
+		sd_event_exit(node->event, 0);
+	else
+		join_state_changed(node->join, state);
+}
+
+static void on_bootstrap_wanted(void *userdata) {
+	struct node *node = userdata;
+
+	join_bootstrap_wanted(node->join);
+}
+
+/* ---- construction ---- */
+
+static int fail(char *reason, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static int fail(char *reason, int error, const char *format, ...) {
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(reason, NODE_REASON_SIZE, format, arguments);
+	va_end(arguments);
+	return error;
+}
+
+static int load_identity(struct node *node, char *reason) {
+	_cleanup_(overlay_config_unrefp) struct overlay_config *config = NULL;
+	struct settings *settings = node->settings;
+	char config_reason[CONFIG_REASON_SIZE] = "";
+	const char *why = NULL;
+
+	int error = overlay_config_load(settings->overlay_config, settings->overlay_name, &config, config_reason);
+	if (error < 0)
+		return fail(reason, error, "The overlay configuration document %s cannot be used: %s", settings->overlay_config,
+			    config_reason[0] ? config_reason : strerror(-error));
+	error = trust_new(config, &node->trust);
+	if (error < 0)
+		return fail(reason, error, "Not enough memory for the trust store.");
+	error = credential_load(settings->certificate, settings->key, config->overlay_name, config->node_id_length,
+				&node->credential, reason, NODE_REASON_SIZE);
+	if (error < 0)
+		return error;
+	error = trust_check(node->trust, node->credential->certificate, runtime_realtime_ms(&node->runtime), &why);
+	if (error < 0)
+		return fail(reason, error, "The certificate %s does not belong to overlay %s: %s", settings->certificate,
+			    config->overlay_name, why ? why : strerror(-error));
+	error = users_load(settings->users_directory, node->trust, config->overlay_name, config->node_id_length,
+			   runtime_realtime_ms(&node->runtime), &node->users);
+	return error < 0 ? fail(reason, error, "Not enough memory for the users of %s.", settings->users_directory) : 0;
+}
+
+static int open_links(struct node *node, char *reason) {
+	struct settings *settings = node->settings;
+	struct router_settings router_settings = {
+	    .runtime = &node->runtime,
+	    .trust = node->trust,
+	    .credential = node->credential,
+	    .client = settings->client,
+	};
+	struct dtls_settings dtls_settings = {
+	    .runtime = &node->runtime,
+	    .trust = node->trust,
+	    .credential = node->credential,
+	    .listen_count = settings->listen_count < 2 ? settings->listen_count : 2,
+	    .announce_count = settings->announce_count,
+	    .keylog_path = settings->keylog,
+	    .cipher_list = settings->ciphers,
+	    .mtu = settings->mtu,
+	};
+
+	memcpy(dtls_settings.listen, settings->listen, dtls_settings.listen_count * sizeof(settings->listen[0]));
+	memcpy(dtls_settings.announce, settings->announce, settings->announce_count * sizeof(settings->announce[0]));
+	int error = router_new(&router_settings, &node->router);
+	if (error < 0)
+		return fail(reason, error, "Not enough memory for the router.");
+	struct transport_events events = router_transport_events(node->router);
+	error = dtls_links_new(&dtls_settings, &events, &node->links, reason, NODE_REASON_SIZE);
+	if (error < 0)
+		return error;
+	router_set_transport(node->router, dtls_links_transport(node->links));
+	return 0;
+}
+
+static int open_overlay(struct node *node, char *reason) {
+	const struct topology_ops *ops = topology_find(router_config(node->router)->topology_plugin);
+	struct topology_settings topology_settings = {
+	    .runtime = &node->runtime,
+	    .router = node->router,
+	    .events =
+		{
+		    .userdata = node,
+		    .hand_over = on_hand_over,
+		    .replicas_changed = on_replicas_changed,
+		    .range_changed = on_range_changed,
+		    .state_changed = on_state_changed,
+		    .bootstrap_wanted = on_bootstrap_wanted,
+		},
+	    .neighbor_check_interval_ms = node->settings->neighbor_check_ms,
+	};
+	char path[PATH_MAX];
+
+	if (!ops)
+		return fail(reason, -EOPNOTSUPP, "This node does not implement the topology plug-in %s of overlay %s.",
+			    router_config(node->router)->topology_plugin, router_config(node->router)->overlay_name);
+	if (join_new(node, &node->join) < 0 || configuration_new(node, &node->configuration) < 0 ||
+	    ops->create(&topology_settings, &node->topology) < 0)
+		return fail(reason, -ENOMEM, "Not enough memory for the topology.");
+	if (snprintf(path, sizeof(path), "%s/records.db", node->settings->state_directory) >= (int)sizeof(path))
+		return fail(reason, -ENAMETOOLONG, "The path of the state directory is too long.");
+	int error = record_database_open(path, &node->database, reason, NODE_REASON_SIZE);
+	if (error < 0)
+		return error;
+	struct store_settings store_settings = {
+	    .runtime = &node->runtime, .router = node->router, .topology = node->topology, .database = node->database};
+	error = store_new(&store_settings, &node->store);
+	if (error < 0)
+		return fail(reason, error, "The record store %s cannot be opened: %s.", path, strerror(-error));
+	return 0;
+}
+
+static int open_usages(struct node *node, char *reason) {
+	int error = certificate_store_new(&node->runtime, node->router, &node->certificates);
+
+	if (error == 0)
+		error = certificate_store_add(node->certificates, node->credential);
+	for (size_t i = 0; error == 0 && i < users_count(node->users); i++)
+		error = certificate_store_add(node->certificates, users_at(node->users, i)->credentials[0]);
+	if (error < 0)
+		return fail(reason, error, "Not enough memory for the certificate store.");
+	if (!node->settings->sip)
+		return 0;
+	struct sip_gateway_settings sip_settings = {
+	    .runtime = &node->runtime,
+	    .listen_count = node->settings->sip_listen_count,
+	    .expires_min_s = node->settings->sip_expires_min_s,
+	    .expires_default_s = node->settings->sip_expires_default_s,
+	    .expires_max_s = node->settings->sip_expires_max_s,
+	};
+	memcpy(sip_settings.listen, node->settings->sip_listen, sip_settings.listen_count * sizeof(sip_settings.listen[0]));
+	error = sip_glue_new(node, &node->sip_glue);
+	if (error < 0)
+		return fail(reason, error, "Not enough memory for the SIP gateway.");
+	struct sip_gateway_events events = sip_glue_events(node->sip_glue);
+	error = sip_gateway_new(&sip_settings, &events, &node->sip, reason, NODE_REASON_SIZE);
+	if (error < 0)
+		return error;
+	sip_gateway_set_watch(node->sip, on_sip_watch, node);
+	return 0;
+}
+
+static int open_event_sources(struct node *node) {
+	int fds[2];
+	size_t count = dtls_links_fds(node->links, fds, ARRAY_LENGTH(fds));
+	int error = 0;
+
+	for (size_t i = 0; error >= 0 && i < count; i++)
+		error = sd_event_add_io(node->event, &node->link_sources[i], fds[i], EPOLLIN, on_link_ready, node);
+	if (error >= 0)
+		error = sd_event_add_time(node->event, &node->timer_source, CLOCK_MONOTONIC, UINT64_MAX, TIMER_ACCURACY_US,
+					  on_timer, node);
+	if (error >= 0)
+		error = sd_event_add_post(node->event, &node->settle_source, on_settle, node);
+	return error < 0 ? error : 0;
+}
+
+static int open_state_directory(const struct settings *settings, char *reason) {
+	if (mkdir(settings->state_directory, 0700) < 0 && errno != EEXIST)
+		return fail(reason, -errno, "The state directory %s cannot be made: %s.", settings->state_directory,
+			    strerror(errno));
+	if (access(settings->state_directory, W_OK | X_OK) < 0)
+		return fail(reason, -errno, "The state directory %s cannot be written: %s.", settings->state_directory,
+			    strerror(errno));
+	return 0;
+}
+
+int node_new(struct settings *settings, sd_event *event, struct node **ret, char reason[static NODE_REASON_SIZE]) {
+	_cleanup_(node_freep) struct node *node = calloc(1, sizeof(*node));
+
+	reason[0] = 0;
+	if (!node) {
+		settings_free(settings);
+		return fail(reason, -ENOMEM, "Not enough memory.");
+	}
+	node->settings = settings;
+	node->event = sd_event_ref(event);
+	node->runtime.source = runtime_source_system();
+	node->runtime.now_us = node->started_us = clock_monotonic_us();
+	int error = open_state_directory(settings, reason);
+	if (error == 0)
+		error = load_identity(node, reason);
+	if (error == 0)
+		error = open_links(node, reason);
+	if (error == 0)
+		error = open_overlay(node, reason);
+	if (error == 0)
+		error = open_usages(node, reason);
+	if (error < 0)
+		return error;
+	error = open_event_sources(node);
+	if (error < 0)
+		return fail(reason, error, "The event loop cannot be set up: %s.", strerror(-error));
+	*ret = TAKE(node);
+	return 0;
+}
+
+void node_start(struct node *node) {
+	char text[ID_TEXT_SIZE], address[ADDRESS_TEXT_SIZE];
+	struct address local = dtls_links_local(node->links);
+
+	log_notice("Node %s of overlay %s, links on %s, %zu users.", id_format(&node->credential->node_id, text),
+		   router_config(node->router)->overlay_name, address_format(&local, address), users_count(node->users));
+	node_enter(node);
+	join_start(node->join);
+}
+
+void node_leave(struct node *node) {
+	if (node->leaving)
+		return;
+	node->leaving = true;
+	if (node->state == TOPOLOGY_JOINED)
+		node->topology->ops->leave(node->topology);
+	else
+		sd_event_exit(node->event, 0);
+}
+
+struct node *node_free(struct node *node) {
+	if (!node)
+		return NULL;
+	node->leaving = true;
+	node->sip = sip_gateway_free(node->sip);
+	node->sip_glue = sip_glue_free(node->sip_glue);
+	node->certificates = certificate_store_free(node->certificates);
+	if (node->store && store_commit_wanted(node->store))
+		store_commit(node->store);
+	node->store = store_free(node->store);
+	if (node->topology)
+		node->topology = node->topology->ops->destroy(node->topology);
+	node->configuration = configuration_free(node->configuration);
+	node->join = join_free(node->join);
+	node->links = dtls_links_free(node->links);
+	node->router = router_free(node->router);
+	record_database_close(node->database);
+	users_free(node->users);
+	trust_free(node->trust);
+	credential_unref(node->credential);
+	for (size_t i = 0; i < ARRAY_LENGTH(node->link_sources); i++)
+		sd_event_source_disable_unref(node->link_sources[i]);
+	sd_event_source_disable_unref(node->timer_source);
+	sd_event_source_disable_unref(node->settle_source);
+	sd_event_unref(node->event);
+	settings_free(node->settings);
+	free(node);
+	return NULL;
+}

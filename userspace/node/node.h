@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The node object: owns everything a running daemon has and wires the parts on one sd-event loop.
+ *
+ * Life cycle: node_new() loads and opens, node_start() begins to join, the loop runs, node_leave() says good-bye, node_free().
+ */
+#pragma once
+
+#include "link/dtls.h"
+#include "node/settings.h"
+#include "node/users.h"
+#include "sip/gateway.h"
+#include "storage/store.h"
+#include "topology/topology.h"
+#include "usages/usages.h"
+
+#include <systemd/sd-event.h>
+
+enum { PEER_CACHE_MAX = 10, /* B-11.4-02 */ NODE_REASON_SIZE = 512 };
+
+struct join;
+struct sip_glue;
+struct configuration;
+
+struct node {
+	sd_event *event;
+	struct settings *settings; /* owned */
+	struct runtime runtime;
+	struct credential *credential;
+	struct trust *trust;
+	struct router *router;
+	struct dtls_links *links;
+	struct topology *topology;
+	struct record_database *database;
+	struct store *store;
+	struct certificate_store *certificates;
+	struct users *users;
+	struct sip_gateway *sip;
+	struct sip_glue *sip_glue;
+	struct join *join;
+	struct configuration *configuration;
+	enum topology_state state;
+	uint64_t started_us;
+
+	sd_event_source *link_sources[2], *timer_source, *settle_source;
+	struct sip_source *sip_sources; /* one per descriptor of the SIP gateway */
+	bool leaving;
+};
+
+/* Takes `settings` over, also on failure. `reason` receives one sentence. The event loop is borrowed. */
+int node_new(struct settings *settings, sd_event *event, struct node **ret, char reason[static NODE_REASON_SIZE]);
+void node_start(struct node *node);
+
+/* Leaves the overlay in order; the event loop ends with status 0 afterwards. */
+void node_leave(struct node *node);
+struct node *node_free(struct node *node);
+DEFINE_CLEANUP(struct node *, node_free)
+
+/* Brings the node's clock up to date. Every callback of the event loop that enters the overlay code calls it first. */
+void node_enter(struct node *node);
+
+const char *topology_state_text(enum topology_state state);

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Node settings: ringgate.conf and its drop-ins (ringgate.conf(5)). */
+#pragma once
+
+#include "base/address.h"
+#include "base/cleanup.h"
+
+#include <stdint.h>
+
+enum {
+	SETTINGS_LISTEN_MAX = 4,
+	SETTINGS_BOOTSTRAP_MAX = 16,
+	SETTINGS_NETWORKS_MAX = 32,
+	SETTINGS_REASON_SIZE = 512,
+};
+
+struct network_prefix {
+	struct address address;
+	unsigned bits;
+};
+
+struct settings {
+	/* [node] */
+	char *state_directory, *overlay_config, *overlay_name, *certificate, *key;
+	bool client, first_node;
+	int log_level;
+
+	/* [links] */
+	struct address listen[SETTINGS_LISTEN_MAX], announce[SETTINGS_LISTEN_MAX], bootstrap[SETTINGS_BOOTSTRAP_MAX];
+	size_t listen_count, announce_count, bootstrap_count;
+	char *keylog, *ciphers;
+	uint32_t mtu, neighbor_check_ms;
+
+	/* [sip] */
+	bool sip;
+	struct address sip_listen[SETTINGS_LISTEN_MAX];
+	size_t sip_listen_count;
+	struct network_prefix sip_allow[SETTINGS_NETWORKS_MAX];
+	size_t sip_allow_count;
+	char *users_directory;
+	unsigned sip_expires_min_s, sip_expires_default_s, sip_expires_max_s;
+
+	/* [control] */
+	char *control_socket, *control_group;
+
+	/* [metrics] */
+	struct address metrics_listen; /* family 0: off */
+};
+
+/*
+ * Reads `path` and then every *.conf of `path`.d in order of their names; later values replace earlier ones. A file that was named
+ * explicitly must exist. `reason` receives one sentence with file and line. -EINVAL, -ENOENT, -EACCES, -ENOMEM.
+ */
+int settings_load(const char *path, bool must_exist, struct settings **ret, char reason[static SETTINGS_REASON_SIZE]);
+struct settings *settings_free(struct settings *settings);
+DEFINE_CLEANUP(struct settings *, settings_free)
+
+bool network_prefix_contains(const struct network_prefix *prefix, const struct address *address);

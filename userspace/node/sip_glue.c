@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "node/sip_glue.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <string.h>
+#include <strings.h>
+#include <utlist.h>
+
+enum { RETRY_AFTER_S = 10 };
+
+/* One question of the gateway that waits for the overlay. */
+struct pending {
+	struct sip_glue *glue;
+	struct pending *prev, *next;
+	char aor[USER_NAME_MAX + 1];
+	char contact[SIP_CONTACT_SIZE];
+	bool removal;
+	struct credential *credential;
+	sip_register_done bind_done;
+	sip_resolve_answer resolve_done;
+	void *userdata;
+	struct timer later;
+	unsigned status;
+	const char *reason;
+};
+
+struct sip_glue {
+	struct node *node;
+	struct pending *pending;
+};
+
+static struct pending *pending_new(struct sip_glue *glue, const char *aor, void *userdata) {
+	struct pending *pending = calloc(1, sizeof(*pending));
+
+	if (!pending)
+		return NULL;
+	pending->glue = glue;
+	pending->userdata = userdata;
+	snprintf(pending->aor, sizeof(pending->aor), "%s", aor);
+	DL_APPEND(glue->pending, pending);
+	return pending;
+}
+
+static void pending_free(struct pending *pending) {
+	timer_disarm(&pending->glue->node->runtime, &pending->later);
+	DL_DELETE(pending->glue->pending, pending);
+	credential_unref(pending->credential);
+	free(pending);
+}
+
+static void answer_now(struct timer *timer, void *userdata) {
+	struct pending *pending = userdata;
+
+	(void)timer;
+	if (pending->bind_done)
+		pending->bind_done(pending->userdata, pending->status, pending->reason);
+	else
+		pending->resolve_done(pending->userdata, pending->status, NULL, 0, pending->status == 503 ? RETRY_AFTER_S : 0);
+	pending_free(pending);
+}
+
+/* The gateway is never answered from within its own call. */
+static void answer_later(struct pending *pending, unsigned status, const char *reason) {
+	pending->status = status;
+	pending->reason = reason;
+	timer_init(&pending->later, answer_now, pending);
+	timer_arm_after(&pending->glue->node->runtime, &pending->later, 0);
+}
+
+/* ---- registrations ---- */
+
+static void on_stored(void *userdata, const struct storage_outcome *outcome) {
+	struct pending *pending = userdata;
+	struct user *user = users_find(pending->glue->node->users, pending->aor);
+
+	if (outcome->error == 0) {
+		if (user && pending->removal)
+			user_contact_release(user, pending->contact);
+		else if (user)
+			user_contact_claim(user, pending->credential, pending->contact);
+		pending->bind_done(pending->userdata, 200, "OK");
+	} else if (outcome->error == -EREMOTEIO && outcome->error_code == ERROR_FORBIDDEN) {
+		log_warning("The overlay does not allow %s to register: %s", pending->aor, outcome->error_text);
+		pending->bind_done(pending->userdata, 403, "Not Allowed In This Overlay");
+	} else {
+		log_warning("The registration of %s could not be stored: %s%s", pending->aor, strerror(-outcome->error),
+			    outcome->error_text);
+		pending->bind_done(pending->userdata, 503, "Overlay Not Reachable");
+	}
+	pending_free(pending);
+}
+
+static void on_bind(void *userdata, const struct sip_binding_request *request, sip_register_done done, void *done_userdata) {
+	struct sip_glue *glue = userdata;
+	struct node *node = glue->node;
+	struct pending *pending = pending_new(glue, request->aor, done_userdata);
+
+	if (!pending) {
+		log_error("Not enough memory to register %s.", request->aor);
+		return;
+	}
+	pending->bind_done = done;
+	pending->removal = request->expires_s == 0;
+	snprintf(pending->contact, sizeof(pending->contact), "%s", request->contact);
+	struct user *user = users_find(node->users, request->aor);
+	struct credential *credential = user ? user_credential_for(user, request->contact) : NULL;
+	if (!user)
+		answer_later(pending, 404, "No Such User At This Site");
+	else if (!credential)
+		answer_later(pending, 403, "Too Many Contacts");
+	else if (strlen(request->contact) >= sizeof(pending->contact))
+		answer_later(pending, 403, "Contact Too Long");
+	else if (node->state != TOPOLOGY_JOINED)
+		answer_later(pending, 503, "Overlay Not Reachable");
+	else {
+		pending->credential = credential_ref(credential);
+		int error = sip_registration_store(node->router, credential, request->aor, request->contact, request->expires_s,
+						   on_stored, pending);
+		if (error < 0)
+			answer_later(pending, error == -EINVAL || error == -EACCES ? 403 : 503, strerror(-error));
+	}
+}
+
+/* ---- look-ups ---- */
+
+static void on_known_user(void *userdata, const struct storage_outcome *outcome, const struct fetched_value *values, size_t count,
+			  bool partial) {
+	struct pending *pending = userdata;
+	bool known = false;
+
+	(void)partial;
+	for (size_t i = 0; outcome->error == 0 && i < count; i++)
+		known = known || values[i].value.exists;
+	/* A user of the overlay without a registration is unavailable; a name nobody has is not found (RFC 3261 21.4.5, 21.4.18).
+	 */
+	pending->resolve_done(pending->userdata,
+			      outcome->error < 0 && outcome->error != -EREMOTEIO ? 503
+			      : known						 ? 480
+										 : 404,
+			      NULL, 0, RETRY_AFTER_S);
+	pending_free(pending);
+}
+
+static void ask_whether_known(struct pending *pending) {
+	struct id resource_id =
+	    resource_id_of_name(octets_of_string(pending->aor), router_config(pending->glue->node->router)->node_id_length);
+	int error =
+	    storage_fetch(pending->glue->node->router, &resource_id, KIND_CERTIFICATE_BY_USER, NULL, on_known_user, pending);
+
+	if (error < 0)
+		answer_later(pending, 503, NULL);
+}
+
+static void on_resolved(void *userdata, int error, const struct sip_contact *contacts, size_t count) {
+	struct pending *pending = userdata;
+	struct sip_redirect_contact answer[SIP_CONTACTS_MAX];
+	size_t usable = 0;
+
+	for (size_t i = 0; error == 0 && i < count && usable < SIP_CONTACTS_MAX; i++)
+		if (!contacts[i].route && contacts[i].uri[0] != 0)
+			answer[usable++] =
+			    (struct sip_redirect_contact){.uri = contacts[i].uri, .expires_s = contacts[i].lifetime_s};
+	if (usable > 0) {
+		pending->resolve_done(pending->userdata, 302, answer, usable, 0);
+	} else if (error == 0 || error == -ENOENT) {
+		ask_whether_known(pending);
+		return;
+	} else {
+		pending->resolve_done(pending->userdata, error == -ELOOP ? 482 : 503, NULL, 0, RETRY_AFTER_S);
+	}
+	pending_free(pending);
+}
+
+static void on_resolve(void *userdata, const char *aor, sip_resolve_answer done, void *done_userdata) {
+	struct sip_glue *glue = userdata;
+	struct pending *pending = pending_new(glue, aor, done_userdata);
+
+	if (!pending) {
+		log_error("Not enough memory to resolve %s.", aor);
+		return;
+	}
+	pending->resolve_done = done;
+	if (glue->node->state != TOPOLOGY_JOINED)
+		answer_later(pending, 503, NULL);
+	else if (sip_resolve(glue->node->router, aor, on_resolved, pending) < 0)
+		answer_later(pending, 503, NULL);
+}
+
+/* ---- policy ---- */
+
+static bool on_domain(void *userdata, const char *domain) {
+	struct sip_glue *glue = userdata;
+
+	if (strcasecmp(domain, router_config(glue->node->router)->overlay_name) == 0)
+		return true;
+	for (size_t i = 0; i < users_count(glue->node->users); i++) {
+		const char *at = strrchr(users_at(glue->node->users, i)->name, '@');
+		if (at && strcasecmp(at + 1, domain) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool on_user(void *userdata, const char *aor) {
+	struct sip_glue *glue = userdata;
+
+	return users_find(glue->node->users, aor) != NULL;
+}
+
+static bool on_allowed(void *userdata, const struct address *source) {
+	struct sip_glue *glue = userdata;
+	const struct settings *settings = glue->node->settings;
+
+	for (size_t i = 0; i < settings->sip_allow_count; i++)
+		if (network_prefix_contains(&settings->sip_allow[i], source))
+			return true;
+	return false;
+}
+
+int sip_glue_new(struct node *node, struct sip_glue **ret) {
+	struct sip_glue *glue = calloc(1, sizeof(*glue));
+
+	if (!glue)
+		return -ENOMEM;
+	glue->node = node;
+	*ret = glue;
+	return 0;
+}
+
+struct sip_glue *sip_glue_free(struct sip_glue *glue) {
+	if (!glue)
+		return NULL;
+	while (glue->pending)
+		pending_free(glue->pending);
+	free(glue);
+	return NULL;
+}
+
+struct sip_gateway_events sip_glue_events(struct sip_glue *glue) {
+	return (struct sip_gateway_events){
+	    .userdata = glue,
+	    .bind = on_bind,
+	    .resolve = on_resolve,
+	    .domain = on_domain,
+	    .user = on_user,
+	    .allowed = on_allowed,
+	};
+}

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Joins the SIP gateway to the overlay: bindings become stored registrations, look-ups become fetches. */
+#pragma once
+
+#include "node/node.h"
+
+int sip_glue_new(struct node *node, struct sip_glue **ret);
+
+/* Answers still outstanding are given up; call after the gateway is gone. */
+struct sip_glue *sip_glue_free(struct sip_glue *glue);
+
+struct sip_gateway_events sip_glue_events(struct sip_glue *glue);

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "node/users.h"
+
+#include "base/log.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+#include <uthash.h>
+
+struct entry {
+	struct user user;
+	UT_hash_handle hh;
+};
+
+struct users {
+	struct entry *entries;
+};
+
+static void entry_free(struct entry *entry) {
+	for (size_t i = 0; i < entry->user.count; i++) {
+		credential_unref(entry->user.credentials[i]);
+		free(entry->user.contacts[i]);
+	}
+	free(entry);
+}
+
+/* One credential per Node-ID of the certificate. */
+static int user_add_credentials(struct user *user, struct credential *credential) {
+	const struct certificate *certificate = credential->certificate;
+
+	for (size_t i = 0; i < certificate->node_id_count && user->count < USER_CONTACTS_MAX; i++) {
+		int error = credential_as(credential, &certificate->node_ids[i], &user->credentials[user->count]);
+		if (error < 0)
+			return error;
+		user->count++;
+	}
+	return 0;
+}
+
+static int users_add(struct users *users, struct credential *credential) {
+	const char *name = credential->certificate->user_name;
+	struct entry *entry;
+
+	HASH_FIND_STR(users->entries, name, entry);
+	if (!entry) {
+		if (HASH_COUNT(users->entries) >= USERS_MAX)
+			return -E2BIG;
+		entry = calloc(1, sizeof(*entry));
+		if (!entry)
+			return -ENOMEM;
+		strcpy(entry->user.name, name);
+		HASH_ADD_STR(users->entries, user.name, entry);
+	}
+	return user_add_credentials(&entry->user, credential);
+}
+
+static bool ends_in(const char *name, const char *suffix) {
+	size_t length = strlen(name), tail = strlen(suffix);
+
+	return length > tail && strcmp(name + length - tail, suffix) == 0;
+}
+
+static void load_pair(struct users *users, const char *directory, const char *name, struct trust *trust, const char *overlay_name,
+		      uint8_t node_id_length, uint64_t realtime_ms) {
+	_cleanup_(credential_unrefp) struct credential *credential = NULL;
+	char certificate[PATH_MAX], key[PATH_MAX], reason[256];
+	const char *why = NULL;
+
+	int stem = (int)(strlen(name) - strlen(".crt"));
+	if (snprintf(certificate, sizeof(certificate), "%s/%s", directory, name) >= (int)sizeof(certificate) ||
+	    snprintf(key, sizeof(key), "%s/%.*s.key", directory, stem, name) >= (int)sizeof(key))
+		return;
+	if (credential_load(certificate, key, overlay_name, node_id_length, &credential, reason, sizeof(reason)) < 0) {
+		log_warning("User left out: %s", reason);
+		return;
+	}
+	if (trust_check(trust, credential->certificate, realtime_ms, &why) < 0) {
+		log_warning("User left out: %s: %s", certificate, why ? why : "the certificate is not trusted in this overlay");
+		return;
+	}
+	int error = users_add(users, credential);
+	if (error < 0)
+		log_warning("User left out: %s: %s.", certificate, strerror(-error));
+}
+
+int users_load(const char *directory, struct trust *trust, const char *overlay_name, uint8_t node_id_length, uint64_t realtime_ms,
+	       struct users **ret) {
+	struct users *users = calloc(1, sizeof(*users));
+	struct dirent **entries;
+
+	if (!users)
+		return -ENOMEM;
+	int count = scandir(directory, &entries, NULL, alphasort);
+	for (int i = 0; i < count; i++) {
+		if (ends_in(entries[i]->d_name, ".crt"))
+			load_pair(users, directory, entries[i]->d_name, trust, overlay_name, node_id_length, realtime_ms);
+		free(entries[i]);
+	}
+	if (count >= 0)
+		free(entries);
+	else if (errno != ENOENT)
+		log_warning("The users directory %s cannot be read: %s.", directory, strerror(errno));
+	*ret = users;
+	return 0;
+}
+
+struct users *users_free(struct users *users) {
+	struct entry *entry, *next;
+
+	if (!users)
+		return NULL;
+	HASH_ITER (hh, users->entries, entry, next) {
+		HASH_DEL(users->entries, entry);
+		entry_free(entry);
+	}
+	free(users);
+	return NULL;
+}
+
+struct user *users_find(struct users *users, const char *name) {
+	struct entry *entry;
+
+	HASH_FIND_STR(users->entries, name, entry);
+	return entry ? &entry->user : NULL;
+}
+
+struct user *users_at(struct users *users, size_t index) {
+	struct entry *entry, *next;
+	size_t i = 0;
+
+	HASH_ITER (hh, users->entries, entry, next)
+		if (i++ == index)
+			return &entry->user;
+	return NULL;
+}
+
+size_t users_count(const struct users *users) {
+	return HASH_COUNT(users->entries);
+}
+
+static size_t contact_hash(const char *contact) {
+	uint32_t hash = 2166136261u;
+
+	for (; *contact; contact++)
+		hash = (hash ^ (uint8_t)*contact) * 16777619u;
+	return hash;
+}
+
+struct credential *user_credential_for(struct user *user, const char *contact) {
+	size_t start = contact_hash(contact);
+
+	for (size_t i = 0; i < user->count; i++)
+		if (user->contacts[i] && strcmp(user->contacts[i], contact) == 0)
+			return user->credentials[i];
+	for (size_t i = 0; i < user->count; i++) {
+		size_t place = (start + i) % user->count;
+		if (!user->contacts[place])
+			return user->credentials[place];
+	}
+	return NULL;
+}
+
+void user_contact_claim(struct user *user, const struct credential *credential, const char *contact) {
+	for (size_t i = 0; i < user->count; i++)
+		if (user->credentials[i] == credential && !user->contacts[i])
+			user->contacts[i] = strdup(contact);
+}
+
+void user_contact_release(struct user *user, const char *contact) {
+	for (size_t i = 0; i < user->count; i++) {
+		if (user->contacts[i] && strcmp(user->contacts[i], contact) == 0) {
+			free(user->contacts[i]);
+			user->contacts[i] = NULL;
+		}
+	}
+}
