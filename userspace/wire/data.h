@@ -75,7 +75,12 @@ struct fetch_req {
 int fetch_req_read(struct octets body, struct fetch_req *ret);
 /* `model` of a Kind-ID decides which arm follows; the arm is skippable by its length, so unknown Kinds parse. */
 int stored_data_specifier_next(struct reader *list, struct stored_data_specifier *ret);
-/* The model specific part again, once the model is known: array ranges. -EBADMSG when first > last or ranges overlap. */
+/*
+ * The model specific part again, once the model is known: array ranges. -EBADMSG when first > last or ranges overlap.
+ * Ascending ranges may be many; behind the first ARRAY_RANGES_UNORDERED ones all must stand above those in front of them,
+ * which bounds the work of the overlap check.
+ */
+enum { ARRAY_RANGES_UNORDERED = 256 };
 int array_ranges_check(struct octets model_specifier);
 int array_range_next(struct octets model_specifier, size_t *position, struct array_range *ret);
 int dictionary_keys_check(struct octets model_specifier);

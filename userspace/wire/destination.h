@@ -13,10 +13,14 @@ struct destination {
 	struct octets whole;    /* the entry as it stands on the wire */
 };
 
-/* Reads one entry; unknown types are returned with their octets (B-6.3.2.2-06). */
+/*
+ * Reads one entry; unknown types are returned with their octets (B-6.3.2.2-06). Node entries have the Node-ID length of the
+ * reader; a reader whose node_id_length is 0 takes any of 16 to 20.
+ */
 int destination_read(struct reader *r, struct destination *ret);
 
-/* Checks a whole list: entries fit, node entries have Node-ID length. `max_entries` bounds the walk. -EBADMSG, -E2BIG. */
+/* Checks a whole list: entries fit, node entries have Node-ID length. `max_entries` bounds the walk. -EBADMSG, -E2BIG.
+ * A `node_id_length` of 0 takes any of 16 to 20, for lists in stored values and URIs. */
 int destination_list_check(struct octets list, uint8_t node_id_length, size_t max_entries);
 
 void destination_write_node(struct writer *w, const struct id *node_id);
