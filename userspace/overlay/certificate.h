@@ -28,7 +28,10 @@ struct certificate {
 	size_t node_id_count;
 	char user_name[USER_NAME_MAX + 1];
 	uint64_t not_before_ms, not_after_ms;
-	bool self_signed;              /* issuer key is the certificate's own key */
+	bool self_signed;              /* issuer is the (empty) subject: it claims to be signed by its own key */
+	uint8_t (*identity_hashes)[32]; /* SHA-256(Node-ID ‖ DER) of each Node-ID; NULL for certificates with one (RFC 6940 6.3.4) */
+	EVP_PKEY_CTX *verify_context;  /* prepared once, for signature_check() */
+	const struct signature_scheme *scheme; /* NULL: OpenSSL; see signature.h */
 };
 
 /*
@@ -50,7 +53,11 @@ struct credential {
 	struct certificate *certificate;
 	EVP_PKEY *key;
 	struct id node_id;             /* the one this credential signs as */
+	EVP_PKEY_CTX *sign_context;    /* prepared once, for signature_make() */
 };
+/* References both; signs as the first Node-ID of the certificate when `node_id` is NULL. -EKEYREJECTED when the key is another's,
+ * -ENOENT, -ENOMEM. */
+int credential_new(struct certificate *certificate, EVP_PKEY *key, const struct id *node_id, struct credential **ret);
 struct credential *credential_ref(struct credential *credential);
 struct credential *credential_unref(struct credential *credential);
 DEFINE_CLEANUP(struct credential *, credential_unref)

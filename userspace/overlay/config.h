@@ -16,6 +16,10 @@ enum {
 	CONFIG_SIGNERS_MAX = 32,
 	CONFIG_BAD_NODES_MAX = 4096,
 	CONFIG_ENROLLMENT_MAX = 8,
+	CONFIG_SIGNATURES_MAX = 8,        /* signature elements after one configuration that are looked at; others are passed over */
+	CONFIG_LINK_PROTOCOLS_MAX = 4,
+	CONFIG_MESSAGE_SIZE_MIN = 512,    /* below this not even an answer with one certificate fits */
+	CONFIG_MESSAGE_SIZE_MAX = 0xffffff, /* what a frame and a fragment offset can express */
 	CONFIG_REASON_SIZE = 256,
 };
 
@@ -41,7 +45,7 @@ struct overlay_config {
 	uint32_t max_message_size;
 	uint8_t initial_ttl;
 	uint32_t reliability_timer_ms;
-	char *link_protocols[4];
+	char *link_protocols[CONFIG_LINK_PROTOCOLS_MAX];
 	size_t link_protocol_count;
 	struct id configuration_signers[CONFIG_SIGNERS_MAX], kind_signers[CONFIG_SIGNERS_MAX];
 	size_t configuration_signer_count, kind_signer_count;
@@ -55,6 +59,8 @@ struct overlay_config {
 	uint8_t *document;                /* the octets as received, for storage and ConfigUpdate */
 	size_t document_length;
 	struct octets configuration;      /* `<configuration`…`>` inside document: what signatures cover */
+	uint8_t *signatures[CONFIG_SIGNATURES_MAX]; /* decoded SecurityBlocks that follow it */
+	size_t signature_lengths[CONFIG_SIGNATURES_MAX], signature_count;
 };
 
 /*
@@ -73,6 +79,14 @@ DEFINE_CLEANUP(struct overlay_config *, overlay_config_unref)
  * (B-11.1-11, B-6.5.4-02)? 0, -ESTALE not newer, -EKEYREJECTED no valid signature, -EBADMSG. */
 int overlay_config_check_successor(const struct overlay_config *current, const struct overlay_config *next, uint64_t realtime_ms,
 				   char reason[static CONFIG_REASON_SIZE]);
+
+/*
+ * ConfigUpdate of type kind (RFC 6940 6.5.4.1): `kind_blocks` are kind-block elements, read with config-base as default namespace;
+ * all of them have to be signed by a kind-signer of `current`. *ret is `current` with these Kinds put in or replaced.
+ * -EKEYREJECTED, -EBADMSG, -EOPNOTSUPP, -E2BIG, -ENOMEM.
+ */
+int overlay_config_with_kinds(const struct overlay_config *current, const struct octets *kind_blocks, size_t count,
+			      struct overlay_config **ret, char reason[static CONFIG_REASON_SIZE]);
 
 /* (a − b) mod 65535 in 1..32767. */
 bool config_sequence_newer(uint16_t a, uint16_t b);

@@ -17,6 +17,8 @@ enum {
 	DOMAIN_PATTERNS_MAX = 16,
 	KIND_MAX_COUNT_DEFAULT = 64,
 	KIND_MAX_SIZE_DEFAULT = 2048,
+	DOMAIN_PATTERN_LENGTH_MAX = 200, /* octets of one pattern; longer ones make the document invalid */
+	DOMAIN_LENGTH_MAX = 254,         /* longer domains match nothing */
 };
 
 struct kind {
@@ -38,8 +40,21 @@ struct kind {
 /* The Kinds of the RFCs with this project's default limits; NULL for an id or name that is not registered or not supported. */
 const struct kind *kind_registered(uint32_t id);
 const struct kind *kind_registered_by_name(const char *name);
+/* The one after `kind`, the first for NULL; NULL at the end. */
+const struct kind *kind_registered_next(const struct kind *kind);
 const char *data_model_name(uint8_t model);
 const char *access_policy_name(enum access_policy policy);
+/* -ENOENT for names this node does not know. */
+int data_model_by_name(const char *name);
+int access_policy_by_name(const char *name);
 
 /* Does the domain part of `user_name` satisfy the Kind's rule (S-3.4-01, Q-71)? */
 bool kind_domain_allowed(const struct kind *kind, const char *user_name, const char *overlay_name);
+
+/* Is `pattern` a POSIX ERE that is safe to run: patterns come from the network, so what makes regcomp() or regexec() take long or
+ * much memory (multiplying repetition counts, back-references) is not accepted. 0, -EINVAL. */
+int domain_pattern_check(const char *pattern);
+
+/* A deep copy, to be released. -ENOMEM. */
+int kind_copy(const struct kind *from, struct kind *ret);
+void kind_release(struct kind *kind);

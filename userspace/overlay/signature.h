@@ -9,6 +9,18 @@
 enum { SIGNATURE_VALUE_MAX = 512, TRUST_CACHE_MAX = 4096 /* certificates remembered as checked */ };
 
 /*
+ * How digests are signed and checked. The wire form (algorithm octets, identity) does not depend on it. The simulator puts a cheap
+ * stand-in here; everything else leaves it at OpenSSL.
+ */
+struct signature_scheme {
+	/* `value` has room for SIGNATURE_VALUE_MAX octets. 0 or -EIO. */
+	int (*sign)(const struct credential *credential, const uint8_t digest[static 32], uint8_t *value, size_t *ret_length);
+	/* 0 or -EKEYREJECTED. */
+	int (*verify)(const struct certificate *certificate, const uint8_t digest[static 32], struct octets value);
+};
+extern const struct signature_scheme signature_scheme_openssl;
+
+/*
  * Appends a Signature structure over prefix ‖ SignerIdentity to `w`. RSA keys sign RSASSA-PKCS1-v1_5 with SHA-256, EC keys
  * ECDSA with SHA-256. Identity is cert_hash for certificates with one Node-ID, cert_hash_node_id of credential->node_id otherwise.
  * Returns 0, -EIO when OpenSSL fails, -ENOMEM, or the writer's error.
@@ -30,6 +42,14 @@ DEFINE_CLEANUP(struct trust *, trust_free)
 /* A new configuration: forgets every verdict. */
 void trust_set_config(struct trust *trust, struct overlay_config *config);
 struct overlay_config *trust_config(const struct trust *trust);
+
+/* Signatures of nodes are made and checked by `scheme` from now on: of the certificates that come through `trust`, and by a
+ * credential. NULL: OpenSSL. Signatures on certificates are always OpenSSL's. */
+void trust_set_signature_scheme(struct trust *trust, const struct signature_scheme *scheme);
+void credential_set_signature_scheme(struct credential *credential, const struct signature_scheme *scheme);
+
+/* Certificates in the cache. */
+size_t trust_cache_count(const struct trust *trust);
 
 /*
  * Chain to a root-cert, or self-signed with Node-ID bound to its key where permitted; validity at `realtime_ms`; bad-node.
@@ -73,3 +93,13 @@ int message_check(struct trust *trust, const struct message *message, uint64_t r
 int stored_data_sign(const struct credential *credential, struct octets resource_id, uint32_t kind, uint64_t storage_time_ms,
 		     uint32_t lifetime_s, const struct stored_value *value, struct writer *w);
 int stored_data_check(const struct certificate *certificate, struct octets resource_id, uint32_t kind, const struct stored_data *data);
+
+/*
+ * Configuration and kind signatures (RFC 6940 11.1): `block` is a SecurityBlock over `covered` ‖ SignerIdentity (Q-28), made by one
+ * of `signers`, whose certificate `config` believes. With `realtime_ms` 0 validity dates are not looked at: kind-blocks outlive the
+ * short-lived certificates that signed them. 0, -EBADMSG, -EKEYREJECTED, -ENOMEM; *ret_reason (may be NULL) is a constant sentence.
+ */
+int security_block_check(struct overlay_config *config, struct octets covered, struct octets block, const struct id *signers,
+			 size_t signer_count, uint64_t realtime_ms, const char **ret_reason);
+/* The block itself: the signer's certificate and the signature. */
+int security_block_make(const struct credential *signer, struct octets covered, struct writer *w);
