@@ -19,8 +19,10 @@ struct destination {
  */
 int destination_read(struct reader *r, struct destination *ret);
 
-/* Checks a whole list: entries fit, node entries have Node-ID length. `max_entries` bounds the walk. -EBADMSG, -E2BIG.
- * A `node_id_length` of 0 takes any of 16 to 20, for lists in stored values and URIs. */
+/*
+ * Checks a whole list: entries fit, node entries have Node-ID length. `max_entries` bounds the walk. -EBADMSG, -E2BIG.
+ * A `node_id_length` of 0 takes any of 16 to 20, for lists in stored values and URIs.
+ */
 int destination_list_check(struct octets list, uint8_t node_id_length, size_t max_entries);
 
 void destination_write_node(struct writer *w, const struct id *node_id);
