@@ -60,8 +60,9 @@ objects = $(patsubst userspace/%.c,$(BUILD)/obj/%.o,$(call sources,$(1)))
 archive = $(if $(call sources,$(1)),$(BUILD)/lib/lib$(1).a)
 archives = $(foreach f,$(1),$(call archive,$(f)))
 
-PROGRAMS := $(patsubst userspace/cmd/%.c,%,$(wildcard userspace/cmd/*.c))
-PROGRAM_NEEDS := control node sip usages storage topology forward fastpath link overlay wire base
+PROGRAMS := ringgated ringgatectl
+PARTS_ringgatectl := $(patsubst userspace/%.c,$(BUILD)/obj/%.o,$(wildcard userspace/cmd/ctl_*.c))
+PROGRAM_NEEDS := control node enroll sip usages storage topology forward fastpath link overlay wire base
 UNIT_TESTS := $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/*/test_*.c)))
 BENCHES := $(patsubst tests/bench/%.c,%,$(wildcard tests/bench/bench_*.c))
 
@@ -93,9 +94,12 @@ $(BUILD)/lib/lib$(1).a: $(call objects,$(1))
 endef
 $(foreach f,$(FOLDERS),$(if $(call sources,$(f)),$(eval $(call folder_rules,$(f)))))
 
-$(PROGRAMS:%=$(BUILD)/%): $(BUILD)/%: $(BUILD)/obj/cmd/%.o $(call archives,$(PROGRAM_NEEDS))
-	$(say) LD $@
-	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBRARIES)
+define program_rule
+$(BUILD)/$(1): $(BUILD)/obj/cmd/$(1).o $(PARTS_$(1)) $(call archives,$(PROGRAM_NEEDS))
+	$$(say) LD $$@
+	$$(Q)$$(CC) $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIBRARIES)
+endef
+$(foreach p,$(PROGRAMS),$(eval $(call program_rule,$(p))))
 
 # tests/unit/FOLDER/test_NAME.c is linked with FOLDER, what FOLDER needs, and the virtual network where FOLDER uses links.
 test_folder = $(firstword $(subst /, ,$(1)))

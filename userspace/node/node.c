@@ -370,10 +370,16 @@ void node_leave(struct node *node) {
 		sd_event_exit(node->event, 0);
 }
 
+void node_stop(struct node *node) {
+	node->leaving = true;
+	if (node->router)
+		router_shutdown(node->router);
+}
+
 struct node *node_free(struct node *node) {
 	if (!node)
 		return NULL;
-	node->leaving = true;
+	node_stop(node);
 	node->sip = sip_gateway_free(node->sip);
 	node->sip_glue = sip_glue_free(node->sip_glue);
 	node->certificates = certificate_store_free(node->certificates);

@@ -53,6 +53,9 @@ void node_start(struct node *node);
 
 /* Leaves the overlay in order; the event loop ends with status 0 afterwards. */
 void node_leave(struct node *node);
+
+/* Ends everything that waits for the overlay, so that the parts can be freed in any order. */
+void node_stop(struct node *node);
 struct node *node_free(struct node *node);
 DEFINE_CLEANUP(struct node *, node_free)
 

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the commands of ringgatectl share. */
+#pragma once
+
+#include "enroll/provision.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+
+enum { CTL_DONE = 0, CTL_FAILED = 1, CTL_USAGE = 2, CTL_NO_DAEMON = 3, CTL_BOOTSTRAP_MAX = 32, CTL_KINDS_MAX = 16 };
+
+struct ctl {
+	const char *socket_path;
+	bool json;
+	unsigned count;
+	char **arguments;
+	int argument_count;
+	json_t *request; /* goes to the daemon */
+
+	int fd; /* of the control socket, -1 while not connected */
+	char *input;
+	size_t input_length;
+
+	struct provision_overlay overlay;
+	struct provision_certificate certificate;
+	struct address bootstrap[CTL_BOOTSTRAP_MAX];
+	struct kind kinds[CTL_KINDS_MAX];
+};
+
+void ctl_release(struct ctl *ctl);
+
+/*
+ * Sends `request` (borrowed) and waits for the answer. CTL_DONE: *ret_result is the result, to be released with json_decref().
+ * Otherwise the reason was printed and the exit status is returned.
+ */
+int ctl_ask(struct ctl *ctl, json_t *request, json_t **ret_result);
+
+/* ctl_ask() of ctl->request; with --json the result is printed and *ret_result is NULL. */
+int ctl_ask_or_print(struct ctl *ctl, json_t **ret_result);
+
+void ctl_print_json(const json_t *value);
+
+int ctl_status(struct ctl *ctl);
+int ctl_peers(struct ctl *ctl);
+int ctl_ring(struct ctl *ctl);
+int ctl_drops(struct ctl *ctl);
+int ctl_leave(struct ctl *ctl);
+int ctl_registrations(struct ctl *ctl);
+int ctl_metrics(struct ctl *ctl);
+int ctl_fetch(struct ctl *ctl);
+int ctl_store(struct ctl *ctl);
+int ctl_find(struct ctl *ctl);
+int ctl_resolve(struct ctl *ctl);
+int ctl_ping(struct ctl *ctl);
+int ctl_trace(struct ctl *ctl);
+int ctl_overlay(struct ctl *ctl);

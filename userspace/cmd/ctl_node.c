@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Commands about this node. */
+#include "cmd/ctl.h"
+
+#include <string.h>
+
+static const char *text_of(const json_t *object, const char *name) {
+	const char *text = json_string_value(json_object_get(object, name));
+
+	return text ? text : "-";
+}
+
+static long long number_of(const json_t *object, const char *name) {
+	return (long long)json_integer_value(json_object_get(object, name));
+}
+
+static void print_duration(const char *label, long long seconds) {
+	printf("%-14s ", label);
+	if (seconds >= 86400)
+		printf("%lld d ", seconds / 86400);
+	printf("%02lld:%02lld:%02lld\n", seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+}
+
+int ctl_status(struct ctl *ctl) {
+	json_t *result;
+	int status = ctl_ask_or_print(ctl, &result);
+
+	if (!result)
+		return status;
+	printf("%-14s %s, %s\n", "state", text_of(result, "state"), text_of(result, "role"));
+	printf("%-14s %s (configuration %lld)\n", "overlay", text_of(result, "overlay"),
+	       number_of(result, "configuration_sequence"));
+	printf("%-14s %s\n", "node", text_of(result, "node_id"));
+	printf("%-14s %s\n", "address", text_of(result, "address"));
+	print_duration("uptime", number_of(result, "uptime_s"));
+	printf("%-14s %lld connected, about %.0f in the overlay\n", "peers", number_of(result, "peers"),
+	       json_real_value(json_object_get(result, "size_estimate")));
+	printf("%-14s %lld values in %lld resources, %lld octets, %s\n", "storage", number_of(result, "records"),
+	       number_of(result, "resources"), number_of(result, "record_octets"), text_of(result, "storage"));
+	printf("%-14s %lld provisioned\n", "users", number_of(result, "users"));
+	printf("%-14s %s\n", "version", text_of(result, "version"));
+	json_decref(result);
+	return CTL_DONE;
+}
+
+int ctl_peers(struct ctl *ctl) {
+	json_t *result, *peer;
+	size_t index;
+	int status = ctl_ask_or_print(ctl, &result);
+
+	if (!result)
+		return status;
+	printf("%-32s  %-26s %-6s %9s %9s %9s  %s\n", "NODE-ID", "ADDRESS", "KIND", "RTT ms", "SENT", "RECEIVED", "CIPHER");
+	json_array_foreach(json_object_get(result, "peers"), index, peer) printf(
+	    "%-32s  %-26s %-6s %9.2f %9lld %9lld  %s%s\n", text_of(peer, "node_id"), text_of(peer, "address"),
+	    text_of(peer, "kind"), (double)number_of(peer, "rtt_us") / 1000, number_of(peer, "sent"), number_of(peer, "received"),
+	    text_of(peer, "cipher"), json_is_true(json_object_get(peer, "suspected")) ? "  (silent)" : "");
+	json_decref(result);
+	return CTL_DONE;
+}
+
+static void print_ids(const json_t *ids, const char *label, bool reversed) {
+	size_t count = json_array_size(ids);
+
+	for (size_t i = 0; i < count; i++) {
+		size_t place = reversed ? count - 1 - i : i;
+		printf("  %-12s %zu  %s\n", label, place + 1, json_string_value(json_array_get(ids, place)));
+	}
+}
+
+int ctl_ring(struct ctl *ctl) {
+	json_t *result;
+	int status = ctl_ask_or_print(ctl, &result);
+
+	if (!result)
+		return status;
+	print_ids(json_object_get(result, "predecessors"), "predecessor", true);
+	printf("* %-12s    %s  %s\n", "this node", text_of(result, "self"), text_of(result, "state"));
+	print_ids(json_object_get(result, "successors"), "successor", false);
+	print_ids(json_object_get(result, "fingers"), "finger", false);
+	printf("about %.0f peers in the overlay\n", json_real_value(json_object_get(result, "size_estimate")));
+	json_decref(result);
+	return CTL_DONE;
+}
+
+int ctl_drops(struct ctl *ctl) {
+	json_t *result, *count;
+	const char *reason;
+	int status = ctl_ask_or_print(ctl, &result);
+
+	if (!result)
+		return status;
+	json_t *drops = json_object_get(result, "drops");
+	if (json_object_size(drops) == 0)
+		puts("nothing was dropped");
+	json_object_foreach(drops, reason, count) printf("%12lld  %s\n", (long long)json_integer_value(count), reason);
+	json_decref(result);
+	return CTL_DONE;
+}
+
+int ctl_leave(struct ctl *ctl) {
+	json_t *result;
+	int status = ctl_ask_or_print(ctl, &result);
+
+	if (!result)
+		return status;
+	puts("leaving the overlay");
+	json_decref(result);
+	return CTL_DONE;
+}
+
+int ctl_registrations(struct ctl *ctl) {
+	json_t *result, *one;
+	size_t index;
+	int status = ctl_ask_or_print(ctl, &result);
+
+	if (!result)
+		return status;
+	if (json_array_size(json_object_get(result, "registrations")) == 0)
+		puts("no phone is registered here");
+	json_array_foreach(json_object_get(result, "registrations"), index, one)
+	    printf("%-32s %-48s %6lld s\n", text_of(one, "aor"), text_of(one, "contact"), number_of(one, "expires_s"));
+	json_decref(result);
+	return CTL_DONE;
+}
+
+int ctl_metrics(struct ctl *ctl) {
+	json_t *result;
+	int status = ctl_ask_or_print(ctl, &result);
+
+	if (!result)
+		return status;
+	fputs(text_of(result, "text"), stdout);
+	json_decref(result);
+	return CTL_DONE;
+}

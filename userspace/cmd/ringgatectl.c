@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* ringgatectl: the operator's command. See ringgatectl(1). */
+#include "cmd/ctl.h"
+
+#include <getopt.h>
+#include <string.h>
+
+static const char usage[] =
+    "ringgatectl - ask and steer a Ringgate node\n"
+    "\n"
+    "Usage: ringgatectl [OPTION...] COMMAND [ARGUMENT...]\n"
+    "\n"
+    "This node:\n"
+    "  status                      state, overlay, addresses and figures of the node\n"
+    "  peers                       established links with round-trip times\n"
+    "  ring                        predecessors, successors and fingers\n"
+    "  drops                       what was dropped, by reason\n"
+    "  registrations               phones registered at this gateway\n"
+    "  metrics                     all counters as Prometheus text\n"
+    "  leave                       leave the overlay in order; the daemon ends\n"
+    "\n"
+    "The overlay:\n"
+    "  fetch NAME --kind KIND      records of a name, for instance: fetch alice@example.org --kind SIP-REGISTRATION\n"
+    "  store NAME --kind KIND --value TEXT   store a record signed by this node, or with --user by a user of this site\n"
+    "  find NAME --kind KIND       the closest resource at the peer responsible for NAME that has records of KIND\n"
+    "  resolve NAME                contacts of an address of record, as a caller is redirected to them\n"
+    "  ping TARGET                 round trip to a Node-ID, to the peer responsible for a name, or to \"wildcard\"\n"
+    "  trace TARGET                the peers a message for TARGET passes\n"
+    "\n"
+    "Provisioning (files only, no daemon needed):\n"
+    "  overlay create DIRECTORY --name NAME [--bootstrap ADDRESS]...\n"
+    "  overlay issue DIRECTORY --output STEM [--user alice@example.org] [--node-ids N] [--days N]\n"
+    "  overlay show FILE           check a configuration document and print what it says\n"
+    "\n"
+    "Options:\n"
+    "  -s, --socket PATH           control socket (default /run/ringgate/control)\n"
+    "      --json                  print the answer as JSON\n"
+    "      --kind KIND             a Kind by name (CERTIFICATE-BY-USER) or number (0xf0000001)\n"
+    "      --resource HEX          a Resource-ID instead of a NAME\n"
+    "      --node HEX|self         the resource of a Node-ID; --multiple N for NODE-MULTIPLE Kinds\n"
+    "      --at HEX                fetch from this Node-ID instead of the responsible peer\n"
+    "      --value TEXT, --key TEXT, --index N, --lifetime SECONDS, --user NAME   see store\n"
+    "      --count N               ping: how often (default 1)\n"
+    "      --name NAME, --bootstrap ADDRESS, --output STEM, --node-ids N, --days N, --rsa   see overlay\n"
+    "      --require-kind ID:MODEL:ACCESS:COUNT:SIZE[:MULTIPLE]   overlay create: a private Kind\n"
+    "      --update-interval S, --ping-interval S   overlay create: Chord timers\n"
+    "  -h, --help                  this text\n"
+    "      --version               version\n"
+    "\n"
+    "Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no daemon answers.\n";
+
+static const struct command {
+	const char *name;
+	int (*run)(struct ctl *ctl);
+	int arguments_min, arguments_max;
+} commands[] = {
+    {"status", ctl_status, 0, 0},   {"peers", ctl_peers, 0, 0},	    {"ring", ctl_ring, 0, 0},
+    {"drops", ctl_drops, 0, 0},	    {"leave", ctl_leave, 0, 0},	    {"registrations", ctl_registrations, 0, 0},
+    {"metrics", ctl_metrics, 0, 0}, {"fetch", ctl_fetch, 0, 1},	    {"store", ctl_store, 0, 1},
+    {"find", ctl_find, 0, 1},	    {"resolve", ctl_resolve, 1, 1}, {"ping", ctl_ping, 0, 1},
+    {"trace", ctl_trace, 0, 1},	    {"overlay", ctl_overlay, 2, 2},
+};
+
+enum {
+	OPTION_JSON = 256,
+	OPTION_KIND,
+	OPTION_RESOURCE,
+	OPTION_NODE,
+	OPTION_MULTIPLE,
+	OPTION_AT,
+	OPTION_VALUE,
+	OPTION_KEY,
+	OPTION_INDEX,
+	OPTION_LIFETIME,
+	OPTION_USER,
+	OPTION_COUNT,
+	OPTION_NAME,
+	OPTION_BOOTSTRAP,
+	OPTION_OUTPUT,
+	OPTION_NODE_IDS,
+	OPTION_DAYS,
+	OPTION_RSA,
+	OPTION_REQUIRE_KIND,
+	OPTION_UPDATE_INTERVAL,
+	OPTION_PING_INTERVAL,
+	OPTION_VERSION,
+};
+
+static const struct option options[] = {
+    {"socket", required_argument, NULL, 's'},
+    {"json", no_argument, NULL, OPTION_JSON},
+    {"kind", required_argument, NULL, OPTION_KIND},
+    {"resource", required_argument, NULL, OPTION_RESOURCE},
+    {"node", required_argument, NULL, OPTION_NODE},
+    {"multiple", required_argument, NULL, OPTION_MULTIPLE},
+    {"at", required_argument, NULL, OPTION_AT},
+    {"value", required_argument, NULL, OPTION_VALUE},
+    {"key", required_argument, NULL, OPTION_KEY},
+    {"index", required_argument, NULL, OPTION_INDEX},
+    {"lifetime", required_argument, NULL, OPTION_LIFETIME},
+    {"user", required_argument, NULL, OPTION_USER},
+    {"count", required_argument, NULL, OPTION_COUNT},
+    {"name", required_argument, NULL, OPTION_NAME},
+    {"bootstrap", required_argument, NULL, OPTION_BOOTSTRAP},
+    {"output", required_argument, NULL, OPTION_OUTPUT},
+    {"node-ids", required_argument, NULL, OPTION_NODE_IDS},
+    {"days", required_argument, NULL, OPTION_DAYS},
+    {"rsa", no_argument, NULL, OPTION_RSA},
+    {"require-kind", required_argument, NULL, OPTION_REQUIRE_KIND},
+    {"update-interval", required_argument, NULL, OPTION_UPDATE_INTERVAL},
+    {"ping-interval", required_argument, NULL, OPTION_PING_INTERVAL},
+    {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, OPTION_VERSION},
+    {NULL, 0, NULL, 0},
+};
+
+/* Options that are handed to the daemon as they are. */
+static const struct {
+	int option;
+	const char *argument;
+} passed_on[] = {
+    {OPTION_KIND, "kind"},
+    {OPTION_RESOURCE, "resource"},
+    {OPTION_NODE, "node"},
+    {OPTION_MULTIPLE, "multiple"},
+    {OPTION_AT, "at"},
+    {OPTION_VALUE, "value"},
+    {OPTION_KEY, "key"},
+    {OPTION_INDEX, "index"},
+    {OPTION_LIFETIME, "lifetime"},
+    {OPTION_USER, "user"},
+};
+
+static int number(const char *name, const char *text, unsigned max, unsigned *ret) {
+	char *end;
+	unsigned long value = strtoul(text, &end, 10);
+
+	if (*text < '0' || *text > '9' || *end != 0 || value > max) {
+		fprintf(stderr, "ringgatectl: --%s is \"%s\", expected a number up to %u.\n", name, text, max);
+		return CTL_USAGE;
+	}
+	*ret = (unsigned)value;
+	return 0;
+}
+
+static int provisioning_option(struct ctl *ctl, int option) {
+	switch (option) {
+	case OPTION_NAME:
+		ctl->overlay.name = optarg;
+		return 0;
+	case OPTION_OUTPUT:
+		ctl->certificate.output = optarg;
+		return 0;
+	case OPTION_RSA:
+		ctl->overlay.key_type = ctl->certificate.key_type = KEY_RSA_2048;
+		return 0;
+	case OPTION_NODE_IDS:
+		return number("node-ids", optarg, CERTIFICATE_NODE_IDS_MAX, &ctl->certificate.node_id_count);
+	case OPTION_DAYS:
+		return number("days", optarg, PROVISION_DAYS_MAX, &ctl->certificate.days);
+	case OPTION_UPDATE_INTERVAL:
+		return number("update-interval", optarg, 86400, &ctl->overlay.chord_update_interval_s);
+	case OPTION_PING_INTERVAL:
+		return number("ping-interval", optarg, 86400, &ctl->overlay.chord_ping_interval_s);
+	case OPTION_BOOTSTRAP:
+		if (ctl->overlay.bootstrap_count < CTL_BOOTSTRAP_MAX &&
+		    address_parse(optarg, RELOAD_PORT, &ctl->bootstrap[ctl->overlay.bootstrap_count]) == 0) {
+			ctl->overlay.bootstrap_count++;
+			return 0;
+		}
+		fprintf(stderr, "ringgatectl: --bootstrap is \"%s\", expected up to %d addresses such as 192.0.2.1:6084.\n", optarg,
+			CTL_BOOTSTRAP_MAX);
+		return CTL_USAGE;
+	case OPTION_REQUIRE_KIND:
+		if (ctl->overlay.kind_count < CTL_KINDS_MAX &&
+		    provision_kind_parse(optarg, &ctl->kinds[ctl->overlay.kind_count]) == 0) {
+			ctl->overlay.kind_count++;
+			return 0;
+		}
+		fprintf(
+		    stderr,
+		    "ringgatectl: --require-kind is \"%s\", expected something like 0xf0000001:SINGLE:NODE-MULTIPLE:10:1000:100.\n",
+		    optarg);
+		return CTL_USAGE;
+	default:
+		return CTL_USAGE;
+	}
+}
+
+static int parse_option(struct ctl *ctl, int option) {
+	for (size_t i = 0; i < ARRAY_LENGTH(passed_on); i++) {
+		if (passed_on[i].option != option)
+			continue;
+		if (option == OPTION_USER)
+			ctl->certificate.user_name = optarg;
+		if (json_object_set_new(ctl->request, passed_on[i].argument, json_string(optarg)) == 0)
+			return 0;
+		fprintf(stderr, "ringgatectl: the value of --%s is not UTF-8.\n", passed_on[i].argument);
+		return CTL_USAGE;
+	}
+	switch (option) {
+	case 's':
+		ctl->socket_path = optarg;
+		return 0;
+	case OPTION_JSON:
+		ctl->json = true;
+		return 0;
+	case OPTION_COUNT:
+		return number("count", optarg, 1000000, &ctl->count);
+	case 'h':
+		fputs(usage, stdout);
+		exit(EXIT_SUCCESS);
+	case OPTION_VERSION:
+		puts("ringgatectl " VERSION);
+		exit(EXIT_SUCCESS);
+	case '?':
+		fputs("Try: ringgatectl --help\n", stderr);
+		return CTL_USAGE;
+	default:
+		return provisioning_option(ctl, option);
+	}
+}
+
+static int run_command(struct ctl *ctl, int argc, char **argv) {
+	if (argc == 0) {
+		fputs("ringgatectl: no command; try: ringgatectl --help\n", stderr);
+		return CTL_USAGE;
+	}
+	for (size_t i = 0; i < ARRAY_LENGTH(commands); i++) {
+		if (strcmp(argv[0], commands[i].name) != 0)
+			continue;
+		if (argc - 1 < commands[i].arguments_min || argc - 1 > commands[i].arguments_max) {
+			fprintf(stderr, "ringgatectl: %s takes %s; try: ringgatectl --help\n", argv[0],
+				commands[i].arguments_max == 0	 ? "no argument"
+				: commands[i].arguments_max == 1 ? "one argument"
+								 : "a word and a path");
+			return CTL_USAGE;
+		}
+		ctl->arguments = argv + 1;
+		ctl->argument_count = argc - 1;
+		json_object_set_new(ctl->request, "command", json_string(argv[0]));
+		return commands[i].run(ctl);
+	}
+	fprintf(stderr, "ringgatectl: there is no command \"%s\"; try: ringgatectl --help\n", argv[0]);
+	return CTL_USAGE;
+}
+
+int main(int argc, char **argv) {
+	struct ctl ctl = {
+	    .socket_path = "/run/ringgate/control",
+	    .fd = -1,
+	    .count = 1,
+	    .request = json_object(),
+	    .overlay = {.key_type = KEY_ECDSA_P256},
+	    .certificate = {.key_type = KEY_ECDSA_P256, .node_id_count = 1, .days = PROVISION_DAYS_DEFAULT},
+	};
+	int option, status = 0;
+
+	ctl.overlay.bootstrap = ctl.bootstrap;
+	ctl.overlay.kinds = ctl.kinds;
+	while (status == 0 && (option = getopt_long(argc, argv, "s:h", options, NULL)) >= 0)
+		status = parse_option(&ctl, option);
+	if (status == 0)
+		status = run_command(&ctl, argc - optind, argv + optind);
+	ctl_release(&ctl);
+	return status;
+}

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* ringgated: the peer daemon. See ringgated(8). */
+#include "base/log.h"
+#include "control/control.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <linux/capability.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <systemd/sd-daemon.h>
+
+enum { EXIT_CONFIGURATION = 78 /* EX_CONFIG: restarting will not help */ };
+
+struct arguments {
+	const char *settings_path;
+	bool settings_named, check;
+};
+
+static const char usage[] =
+    "ringgated - the Ringgate peer daemon: a P2PSIP site gateway on a RELOAD overlay\n"
+    "\n"
+    "Usage: ringgated [OPTION...]\n"
+    "\n"
+    "  -c, --config FILE   settings file (default " SYSCONFDIR "/ringgate/ringgate.conf, with drop-ins in FILE.d/)\n"
+    "      --check         read settings, configuration document and certificates, say whether they are usable, and exit\n"
+    "  -h, --help          this text\n"
+    "      --version       version\n"
+    "\n"
+    "The daemon stays in the foreground and logs to the journal, or to standard error. SIGTERM makes it leave the\n"
+    "overlay in order; a second SIGTERM ends it at once. Ask it how it is with: ringgatectl status\n"
+    "\n"
+    "See ringgated(8), ringgate.conf(5), ringgatectl(1).\n";
+
+static int parse_arguments(int argc, char **argv, struct arguments *ret) {
+	static const struct option options[] = {
+	    {"config", required_argument, NULL, 'c'},
+	    {"check", no_argument, NULL, 'k'},
+	    {"help", no_argument, NULL, 'h'},
+	    {"version", no_argument, NULL, 'v'},
+	    {NULL, 0, NULL, 0},
+	};
+	int option;
+
+	while ((option = getopt_long(argc, argv, "c:h", options, NULL)) >= 0) {
+		switch (option) {
+		case 'c':
+			ret->settings_path = optarg;
+			ret->settings_named = true;
+			break;
+		case 'k':
+			ret->check = true;
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			exit(EXIT_SUCCESS);
+		case 'v':
+			puts("ringgated " VERSION);
+			exit(EXIT_SUCCESS);
+		default:
+			fputs("Try: ringgated --help\n", stderr);
+			return -EINVAL;
+		}
+	}
+	if (optind < argc) {
+		fprintf(stderr, "ringgated: \"%s\" is not an option; try: ringgated --help\n", argv[optind]);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* Once sockets and files are open nothing needs a privilege any more. */
+static int drop_capabilities(void) {
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[2] = {{0}, {0}};
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return -errno;
+	return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
+}
+
+static int on_terminate(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
+	struct node *node = userdata;
+
+	(void)source;
+	(void)info;
+	if (node->leaving)
+		return sd_event_exit(node->event, 0);
+	log_notice("Leaving the overlay.");
+	sd_notify(false, "STOPPING=1");
+	node_enter(node);
+	node_leave(node);
+	return 0;
+}
+
+static int make_loop(sd_event **ret) {
+	sigset_t signals;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	return sd_event_new(ret);
+}
+
+static int run(const struct arguments *arguments) {
+	_cleanup_(sd_event_unrefp) sd_event *event = NULL;
+	_cleanup_(node_freep) struct node *node = NULL;
+	_cleanup_(control_freep) struct control *control = NULL;
+	_cleanup_(metrics_server_freep) struct metrics_server *metrics = NULL;
+	struct settings *settings;
+	char reason[SETTINGS_REASON_SIZE] = "";
+
+	int error = settings_load(arguments->settings_path, arguments->settings_named, &settings, reason);
+	if (error < 0) {
+		log_error("%s", reason);
+		return EXIT_CONFIGURATION;
+	}
+	log_level = settings->log_level;
+	error = make_loop(&event);
+	if (error < 0) {
+		log_error("The event loop cannot be made: %s.", strerror(-error));
+		settings_free(settings);
+		return EXIT_FAILURE;
+	}
+	error = node_new(settings, event, &node, reason);
+	if (error == 0 && arguments->check) {
+		printf("The settings in %s are usable.\n", arguments->settings_path);
+		return EXIT_SUCCESS;
+	}
+	if (error == 0)
+		error = control_new(node, &control, reason);
+	if (error == 0 && node->settings->metrics_listen.family != 0)
+		error = metrics_server_new(node, &node->settings->metrics_listen, &metrics, reason);
+	if (error < 0) {
+		log_error("%s", reason);
+		return error == -ENOMEM || error == -EADDRINUSE ? EXIT_FAILURE : EXIT_CONFIGURATION;
+	}
+	error = drop_capabilities();
+	if (error < 0)
+		log_warning("Privileges could not be dropped: %s.", strerror(-error));
+	sd_event_add_signal(event, NULL, SIGTERM, on_terminate, node);
+	sd_event_add_signal(event, NULL, SIGINT, on_terminate, node);
+	sd_event_set_watchdog(event, true);
+	node_start(node);
+	sd_notify(false, "READY=1");
+	error = sd_event_loop(event);
+	node_stop(node);
+	return error < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv) {
+	struct arguments arguments = {.settings_path = SYSCONFDIR "/ringgate/ringgate.conf"};
+	/* Keys are in memory: no core files, and nobody traces us. */
+	const struct rlimit none = {0, 0};
+
+	if (parse_arguments(argc, argv, &arguments) < 0)
+		return EXIT_FAILURE;
+	log_open("ringgated");
+	setrlimit(RLIMIT_CORE, &none);
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	return run(&arguments);
+}

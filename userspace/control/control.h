@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The control socket: one JSON object per line in, one per line out.
+ *
+ *     {"command": "status"}                    → {"ok": true, "result": {…}}
+ *     {"command": "fetch", "name": "…", …}     → {"ok": false, "error": "One sentence."}
+ *
+ * Only root and the group of the socket reach it; it lies in a directory of mode 0750.
+ */
+#pragma once
+
+#include "node/node.h"
+
+#include <jansson.h>
+
+struct control;
+struct control_request;
+
+int control_new(struct node *node, struct control **ret, char reason[static NODE_REASON_SIZE]);
+struct control *control_free(struct control *control);
+DEFINE_CLEANUP(struct control *, control_free)
+
+/* ---- for the commands ---- */
+
+typedef void (*control_handler)(struct control_request *request);
+struct control_command {
+	const char *name;
+	control_handler handle;
+};
+extern const struct control_command control_status_commands[], control_overlay_commands[]; /* end with a NULL name */
+
+struct node *control_node(const struct control_request *request);
+json_t *control_arguments(const struct control_request *request); /* borrowed */
+
+/* Text of one argument; NULL when absent or not a string. */
+const char *control_argument(const struct control_request *request, const char *name);
+
+/* Each ends the request. `result` is stolen. */
+void control_answer(struct control_request *request, json_t *result);
+void control_fail(struct control_request *request, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Prometheus text of everything the node counts; the caller frees. NULL without memory. */
+char *control_metrics(struct node *node);
+
+/* ---- metrics over HTTP ---- */
+
+struct metrics_server;
+int metrics_server_new(struct node *node, const struct address *listen, struct metrics_server **ret,
+		       char reason[static NODE_REASON_SIZE]);
+struct metrics_server *metrics_server_free(struct metrics_server *server);
+DEFINE_CLEANUP(struct metrics_server *, metrics_server_free)

@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/limits.h"
+#include "base/log.h"
+#include "control/control.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <libgen.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <utlist.h>
+
+enum { READ_CHUNK = 4096, OUTPUT_MAX = 16 << 20 };
+
+struct client {
+	struct control *control;
+	sd_event_source *source;
+	int fd;
+	char *input;
+	size_t input_length;
+	char *output;
+	size_t output_length, output_sent;
+	unsigned requests; /* being worked on; the client is freed after the last */
+	bool closed;
+	struct client *prev, *next;
+};
+
+struct control {
+	struct node *node;
+	sd_event_source *source;
+	int fd;
+	char *path;
+	struct client *clients;
+	size_t client_count;
+};
+
+struct control_request {
+	struct client *client; /* NULL once the control socket is gone */
+	struct node *node;
+	json_t *arguments;
+};
+
+/* ---- clients ---- */
+
+static void client_release(struct client *client) {
+	if (!client->closed || client->requests > 0)
+		return;
+	DL_DELETE(client->control->clients, client);
+	client->control->client_count--;
+	free(client->input);
+	free(client->output);
+	free(client);
+}
+
+static void client_close(struct client *client) {
+	if (client->closed)
+		return;
+	client->source = sd_event_source_disable_unref(client->source);
+	close(client->fd);
+	client->closed = true;
+}
+
+static void client_flush(struct client *client) {
+	while (!client->closed && client->output_sent < client->output_length) {
+		ssize_t sent = send(client->fd, client->output + client->output_sent, client->output_length - client->output_sent,
+				    MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (sent < 0 && errno == EINTR)
+			continue;
+		if (sent < 0 && errno == EAGAIN)
+			break;
+		if (sent < 0) {
+			client_close(client);
+			return;
+		}
+		client->output_sent += (size_t)sent;
+	}
+	if (client->closed)
+		return;
+	bool waiting = client->output_sent < client->output_length;
+	if (!waiting)
+		client->output_length = client->output_sent = 0;
+	sd_event_source_set_io_events(client->source, waiting ? EPOLLIN | EPOLLOUT : EPOLLIN);
+}
+
+static void client_send(struct client *client, json_t *answer) {
+	_cleanup_free_ char *text = json_dumps(answer, JSON_COMPACT);
+	size_t length = text ? strlen(text) : 0;
+
+	json_decref(answer);
+	if (client->closed)
+		return;
+	char *output = text && client->output_length + length + 1 <= OUTPUT_MAX
+			   ? realloc(client->output, client->output_length + length + 1)
+			   : NULL;
+	if (!output) {
+		client_close(client);
+		return;
+	}
+	memcpy(output + client->output_length, text, length);
+	output[client->output_length + length] = '\n';
+	client->output = output;
+	client->output_length += length + 1;
+	client_flush(client);
+}
+
+/* ---- requests ---- */
+
+struct node *control_node(const struct control_request *request) {
+	return request->node;
+}
+
+json_t *control_arguments(const struct control_request *request) {
+	return request->arguments;
+}
+
+const char *control_argument(const struct control_request *request, const char *name) {
+	return json_string_value(json_object_get(request->arguments, name));
+}
+
+static void request_end(struct control_request *request, json_t *answer) {
+	struct client *client = request->client;
+
+	json_decref(request->arguments);
+	free(request);
+	client_send(client, answer);
+	client->requests--;
+	client_release(client);
+}
+
+void control_answer(struct control_request *request, json_t *result) {
+	request_end(request, json_pack("{s:b, s:o}", "ok", 1, "result", result ? result : json_object()));
+}
+
+void control_fail(struct control_request *request, const char *format, ...) {
+	char text[512];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	json_t *answer = json_pack("{s:b, s:s}", "ok", 0, "error", text);
+	request_end(request, answer ? answer : json_pack("{s:b, s:s}", "ok", 0, "error", "The error text is not UTF-8."));
+}
+
+static control_handler find_handler(const char *name) {
+	const struct control_command *const tables[] = {control_status_commands, control_overlay_commands};
+
+	for (size_t i = 0; i < ARRAY_LENGTH(tables); i++)
+		for (const struct control_command *command = tables[i]; command->name; command++)
+			if (strcmp(command->name, name) == 0)
+				return command->handle;
+	return NULL;
+}
+
+static void client_line(struct client *client, const char *line, size_t length) {
+	struct control_request *request = calloc(1, sizeof(*request));
+	json_error_t error;
+
+	if (!request) {
+		client_close(client);
+		return;
+	}
+	request->client = client;
+	request->node = client->control->node;
+	request->arguments = json_loadb(line, length, JSON_REJECT_DUPLICATES, &error);
+	client->requests++;
+	const char *name = json_is_object(request->arguments) ? control_argument(request, "command") : NULL;
+	control_handler handle = name ? find_handler(name) : NULL;
+	if (!request->arguments)
+		control_fail(request, "The request is not JSON: %s (column %d).", error.text, error.column);
+	else if (!name)
+		control_fail(request, "The request has no \"command\".");
+	else if (!handle)
+		control_fail(request, "There is no command \"%.64s\".", name);
+	else
+		handle(request);
+}
+
+static void client_lines(struct client *client) {
+	size_t start = 0;
+	char *newline;
+
+	while (!client->closed && (newline = memchr(client->input + start, '\n', client->input_length - start))) {
+		size_t end = (size_t)(newline - client->input);
+		if (end > start)
+			client_line(client, client->input + start, end - start);
+		start = end + 1;
+	}
+	memmove(client->input, client->input + start, client->input_length - start);
+	client->input_length -= start;
+	if (client->input_length > LIMIT_CONTROL_LINE)
+		client_close(client);
+}
+
+static void client_read(struct client *client) {
+	char *input = realloc(client->input, client->input_length + READ_CHUNK);
+
+	if (!input) {
+		client_close(client);
+		return;
+	}
+	client->input = input;
+	ssize_t got = recv(client->fd, input + client->input_length, READ_CHUNK, MSG_DONTWAIT);
+	if (got < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (got <= 0) {
+		client_close(client);
+		return;
+	}
+	client->input_length += (size_t)got;
+	client_lines(client);
+}
+
+static int on_client(sd_event_source *source, int fd, uint32_t events, void *userdata) {
+	struct client *client = userdata;
+
+	(void)source;
+	(void)fd;
+	node_enter(client->control->node);
+	client->requests++; /* keeps the client until the end of this function */
+	if (events & EPOLLOUT)
+		client_flush(client);
+	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR) && !client->closed)
+		client_read(client);
+	client->requests--;
+	client_release(client);
+	return 0;
+}
+
+static int on_connection(sd_event_source *source, int fd, uint32_t events, void *userdata) {
+	struct control *control = userdata;
+
+	(void)source;
+	(void)events;
+	int client_fd = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (client_fd < 0)
+		return 0;
+	struct client *client = control->client_count < LIMIT_CONTROL_CLIENTS ? calloc(1, sizeof(*client)) : NULL;
+	if (!client || sd_event_add_io(control->node->event, &client->source, client_fd, EPOLLIN, on_client, client) < 0) {
+		free(client);
+		close(client_fd);
+		return 0;
+	}
+	client->control = control;
+	client->fd = client_fd;
+	DL_APPEND(control->clients, client);
+	control->client_count++;
+	return 0;
+}
+
+/* ---- the socket ---- */
+
+/* A socket file that nobody listens on is left over from a crash; one that answers belongs to a running daemon. */
+static int remove_stale(const struct sockaddr_un *address) {
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0)
+		return -EADDRINUSE;
+	return errno == ECONNREFUSED && unlink(address->sun_path) < 0 ? -errno : 0;
+}
+
+static int give_to_group(const char *path, const char *directory, const char *group_name) {
+	gid_t group = (gid_t)-1;
+
+	if (group_name) {
+		const struct group *entry = getgrnam(group_name);
+		if (!entry)
+			return -ESRCH;
+		group = entry->gr_gid;
+		if (chown(directory, (uid_t)-1, group) < 0)
+			return -errno;
+	}
+	if (chown(path, (uid_t)-1, group) < 0 || chmod(path, 0660) < 0)
+		return -errno;
+	return 0;
+}
+
+static int control_listen(struct control *control, const char *group, char *reason) {
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	char directory[PATH_MAX];
+
+	if (strlen(control->path) >= sizeof(address.sun_path)) {
+		snprintf(reason, NODE_REASON_SIZE, "The path of the control socket is too long: %.200s.", control->path);
+		return -ENAMETOOLONG;
+	}
+	strcpy(address.sun_path, control->path);
+	snprintf(directory, sizeof(directory), "%s", control->path);
+	char *parent = dirname(directory);
+	if (mkdir(parent, 0750) < 0 && errno != EEXIST) {
+		snprintf(reason, NODE_REASON_SIZE, "The directory %.200s cannot be made: %s.", parent, strerror(errno));
+		return -errno;
+	}
+	int error = remove_stale(&address);
+	control->fd = error < 0 ? -1 : socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (error == 0 && control->fd < 0)
+		error = -errno;
+	mode_t mask = umask(0117);
+	if (error == 0 && bind(control->fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+		error = -errno;
+	umask(mask);
+	if (error == 0)
+		error = give_to_group(control->path, parent, group);
+	if (error == 0 && listen(control->fd, LIMIT_CONTROL_CLIENTS) < 0)
+		error = -errno;
+	if (error == -EADDRINUSE)
+		snprintf(reason, NODE_REASON_SIZE, "Another daemon answers on the control socket %.200s.", control->path);
+	else if (error == -ESRCH)
+		snprintf(reason, NODE_REASON_SIZE, "There is no group \"%.64s\" for the control socket.", group);
+	else if (error < 0)
+		snprintf(reason, NODE_REASON_SIZE, "The control socket %.200s cannot be opened: %s.", control->path,
+			 strerror(-error));
+	return error;
+}
+
+int control_new(struct node *node, struct control **ret, char reason[static NODE_REASON_SIZE]) {
+	_cleanup_(control_freep) struct control *control = calloc(1, sizeof(*control));
+
+	if (!control || !(control->path = strdup(node->settings->control_socket))) {
+		snprintf(reason, NODE_REASON_SIZE, "Not enough memory for the control socket.");
+		return -ENOMEM;
+	}
+	control->node = node;
+	control->fd = -1;
+	int error = control_listen(control, node->settings->control_group, reason);
+	if (error < 0)
+		return error;
+	error = sd_event_add_io(node->event, &control->source, control->fd, EPOLLIN, on_connection, control);
+	if (error < 0) {
+		snprintf(reason, NODE_REASON_SIZE, "The control socket cannot be watched: %s.", strerror(-error));
+		return error;
+	}
+	*ret = TAKE(control);
+	return 0;
+}
+
+struct control *control_free(struct control *control) {
+	struct client *client, *next;
+
+	if (!control)
+		return NULL;
+	DL_FOREACH_SAFE (control->clients, client, next) {
+		client_close(client);
+		client_release(client);
+	}
+	sd_event_source_disable_unref(control->source);
+	if (control->fd >= 0) {
+		close(control->fd);
+		unlink(control->path);
+	}
+	free(control->path);
+	free(control);
+	return NULL;
+}

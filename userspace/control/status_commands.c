@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Commands that look at this node and change nothing, and leave. */
+#include "control/control.h"
+#include "layout.h"
+
+static json_t *json_id(const struct id *id) {
+	char text[ID_TEXT_SIZE];
+
+	return id_is_none(id) ? json_null() : json_string(id_format(id, text));
+}
+
+static json_t *json_ids(const struct id *ids, size_t count) {
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < count; i++)
+		json_array_append_new(list, json_id(&ids[i]));
+	return list;
+}
+
+static json_t *json_address(const struct address *address) {
+	char text[ADDRESS_TEXT_SIZE];
+
+	return json_string(address_format(address, text));
+}
+
+static size_t count_peers(const struct router *router) {
+	const struct connection *connection;
+	size_t position = 0, count = 0;
+
+	while ((connection = router_connection_next(router, &position)))
+		count += connection->up && connection->update_received;
+	return count;
+}
+
+static void on_status(struct control_request *request) {
+	struct node *node = control_node(request);
+	const struct overlay_config *config = router_config(node->router);
+	struct address local = dtls_links_local(node->links);
+	struct topology_view *view = malloc(sizeof(*view));
+	struct store_figures store;
+
+	if (!view) {
+		control_fail(request, "Not enough memory.");
+		return;
+	}
+	node->topology->ops->view(node->topology, view);
+	store_figures(node->store, &store);
+	json_t *result =
+	    json_pack("{s:s, s:o, s:s, s:s, s:s, s:o, s:I, s:I, s:f, s:I, s:I, s:I, s:i, s:I, s:s}", "version", VERSION, "node_id",
+		      json_id(&node->credential->node_id), "overlay", config->overlay_name, "role",
+		      node->settings->client ? "client" : "peer", "state", topology_state_text(node->state), "address",
+		      json_address(&local), "uptime_s", (json_int_t)((node->runtime.now_us - node->started_us) / USEC_PER_SEC),
+		      "peers", (json_int_t)count_peers(node->router), "size_estimate", view->size_estimate, "resources",
+		      (json_int_t)store.resources, "records", (json_int_t)store.records, "record_octets", (json_int_t)store.octets,
+		      "configuration_sequence", (int)config->sequence, "users", (json_int_t)users_count(node->users), "storage",
+		      store.database_error < 0 ? store.database_reason : "ok");
+	free(view);
+	control_answer(request, result);
+}
+
+static json_t *json_connection(struct node *node, const struct connection *connection) {
+	struct transport *transport = router_transport(node->router);
+	struct address address = transport->ops->address(transport->object, connection->slot);
+	struct link_statistics link;
+
+	transport->ops->statistics(transport->object, connection->slot, &link);
+	return json_pack("{s:o, s:o, s:i, s:s, s:b, s:b, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "node_id",
+			 json_id(&connection->peer), "address", json_address(&address), "slot", connection->slot, "kind",
+			 connection->update_received ? "peer" : "client", "initiated", connection->initiated, "suspected",
+			 connection->suspected, "cipher", link.cipher ? link.cipher : "", "rtt_us", (json_int_t)link.rtt_us,
+			 "rto_us", (json_int_t)link.rto_us, "window", (json_int_t)link.window, "sent", (json_int_t)link.sent,
+			 "received", (json_int_t)link.received, "resent", (json_int_t)link.resent, "octets_sent",
+			 (json_int_t)link.octets_sent, "octets_received", (json_int_t)link.octets_received, "age_s",
+			 (json_int_t)((node->runtime.now_us - connection->since_us) / USEC_PER_SEC));
+}
+
+static void on_peers(struct control_request *request) {
+	struct node *node = control_node(request);
+	const struct connection *connection;
+	json_t *list = json_array();
+	size_t position = 0;
+
+	while ((connection = router_connection_next(node->router, &position)))
+		if (connection->up)
+			json_array_append_new(list, json_connection(node, connection));
+	control_answer(request, json_pack("{s:o}", "peers", list));
+}
+
+static void on_ring(struct control_request *request) {
+	struct node *node = control_node(request);
+	struct topology_view *view = malloc(sizeof(*view));
+
+	if (!view) {
+		control_fail(request, "Not enough memory.");
+		return;
+	}
+	node->topology->ops->view(node->topology, view);
+	json_t *result = json_pack("{s:s, s:o, s:o, s:o, s:o, s:f}", "state", topology_state_text(view->state), "self",
+				   json_id(&view->self), "predecessors", json_ids(view->predecessors, view->predecessor_count),
+				   "successors", json_ids(view->successors, view->successor_count), "fingers",
+				   json_ids(view->fingers, view->finger_count), "size_estimate", view->size_estimate);
+	free(view);
+	control_answer(request, result);
+}
+
+static void add_drop(json_t *drops, const char *reason, uint64_t count) {
+	if (count > 0)
+		json_object_set_new(drops, reason, json_integer((json_int_t)count));
+}
+
+static void on_drops(struct control_request *request) {
+	struct node *node = control_node(request);
+	const struct router_counters *router = router_counters(node->router);
+	const struct dtls_counters *links = dtls_links_counters(node->links);
+	json_t *drops = json_object();
+
+	for (unsigned i = 0; i < DROP_REASON_COUNT; i++)
+		if (drop_reason_name(i))
+			add_drop(drops, drop_reason_name(i), router->dropped[i]);
+	add_drop(drops, "link_unknown", links->drop_unknown);
+	add_drop(drops, "link_forged", links->drop_forged);
+	add_drop(drops, "link_replayed", links->drop_replayed);
+	add_drop(drops, "link_malformed", links->drop_malformed);
+	add_drop(drops, "link_epoch", links->drop_epoch);
+	add_drop(drops, "link_limit", links->drop_limit);
+	add_drop(drops, "link_congestion", links->drop_congestion);
+	control_answer(request, json_pack("{s:o}", "drops", drops));
+}
+
+static void on_metrics(struct control_request *request) {
+	_cleanup_free_ char *text = control_metrics(control_node(request));
+
+	if (text)
+		control_answer(request, json_pack("{s:s}", "text", text));
+	else
+		control_fail(request, "Not enough memory.");
+}
+
+static void add_binding(void *userdata, const struct sip_binding_view *binding) {
+	json_t *one = json_pack("{s:s, s:s, s:s, s:I}", "aor", binding->aor, "contact", binding->contact, "source",
+				binding->source ? binding->source : "", "expires_s", (json_int_t)binding->expires_s);
+
+	if (one)
+		json_array_append_new(userdata, one);
+}
+
+static void on_registrations(struct control_request *request) {
+	struct node *node = control_node(request);
+	json_t *list = json_array();
+
+	if (node->sip)
+		sip_gateway_bindings(node->sip, add_binding, list);
+	control_answer(request, json_pack("{s:o}", "registrations", list));
+}
+
+static void on_leave(struct control_request *request) {
+	struct node *node = control_node(request);
+
+	control_answer(request, json_pack("{s:s}", "state", "leaving"));
+	node_leave(node);
+}
+
+const struct control_command control_status_commands[] = {
+    {"status", on_status},   {"peers", on_peers},
+    {"ring", on_ring},	     {"drops", on_drops},
+    {"metrics", on_metrics}, {"registrations", on_registrations},
+    {"leave", on_leave},     {NULL, NULL},
+};
