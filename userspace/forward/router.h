@@ -16,9 +16,9 @@ struct transaction;
 
 struct router_settings {
 	struct runtime *runtime;
-	struct trust *trust;                  /* borrowed; its configuration is the one in force */
-	struct credential *credential;        /* our node's; referenced */
-	bool client;                          /* never joins, never forwards */
+	struct trust *trust;	       /* borrowed; its configuration is the one in force */
+	struct credential *credential; /* our node's; referenced */
+	bool client;		       /* never joins, never forwards */
 };
 
 int router_new(const struct router_settings *settings, struct router **ret);
@@ -38,16 +38,22 @@ struct overlay_config *router_config(const struct router *router); /* borrowed *
 /* ---- connection table ---- */
 
 struct connection {
-	struct id peer;                       /* ID_NONE while unbound: several Node-IDs in the certificate and no Attach yet */
+	struct id peer; /* ID_NONE while unbound: several Node-IDs in the certificate and no Attach yet */
 	uint16_t slot;
 	bool up, initiated;
-	bool update_received;                 /* may relay for others (B-6.5.1-01) */
-	bool is_client;                       /* attached, never sent an Update */
+	bool update_received; /* may relay for others (B-6.5.1-01) */
+	bool is_client;	      /* attached, never sent an Update */
 	bool suspected;
 	uint64_t since_us;
 };
 
-/* Link events for topology and the node object. Any member may be NULL. */
+/*
+ * Link events for topology and the node object. Any member may be NULL.
+ *
+ * up(): also a second time, when an unbound link becomes bound. When a link replaces another one to the same peer, up() of the new
+ * one comes before down() of the old one: in down(), router_connection_of() tells whether the peer is still connected. down(): also
+ * for a connect() of ours that came to nothing; then the connection was never up and its peer is ID_NONE.
+ */
 struct connection_listener {
 	void *userdata;
 	void (*up)(void *userdata, const struct connection *connection);
@@ -84,12 +90,12 @@ const struct connection *router_next_hop(const struct router *router, const stru
 
 struct request {
 	struct router *router;
-	struct message message;               /* views into memory owned by the request */
+	struct message message; /* views into memory owned by the request */
 	struct certificate *signer;
-	struct id signer_id;                  /* the originator, proven by its signature */
-	struct certificate_bucket bucket;     /* trusted certificates that came along */
-	uint16_t slot;                        /* link of the last hop; LINK_SLOT_NONE for our own */
-	struct id previous_hop;               /* its Node-ID, ID_NONE when unbound */
+	struct id signer_id;		  /* the originator, proven by its signature */
+	struct certificate_bucket bucket; /* trusted certificates that came along */
+	uint16_t slot;			  /* link of the last hop; LINK_SLOT_NONE for our own */
+	struct id previous_hop;		  /* its Node-ID, ID_NONE when unbound */
 };
 
 /*
@@ -105,17 +111,25 @@ void request_fail(struct request *request, uint16_t error_code, struct octets in
 void request_fail_text(struct request *request, uint16_t error_code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void request_drop(struct request *request);
 
+/* A message extension some handler understands: requests and answers with it, marked critical, are then let through (B-6.3.3-02).
+ */
+void router_understand_extension(struct router *router, uint16_t type);
+
+/* Answered here unless others are handled with router_handle(): Ping, Probe, Attach, AppAttach (no application is offered). What
+ * ProbeAns says under num_resources; 0 without a callback. */
+void router_set_probe_resources(struct router *router, uint32_t (*count)(void *userdata), void *userdata);
+
 /* ---- requests we send ---- */
 
 struct response {
-	uint16_t code;                        /* request code + 1, or MESSAGE_ERROR */
+	uint16_t code; /* request code + 1, or MESSAGE_ERROR */
 	struct octets body;
-	struct error_response error;          /* when code is MESSAGE_ERROR */
+	struct error_response error; /* when code is MESSAGE_ERROR */
 	struct certificate *signer;
 	struct id signer_id;
-	struct certificate_bucket *bucket;    /* borrowed */
+	struct certificate_bucket *bucket; /* borrowed */
 	const struct message *message;
-	uint64_t elapsed_us;                  /* since the first transmission */
+	uint64_t elapsed_us; /* since the first transmission */
 	uint8_t ttl_received;
 };
 
@@ -126,23 +140,24 @@ struct response {
 typedef void (*response_handler)(void *userdata, int error, const struct response *response);
 
 struct outgoing {
-	struct octets destination_list;       /* encoded; copied */
+	struct octets destination_list; /* encoded; copied */
 	uint16_t code;
-	struct octets body;                   /* copied */
-	struct octets extensions, options;    /* encoded lists, may be empty; copied */
-	struct credential *sign_as;           /* NULL: our node */
+	struct octets body;		   /* copied */
+	struct octets extensions, options; /* encoded lists, may be empty; copied */
+	struct credential *sign_as;	   /* NULL: our node */
 	const struct certificate_bucket *extra;
-	uint16_t via_slot;                    /* send over this link whatever the list says; LINK_SLOT_NONE: route */
-	bool any_responder;                   /* accept any valid signer: wildcard, or errors aside (B-6.3.4-07) */
-	bool config_update;                   /* header sequence 65535 */
-	bool once;                            /* no end-to-end retransmission, one timer */
+	uint16_t via_slot;  /* send over this link whatever the list says; LINK_SLOT_NONE: route */
+	bool any_responder; /* accept any valid signer: wildcard, or errors aside (B-6.3.4-07) */
+	bool config_update; /* header sequence 65535 */
+	bool once;	    /* no end-to-end retransmission, one timer */
 	uint32_t max_response_length;
 	response_handler done;
 	void *userdata;
 };
 #define OUTGOING_DEFAULT .via_slot = LINK_SLOT_NONE
 
-/* *ret (may be NULL) allows cancelling; it is invalid once `done` was called. -ENOBUFS too many transactions, -EMSGSIZE, -EINVAL. */
+/* *ret (may be NULL) allows cancelling; it is invalid once `done` was called. -ENOBUFS too many transactions, -EMSGSIZE, -EINVAL.
+ */
 int router_send_request(struct router *router, const struct outgoing *outgoing, struct transaction **ret);
 void transaction_cancel(struct transaction *transaction); /* `done` is not called */
 
@@ -176,11 +191,11 @@ void router_configuration_changed(struct router *router);
 struct router_counters {
 	uint64_t received, forwarded, delivered, sent, fragments_received, fragments_sent, reassembled;
 	uint64_t retransmissions, duplicates_answered, errors_sent;
-	uint64_t dropped[64];                 /* by enum drop_reason of bpf/layout.h */
+	uint64_t dropped[64]; /* by enum drop_reason of bpf/layout.h */
 };
 const struct router_counters *router_counters(const struct router *router);
 
 /* One line per message for `ringgatectl trace`; NULL switches it off. */
-typedef void (*router_trace)(void *userdata, const char *event, const struct forwarding_header *header, uint16_t code, uint16_t slot,
-			     const char *detail);
+typedef void (*router_trace)(void *userdata, const char *event, const struct forwarding_header *header, uint16_t code,
+			     uint16_t slot, const char *detail);
 void router_set_trace(struct router *router, router_trace trace, void *userdata);
