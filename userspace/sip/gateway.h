@@ -13,10 +13,34 @@
 
 struct sip_gateway;
 
+/* Bounds of this module; LIMIT_SIP_* of base/limits.h hold too. */
+enum {
+	SIP_LISTENERS = 4,	    /* addresses to listen on */
+	SIP_HEADER_OCTETS = 16384,  /* request line and header of a message; more: 513 */
+	SIP_LINE_OCTETS = 4096,	    /* one header field with its continuation lines; more: 513 */
+	SIP_HEADER_LINES = 256,	    /* more: 513 */
+	SIP_SEPARATORS = 512,	    /* ";", "," and "&" in a header, as the parser's time grows with their square; more: 513 */
+	SIP_CONTACTS_PER_AOR = 16,  /* bindings of one AoR, Contacts of one REGISTER; more: 403 */
+	SIP_CONTACT_OCTETS = 1024,  /* one Contact URI; longer: 400 */
+	SIP_AOR_OCTETS = 255,	    /* longer: 404 */
+	SIP_CALL_ID_OCTETS = 255,   /* of a REGISTER; longer: 400 */
+	SIP_REGISTERS_PER_AOR = 16, /* REGISTERs for one AoR waiting for each other; more: 503 */
+	SIP_REDIRECT_CONTACTS = 32, /* Contacts of a 302; more are left out */
+	SIP_TRANSACTION_OCTETS = 32 << 20, /* held by all transactions; the oldest finished ones go, then 503 */
+	SIP_STATELESS_PER_SECOND = 200,	   /* refusals without a transaction (400, 403, 503 ...); more are dropped */
+	SIP_UNACKNOWLEDGED = 1000,    /* answered INVITEs that wait for their ACK and are answered again by timer G; more are not */
+	SIP_ANSWER_SECONDS = 25,      /* the overlay's time to answer; then 503, below the 32 s of timer F */
+	SIP_RETRY_AFTER_SECONDS = 10, /* least Retry-After; up to twice that, so that phones do not come back together */
+	SIP_TCP_IDLE_SECONDS = 300,   /* a connection without requests or keep-alives is closed */
+	SIP_TCP_MESSAGE_SECONDS = 20, /* for the first message, for one that has begun, and for taking our answer; then closed */
+	SIP_TCP_OUTPUT_OCTETS = 256 << 10, /* answers a connection does not take; more: closed */
+	SIP_DATAGRAMS_AT_ONCE = 64,	   /* read from one socket before others get their turn; also connections accepted */
+};
+
 struct sip_binding_request {
-	const char *aor;                      /* "alice@example.org" */
-	const char *contact;                  /* the Contact URI as the phone wrote it, without <> and header parameters */
-	unsigned expires_s;                   /* 0: remove */
+	const char *aor;     /* "alice@example.org" */
+	const char *contact; /* the Contact URI as the phone wrote it, without <> and header parameters */
+	unsigned expires_s;  /* 0: remove */
 };
 
 /* Status to answer a phone with: 200, 403 not allowed, 404 no such user here, 500, 503 overlay not reachable. */
@@ -30,12 +54,15 @@ struct sip_redirect_contact {
 typedef void (*sip_resolve_answer)(void *userdata, unsigned status, const struct sip_redirect_contact *contacts, size_t count,
 				   unsigned retry_after_s);
 
-/* What the gateway asks of the node; every call is answered exactly once, never from within the call. */
+/*
+ * What the gateway asks of the node; every call is answered exactly once, never from within the call. An answer may also come
+ * after SIP_ANSWER_SECONDS or after sip_gateway_free(): then it only releases what the question held.
+ */
 struct sip_gateway_events {
 	void *userdata;
 	void (*bind)(void *userdata, const struct sip_binding_request *request, sip_register_done done, void *done_userdata);
 	void (*resolve)(void *userdata, const char *aor, sip_resolve_answer done, void *done_userdata);
-	/* Is this a domain whose AoRs we serve? */
+	/* Is this a domain whose AoRs we serve? In lower case, without port or final dot. */
 	bool (*domain)(void *userdata, const char *domain);
 	/* May this user register here (a credential is provisioned)? */
 	bool (*user)(void *userdata, const char *aor);
@@ -45,7 +72,7 @@ struct sip_gateway_events {
 
 struct sip_gateway_settings {
 	struct runtime *runtime;
-	struct address listen[4];             /* UDP and TCP on each */
+	struct address listen[SIP_LISTENERS]; /* UDP and TCP on each; port 0: any port, the same for both */
 	size_t listen_count;
 	unsigned expires_min_s, expires_default_s, expires_max_s; /* 0: 60, 3600, 86400 */
 };
@@ -54,6 +81,9 @@ int sip_gateway_new(const struct sip_gateway_settings *settings, const struct si
 		    char *reason, size_t reason_size);
 struct sip_gateway *sip_gateway_free(struct sip_gateway *gateway);
 
+/* Where listener `index` listens, with the port in use. Returns -ENOENT. */
+int sip_gateway_address(const struct sip_gateway *gateway, size_t index, struct address *ret);
+
 /* Descriptors to wait for; the set changes as TCP connections come and go, so the driver gives a callback. `events` as in epoll. */
 typedef void (*sip_watch)(void *userdata, int fd, unsigned events); /* events 0: stop watching; called before close() */
 void sip_gateway_set_watch(struct sip_gateway *gateway, sip_watch watch, void *userdata);
@@ -61,12 +91,16 @@ void sip_gateway_ready(struct sip_gateway *gateway, int fd, unsigned events);
 
 struct sip_binding_view {
 	const char *aor, *contact, *source;
-	unsigned expires_s;                   /* seconds left */
+	unsigned expires_s; /* seconds left */
 };
 /* Calls back for every local binding. */
-void sip_gateway_bindings(const struct sip_gateway *gateway, void (*each)(void *userdata, const struct sip_binding_view *), void *userdata);
+void sip_gateway_bindings(const struct sip_gateway *gateway, void (*each)(void *userdata, const struct sip_binding_view *),
+			  void *userdata);
 
+/* responses_* count what was sent, repetitions included; dropped: refused by a bound, responses of others, what could not be sent.
+ */
 struct sip_figures {
-	uint64_t requests, responses_2xx, responses_3xx, responses_4xx, responses_5xx, malformed, dropped, bindings, tcp_connections;
+	uint64_t requests, responses_2xx, responses_3xx, responses_4xx, responses_5xx, malformed, dropped, bindings,
+	    tcp_connections;
 };
 void sip_gateway_figures(const struct sip_gateway *gateway, struct sip_figures *ret);

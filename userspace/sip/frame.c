@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Where a message ends, and whether it is fit for the parser: libosip2 stops at NUL, takes a bare CR for a line end, and needs
+ * time that grows with the square of the number of fields and parameters (one second for 64 KB of ";a;a;a"), so that all this is
+ * refused here.
+ */
+#include "sip/internal.h"
+
+#include <errno.h>
+#include <string.h>
+#include <strings.h>
+
+static const struct {
+	const char *name;
+	char compact;
+	bool repeats;
+	const char *duplicate;
+} fields[SIP_FIELDS] = {
+    [SIP_FIELD_VIA] = {"via", 'v', true, NULL},
+    [SIP_FIELD_FROM] = {"from", 'f', false, "Duplicate From"},
+    [SIP_FIELD_TO] = {"to", 't', false, "Duplicate To"},
+    [SIP_FIELD_CALL_ID] = {"call-id", 'i', false, "Duplicate Call-ID"},
+    [SIP_FIELD_CSEQ] = {"cseq", 0, false, "Duplicate CSeq"},
+    [SIP_FIELD_MAX_FORWARDS] = {"max-forwards", 0, false, "Duplicate Max-Forwards"},
+    [SIP_FIELD_CONTENT_LENGTH] = {"content-length", 'l', false, "Duplicate Content-Length"},
+    [SIP_FIELD_EXPIRES] = {"expires", 0, false, "Duplicate Expires"},
+    [SIP_FIELD_TIMESTAMP] = {"timestamp", 0, true, NULL},
+};
+
+/* `octets` from `start`, at most `length` of them. */
+static struct octets part(struct octets octets, size_t start, size_t length) {
+	struct reader r = reader_of_octets(octets);
+
+	reader_octets(&r, start);
+	return reader_octets(&r, length);
+}
+
+static bool is_blank(uint8_t c) {
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+static struct octets trim(struct octets octets) {
+	size_t start = 0, end = octets.length;
+
+	while (start < end && is_blank(octets.data[start]))
+		start++;
+	while (end > start && is_blank(octets.data[end - 1]))
+		end--;
+	return part(octets, start, end - start);
+}
+
+static void refuse(struct sip_frame *frame, unsigned status, const char *reason) {
+	if (frame->status != 0)
+		return;
+	frame->status = status;
+	frame->reason = reason;
+}
+
+/* The next line without its end; false when the end has not come yet. */
+static bool read_line(struct reader *r, struct octets *ret) {
+	struct reader ahead = *r;
+	struct octets rest = reader_rest(&ahead);
+	const uint8_t *end = rest.length > 0 ? memchr(rest.data, '\n', rest.length) : NULL;
+
+	if (!end)
+		return false;
+	struct octets line = reader_octets(r, (size_t)(end - rest.data));
+	reader_u8(r);
+	if (line.length > 0 && line.data[line.length - 1] == '\r')
+		line.length--;
+	*ret = line;
+	return true;
+}
+
+/* Whether octets are clean is told apart from what they mean, so that no later stage meets a NUL, a bare CR or an escaped NUL. */
+static void check_line(struct sip_frame *frame, struct octets line, unsigned *separators) {
+	for (size_t i = 0; i < line.length; i++) {
+		uint8_t c = line.data[i];
+		if ((c < ' ' && c != '\t') || c == 0x7f)
+			frame->unclean = true;
+		if (c == ';' || c == ',' || c == '&')
+			++*separators;
+	}
+	if (line.length >= 3 && memmem(line.data, line.length, "%00", 3))
+		refuse(frame, 400, "Escaped NUL in Header");
+}
+
+static struct octets until_space(struct reader *r) {
+	struct reader ahead = *r;
+	struct octets rest = reader_rest(&ahead);
+	const uint8_t *space = rest.length > 0 ? memchr(rest.data, ' ', rest.length) : NULL;
+	struct octets word = reader_octets(r, space ? (size_t)(space - rest.data) : rest.length);
+
+	if (space)
+		reader_u8(r);
+	return word;
+}
+
+static bool is_token(struct octets octets) {
+	for (size_t i = 0; i < octets.length; i++)
+		if (octets.data[i] == 0 ||
+		    !strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.!%*_+`'~", octets.data[i]))
+			return false;
+	return octets.length > 0;
+}
+
+static bool starts_with(struct octets octets, const char *prefix) {
+	size_t length = strlen(prefix);
+
+	return octets.length >= length && strncasecmp((const char *)octets.data, prefix, length) == 0;
+}
+
+static void read_start(struct sip_frame *frame) {
+	struct reader r = reader_of_octets(frame->start);
+
+	frame->response = starts_with(frame->start, "SIP/");
+	if (frame->response)
+		return;
+	frame->method = until_space(&r);
+	frame->uri = until_space(&r);
+	frame->version = reader_rest(&r);
+	if (!is_token(frame->method) || frame->uri.length == 0 || frame->version.length == 0 ||
+	    memchr(frame->version.data, ' ', frame->version.length))
+		refuse(frame, 400, "Malformed Request-Line");
+	else if (!starts_with(frame->version, "SIP/"))
+		refuse(frame, 400, "Malformed SIP-Version");
+	else if (frame->version.length != 7 || !starts_with(frame->version, "SIP/2.0"))
+		refuse(frame, 505, "Version Not Supported");
+}
+
+static void read_content_length(struct sip_frame *frame, struct octets value) {
+	size_t length = 0;
+
+	if (value.length == 0 || value.length > 9)
+		return refuse(frame, 400, "Malformed Content-Length");
+	for (size_t i = 0; i < value.length; i++) {
+		if (value.data[i] < '0' || value.data[i] > '9')
+			return refuse(frame, 400, "Malformed Content-Length");
+		length = length * 10 + (size_t)(value.data[i] - '0');
+	}
+	frame->body_length = length;
+	frame->content_length = true;
+}
+
+/* `field` is a whole field with its continuation lines. */
+static void read_field(struct sip_frame *frame, struct octets field) {
+	const uint8_t *colon = memchr(field.data, ':', field.length);
+	size_t name_length = colon ? (size_t)(colon - field.data) : 0;
+	struct octets name = trim(part(field, 0, name_length));
+
+	if (!is_token(name))
+		return refuse(frame, 400, "Malformed Header Field");
+	for (size_t i = 0; i < SIP_FIELDS; i++) {
+		bool compact = name.length == 1 && fields[i].compact != 0 && (name.data[0] | 0x20) == fields[i].compact;
+		if (!compact && (name.length != strlen(fields[i].name) || !starts_with(name, fields[i].name)))
+			continue;
+		struct octets value = trim(part(field, name_length + 1, field.length - name_length - 1));
+		if (frame->field[i].data && !fields[i].repeats)
+			return refuse(frame, 400, fields[i].duplicate);
+		if (!frame->field[i].data)
+			frame->field[i] = value;
+		if (i == SIP_FIELD_CONTENT_LENGTH)
+			read_content_length(frame, value);
+		return;
+	}
+}
+
+static void finish_field(struct sip_frame *frame, struct octets input, size_t start, size_t end) {
+	if (end - start > SIP_LINE_OCTETS)
+		refuse(frame, 513, "Header Field Too Long");
+	if (start > 0)
+		read_field(frame, part(input, start, end - start));
+}
+
+/* Reads lines up to the empty one. */
+static int read_header(struct reader *r, struct octets input, struct sip_frame *frame) {
+	unsigned lines = 0, separators = 0;
+	size_t field_start = 0, line_start = 0; /* field_start 0: still in the first line */
+	struct octets line;
+
+	for (;;) {
+		line_start = r->position;
+		if (!read_line(r, &line))
+			return reader_left(r) + line_start > SIP_HEADER_OCTETS ? -EMSGSIZE : -EAGAIN;
+		if (line_start == 0) {
+			frame->start = line;
+			check_line(frame, line, &separators);
+			read_start(frame);
+			continue;
+		}
+		bool continuation = field_start > 0 && line.length > 0 && is_blank(line.data[0]);
+		if (continuation && trim(line).length == 0)
+			refuse(frame, 400, "Empty Continuation Line"); /* the parser would take it for the end of the header */
+		if (!continuation && line_start != field_start) {
+			if (field_start > 0 || line_start > SIP_LINE_OCTETS)
+				finish_field(frame, input, field_start, line_start);
+			field_start = line_start;
+		}
+		if (line.length == 0)
+			break;
+		check_line(frame, line, &separators);
+		lines++;
+	}
+	frame->header = part(input, 0, r->position);
+	if (frame->header.length > SIP_HEADER_OCTETS || lines > SIP_HEADER_LINES || separators > SIP_SEPARATORS)
+		refuse(frame, 513, "Header Too Large");
+	return 0;
+}
+
+int sip_frame_find(struct octets input, bool stream, struct sip_frame *ret) {
+	struct reader r = reader_of_octets(input);
+	struct sip_frame frame = {0};
+
+	int error = read_header(&r, input, &frame);
+	if (error == -EAGAIN && !stream)
+		return -EBADMSG;
+	if (error < 0)
+		return error;
+	if (frame.unclean)
+		return -EBADMSG;
+	if (!frame.content_length) {
+		frame.body_length = stream ? 0 : reader_left(&r);
+		if (stream && !frame.field[SIP_FIELD_CONTENT_LENGTH].data)
+			refuse(&frame, 400, "Missing Content-Length"); /* RFC 3261 18.3 */
+	} else if (frame.header.length + frame.body_length > LIMIT_SIP_MESSAGE) {
+		refuse(&frame, 513, "Message Too Large");
+		frame.body_length = 0;
+	} else if (frame.body_length > reader_left(&r)) {
+		if (stream)
+			return -EAGAIN;
+		refuse(&frame, 400, "Body Shorter Than Content-Length");
+		frame.body_length = reader_left(&r);
+	}
+	frame.length = frame.header.length + frame.body_length;
+	*ret = frame;
+	return 0;
+}

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "sip/internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+enum { PORT_ATTEMPTS = 16 /* to find a port that is free for UDP and TCP */ };
+
+DEFINE_CLEANUP(struct sip_gateway *, sip_gateway_free)
+
+static int bound_port(int fd, uint16_t *ret) {
+	struct sockaddr_storage sockaddr = {0};
+	socklen_t length = sizeof(sockaddr);
+
+	if (getsockname(fd, (struct sockaddr *)&sockaddr, &length) < 0)
+		return -errno;
+	*ret = address_of_sockaddr((const struct sockaddr *)&sockaddr).port;
+	return 0;
+}
+
+static int listener_try(struct sip_listener *listener, const struct address *wanted) {
+	struct address address = *wanted;
+
+	_cleanup_close_ int udp = sip_udp_open(&address);
+	if (udp < 0)
+		return udp;
+	int error = bound_port(udp, &address.port);
+	if (error < 0)
+		return error;
+	int tcp = sip_tcp_open(&address);
+	if (tcp < 0)
+		return tcp;
+	listener->address = address;
+	listener->udp = udp;
+	listener->tcp = tcp;
+	udp = -1;
+	return 0;
+}
+
+static int listener_open(struct sip_gateway *gateway, const struct address *address) {
+	struct sip_listener *listener = &gateway->listeners[gateway->listener_count];
+	int error = -EADDRINUSE;
+
+	for (unsigned i = 0; error == -EADDRINUSE && i < (address->port == 0 ? PORT_ATTEMPTS : 1); i++)
+		error = listener_try(listener, address);
+	if (error < 0)
+		return error;
+	listener->gateway = gateway;
+	gateway->listener_count++;
+	return 0;
+}
+
+static int check_settings(const struct sip_gateway *gateway, const struct sip_gateway_settings *settings, char *reason,
+			  size_t reason_size) {
+	if (settings->listen_count > SIP_LISTENERS) {
+		snprintf(reason, reason_size, "more than %d addresses to listen on", SIP_LISTENERS);
+		return -E2BIG;
+	}
+	if (gateway->expires_min_s > gateway->expires_default_s || gateway->expires_default_s > gateway->expires_max_s) {
+		snprintf(reason, reason_size, "expiry times out of order: least %u, default %u, most %u seconds",
+			 gateway->expires_min_s, gateway->expires_default_s, gateway->expires_max_s);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* The parser writes its opinion of what it got to the standard output otherwise. */
+static void prepare_parser(void) {
+	for (int level = 0; level < END_TRACE_LEVEL; level++)
+		osip_trace_disable_level((osip_trace_level_t)level);
+	parser_init();
+}
+
+int sip_gateway_new(const struct sip_gateway_settings *settings, const struct sip_gateway_events *events, struct sip_gateway **ret,
+		    char *reason, size_t reason_size) {
+	_cleanup_(sip_gateway_freep) struct sip_gateway *gateway = calloc(1, sizeof(*gateway));
+	char text[ADDRESS_TEXT_SIZE];
+
+	if (!gateway)
+		return -ENOMEM;
+	gateway->runtime = settings->runtime;
+	gateway->events = *events;
+	gateway->expires_min_s = settings->expires_min_s ? settings->expires_min_s : 60;
+	gateway->expires_default_s = settings->expires_default_s ? settings->expires_default_s : 3600;
+	gateway->expires_max_s = settings->expires_max_s ? settings->expires_max_s : 86400;
+	int error = check_settings(gateway, settings, reason, reason_size);
+	if (error < 0)
+		return error;
+	gateway->datagram = malloc(LIMIT_SIP_MESSAGE);
+	if (!gateway->datagram)
+		return -ENOMEM;
+	prepare_parser();
+	runtime_random(gateway->runtime, gateway->hash_key, sizeof(gateway->hash_key));
+	runtime_random(gateway->runtime, gateway->merge_hash_key, sizeof(gateway->merge_hash_key));
+	runtime_random(gateway->runtime, gateway->tag_key, sizeof(gateway->tag_key));
+	for (size_t i = 0; i < settings->listen_count; i++) {
+		error = listener_open(gateway, &settings->listen[i]);
+		if (error < 0) {
+			snprintf(reason, reason_size, "cannot listen for SIP on %s: %s", address_format(&settings->listen[i], text),
+				 strerror(-error));
+			return error;
+		}
+	}
+	*ret = TAKE(gateway);
+	return 0;
+}
+
+struct sip_gateway *sip_gateway_free(struct sip_gateway *gateway) {
+	if (!gateway)
+		return NULL;
+	while (gateway->calls)
+		sip_call_orphan(gateway->calls);
+	while (gateway->registrations)
+		registration_free(gateway->registrations);
+	while (gateway->transactions)
+		sip_transaction_free(gateway->transactions);
+	while (gateway->connections)
+		sip_connection_free(gateway->connections);
+	for (size_t i = 0; i < gateway->listener_count; i++) {
+		struct sip_listener *listener = &gateway->listeners[i];
+		timer_disarm(gateway->runtime, &listener->pause);
+		gateway_watch(gateway, listener->udp, 0);
+		gateway_watch(gateway, listener->tcp, 0);
+		close(listener->udp);
+		close(listener->tcp);
+	}
+	octets_wipe(gateway->tag_key, sizeof(gateway->tag_key));
+	free(gateway->datagram);
+	free(gateway);
+	return NULL;
+}
+
+int sip_gateway_address(const struct sip_gateway *gateway, size_t index, struct address *ret) {
+	if (index >= gateway->listener_count)
+		return -ENOENT;
+	*ret = gateway->listeners[index].address;
+	return 0;
+}
+
+void gateway_watch(struct sip_gateway *gateway, int fd, unsigned events) {
+	if (gateway->watch)
+		gateway->watch(gateway->watch_userdata, fd, events);
+}
+
+void sip_gateway_set_watch(struct sip_gateway *gateway, sip_watch watch, void *userdata) {
+	gateway->watch = watch;
+	gateway->watch_userdata = userdata;
+	for (size_t i = 0; i < gateway->listener_count; i++) {
+		gateway_watch(gateway, gateway->listeners[i].udp, EPOLLIN);
+		if (!gateway->listeners[i].pause.armed)
+			gateway_watch(gateway, gateway->listeners[i].tcp, EPOLLIN);
+	}
+	for (struct sip_connection *connection = gateway->connections; connection; connection = connection->hh.next)
+		gateway_watch(gateway, connection->flow.fd, connection->watched);
+}
+
+void sip_gateway_ready(struct sip_gateway *gateway, int fd, unsigned events) {
+	struct sip_connection *connection = NULL;
+
+	for (size_t i = 0; i < gateway->listener_count; i++) {
+		struct sip_listener *listener = &gateway->listeners[i];
+		if (listener->udp == fd) {
+			sip_udp_receive(gateway, listener);
+			return;
+		}
+		if (listener->tcp == fd) {
+			sip_tcp_accept(gateway, listener);
+			return;
+		}
+	}
+	HASH_FIND_INT(gateway->connections, &fd, connection);
+	if (connection)
+		sip_tcp_ready(gateway, connection, events);
+}
+
+void sip_gateway_figures(const struct sip_gateway *gateway, struct sip_figures *ret) {
+	*ret = gateway->figures;
+}

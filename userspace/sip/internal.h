@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the files of this folder share; also included by its tests. */
+#pragma once
+
+#include "base/cleanup.h"
+#include "base/limits.h"
+#include "base/octets.h"
+#include "sip/gateway.h"
+
+#include <osipparser2/osip_parser.h>
+#include <uthash.h>
+
+/* --- frame.c: one message in received octets, before the parser sees it --- */
+
+/* Header fields that every request has and every response repeats (RFC 3261 8.1.1, 8.2.6.2). */
+enum sip_field {
+	SIP_FIELD_VIA,
+	SIP_FIELD_FROM,
+	SIP_FIELD_TO,
+	SIP_FIELD_CALL_ID,
+	SIP_FIELD_CSEQ,
+	SIP_FIELD_MAX_FORWARDS,
+	SIP_FIELD_CONTENT_LENGTH,
+	SIP_FIELD_EXPIRES,
+	SIP_FIELD_TIMESTAMP,
+	SIP_FIELDS,
+};
+
+struct sip_frame {
+	struct octets start;		    /* the first line */
+	struct octets header;		    /* the first line up to and with the empty line */
+	struct octets field[SIP_FIELDS];    /* value of the first field of that name; data NULL without one */
+	struct octets method, uri, version; /* of a request line; empty when it is none */
+	size_t length;			    /* octets of the whole message */
+	size_t body_length;
+	bool response;
+	bool unclean;	     /* control characters in the header: it must not be repeated in a refusal */
+	bool content_length; /* has the field, and it is valid */
+	unsigned status;     /* 0, or the refusal it deserves: 400, 505, 513 */
+	const char *reason;  /* for that refusal */
+};
+
+/*
+ * Finds the end of the message at the start of `input`; on a datagram (`stream` false) a missing Content-Length means that the
+ * body is the rest. The views point into `input`. Returns 0 (look at ret->status), -EAGAIN when the end has not been received,
+ * -EBADMSG when nothing can be made of it, not even a refusal, -EMSGSIZE when the end of the header is beyond its bound.
+ */
+int sip_frame_find(struct octets input, bool stream, struct sip_frame *ret);
+
+/* --- message.c: a parsed request --- */
+
+enum sip_method {
+	SIP_REGISTER,
+	SIP_INVITE,
+	SIP_ACK,
+	SIP_CANCEL,
+	SIP_OPTIONS,
+	SIP_IN_DIALOG, /* BYE, PRACK, UPDATE, INFO: have no meaning outside a dialog */
+	SIP_OTHER,     /* MESSAGE, SUBSCRIBE and everything else: redirected */
+};
+
+struct sip_request {
+	struct sip_frame frame;
+	enum sip_method method;
+	osip_message_t *message;
+	osip_via_t *via;			/* the topmost; in `message`, never NULL, its host neither */
+	const char *branch, *from_tag, *to_tag; /* in `message`, or NULL */
+	uint32_t cseq;
+	unsigned max_forwards; /* 70 without the field (RFC 3261 16.3) */
+};
+
+/* Parses what `frame` found. Returns -EBADMSG with *ret_reason when the request is to be refused with 400. */
+int sip_request_parse(const struct sip_frame *frame, struct sip_request *ret, const char **ret_reason);
+void sip_request_release(struct sip_request *request);
+
+/* A decimal number. Returns -EINVAL for anything else than digits, -ERANGE for what does not fit. */
+int sip_number_parse(struct octets text, uint32_t *ret);
+
+/* Value of a parameter; "" when it has none, NULL when it is not there. */
+const char *sip_parameter(const osip_list_t *parameters, const char *name);
+
+/* --- uri.c --- */
+
+bool uri_is_sip(const osip_uri_t *uri);	   /* sip or sips, with a host */
+bool uri_is_secure(const osip_uri_t *uri); /* sips */
+
+/* Canonical AoR of a SIP URI: unescaped user @ lower-case domain (RFC 3261 10.3 step 5). Returns -EINVAL, -ENAMETOOLONG. */
+int uri_aor(const osip_uri_t *uri, char ret[static SIP_AOR_OCTETS + 1]);
+
+/* Lower-case host of a SIP URI without final dot. Returns -EINVAL, -ENAMETOOLONG. */
+int uri_domain(const osip_uri_t *uri, char ret[static SIP_AOR_OCTETS + 1]);
+
+/* RFC 3261 19.1.4. URIs that are no SIP URIs are equal when their texts are. */
+bool uri_equal(const osip_uri_t *a, const osip_uri_t *b);
+
+/* Parses a URI that may come from anyone and checks that it can stand between < and >. NULL when it cannot. */
+osip_uri_t *uri_parse(const char *text);
+osip_uri_t *uri_free(osip_uri_t *uri);
+DEFINE_CLEANUP(osip_uri_t *, uri_free)
+
+/* May `text` stand between < and > of a header field? Visible ASCII only, bounded. */
+bool uri_text_valid(const char *text);
+
+/* Does the host of the URI (and its port, if it has one) name `address`? */
+bool uri_names_address(const osip_uri_t *uri, const struct address *address);
+
+/* --- keyed.c --- */
+
+/* SipHash-2-4: strangers choose what goes into our hash tables. */
+uint64_t keyed_hash(const uint64_t key[static 2], struct octets octets);
+
+/* --- transports: udp.c, tcp.c --- */
+
+/* Where a request came from, and so where its response goes. */
+struct sip_flow {
+	struct address remote, local;
+	int fd;		     /* -1: nowhere (octets handed in by a test) */
+	uint64_t connection; /* serial number of the TCP connection, 0 for UDP */
+};
+
+struct sip_listener {
+	struct sip_gateway *gateway;
+	struct address address;
+	int udp, tcp;
+	struct timer pause; /* accepts again after a shortage of descriptors */
+};
+
+struct sip_connection {
+	struct sip_gateway *gateway;
+	struct sip_flow flow;
+	uint8_t *input, *output;
+	size_t input_length, input_capacity, output_length, output_sent;
+	unsigned pending;   /* requests of it that are not answered */
+	unsigned watched;   /* epoll events asked for */
+	bool served;	    /* has carried a request */
+	bool finished;	    /* the other side, or we, will send no more requests */
+	bool broken;	    /* to be closed */
+	bool line_end;	    /* the last that came was one line end: half a keep-alive */
+	uint64_t begun_us;  /* when the message that is coming in began; at first, the connection */
+	uint64_t output_us; /* when output last moved */
+	uint64_t active_us; /* last message or keep-alive */
+	struct timer timer;
+	UT_hash_handle hh;
+};
+
+int sip_udp_open(const struct address *address);
+void sip_udp_receive(struct sip_gateway *gateway, const struct sip_listener *listener);
+int sip_udp_send(struct sip_gateway *gateway, const struct sip_flow *flow, const struct address *to, struct octets octets);
+int sip_tcp_open(const struct address *address);
+void sip_tcp_accept(struct sip_gateway *gateway, struct sip_listener *listener);
+void sip_tcp_ready(struct sip_gateway *gateway, struct sip_connection *connection, unsigned events);
+int sip_tcp_send(struct sip_gateway *gateway, const struct sip_flow *flow, struct octets octets);
+struct sip_connection *sip_connection_free(struct sip_connection *connection);
+
+/* The connection of a flow while it is open, else NULL. */
+struct sip_connection *sip_connection_of(struct sip_gateway *gateway, const struct sip_flow *flow);
+
+/* --- transaction.c: server transactions (RFC 3261 17.2) --- */
+
+enum sip_transaction_state { SIP_STATE_TRYING, SIP_STATE_PROCEEDING, SIP_STATE_COMPLETED, SIP_STATE_CONFIRMED };
+
+struct sip_transaction {
+	struct sip_gateway *gateway;
+	struct sip_flow flow;
+	struct address reply_to;
+	enum sip_transaction_state state;
+	bool invite;
+	bool unacknowledged;	      /* counted against SIP_UNACKNOWLEDGED */
+	struct octets key, merge_key; /* owned; merge_key may be none */
+	struct octets echo;	      /* owned: the header fields every response repeats */
+	struct octets response;	      /* owned: what was sent last; none in SIP_STATE_TRYING */
+	unsigned status;	      /* of that response */
+	struct timer timer;
+	uint64_t end_us;			 /* when the state ends: guard, timer H, I or J */
+	uint64_t interval_us;			 /* timer G; 0 when nothing is sent again */
+	struct sip_transaction **owner;		 /* cleared once there is a final response, or never will be */
+	struct sip_transaction *previous, *next; /* finished ones, oldest first */
+	UT_hash_handle hh, merge_hh;
+};
+
+/*
+ * Hands a request to the transaction it belongs to. True when it is one: retransmissions are answered, an ACK confirms.
+ * A false answer for ACK means that it belongs to none.
+ */
+bool sip_transaction_match(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow);
+
+/* The INVITE transaction a CANCEL is for, or NULL. */
+struct sip_transaction *sip_transaction_to_cancel(struct sip_gateway *gateway, const struct sip_request *request);
+
+/* Is this request here already in another transaction (RFC 3261 8.2.2.2)? */
+bool sip_transaction_merged(struct sip_gateway *gateway, const struct sip_request *request);
+
+/* Returns -ENOBUFS at the bound, -ENOMEM. */
+int sip_transaction_new(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow,
+			struct sip_transaction **ret);
+struct sip_transaction *sip_transaction_free(struct sip_transaction *transaction);
+
+/* From now on *owner is this transaction, until it has a final response. */
+void sip_transaction_own(struct sip_transaction *transaction, struct sip_transaction **owner);
+
+/* Sends a final response; `fields` are whole header lines. Does nothing when there is one already. */
+void sip_transaction_respond(struct sip_transaction *transaction, unsigned status, const char *reason, struct octets fields);
+
+/* --- response.c --- */
+
+/* Where the response to a request goes: source address, and port of `rport` or sent-by (RFC 3261 18.2.2, RFC 3581). */
+struct address sip_reply_address(const osip_via_t *via, const struct sip_flow *flow);
+
+/* Writes the fields a response repeats: Via (completed by received and rport), From, To with tag, Call-ID, CSeq, Timestamp. */
+void sip_echo_write(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow, struct writer *w);
+
+/* Writes a whole response. Texts are cut of anything but printable characters. */
+void sip_response_write(unsigned status, const char *reason, struct octets echo, struct octets fields, struct writer *w);
+
+/* Sends octets that are a response with this status to where it belongs, and counts. */
+void sip_response_send(struct sip_gateway *gateway, const struct sip_flow *flow, const struct address *to, unsigned status,
+		       struct octets octets);
+
+/* Refuses without a transaction, within SIP_STATELESS_PER_SECOND. */
+void sip_refuse(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow, unsigned status,
+		const char *reason);
+
+/* Refuses what could not be parsed, with what the frame has of the necessary fields. */
+void sip_refuse_frame(struct sip_gateway *gateway, const struct sip_frame *frame, const struct sip_flow *flow, unsigned status,
+		      const char *reason);
+
+void writer_format(struct writer *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* --- request.c --- */
+
+#define SIP_ALLOW "Allow: REGISTER, INVITE, ACK, CANCEL, OPTIONS, MESSAGE, SUBSCRIBE\r\n"
+
+/* One whole message. */
+void sip_receive(struct sip_gateway *gateway, const struct sip_flow *flow, const struct sip_frame *frame);
+
+/* A datagram, or what a test takes for one. */
+void sip_receive_datagram(struct sip_gateway *gateway, const struct sip_flow *flow, struct octets octets);
+
+/* Answers 503 with a Retry-After of at least `seconds`. */
+void sip_respond_unavailable(struct sip_transaction *transaction, const char *reason, unsigned seconds);
+
+/* --- call.c: questions to the node --- */
+
+/* Outlives the gateway when that goes first. */
+struct sip_call {
+	struct sip_gateway *gateway; /* NULL once the gateway is gone */
+	void *work;
+	void (*release)(void *work); /* when the gateway goes; NULL when somebody else frees the work */
+	struct sip_call *previous, *next;
+};
+
+struct sip_call *sip_call_new(struct sip_gateway *gateway, void *work, void (*release)(void *work)); /* NULL: no memory */
+
+/* Ends the call. Returns its work, NULL when the gateway is gone. */
+void *sip_call_end(struct sip_call *call);
+
+/* When the gateway goes. */
+void sip_call_orphan(struct sip_call *call);
+
+/* --- binding.c: who is registered here --- */
+
+struct binding {
+	struct registration *registration; /* NULL until it is committed */
+	char *contact, *call_id;
+	osip_uri_t *uri;
+	uint32_t cseq;
+	int q;		     /* thousandths, -1 without */
+	unsigned expires_s;  /* as granted */
+	uint64_t expires_us; /* since it is committed */
+	struct address source;
+	struct timer timer;
+	struct binding *previous, *next;
+};
+
+/* Exists while it has bindings or jobs. */
+struct registration {
+	struct sip_gateway *gateway;
+	char *aor;
+	struct binding *bindings;
+	size_t binding_count;
+	struct register_job *jobs; /* in the order they came; the first is being worked on */
+	size_t job_count;
+	UT_hash_handle hh;
+};
+
+struct registration *registration_find(const struct sip_gateway *gateway, const char *aor);
+struct registration *registration_get(struct sip_gateway *gateway, const char *aor); /* makes it; NULL: no memory */
+void registration_release(struct registration *registration);			     /* frees it when it is empty */
+struct registration *registration_free(struct registration *registration);
+struct binding *registration_binding(const struct registration *registration, const osip_uri_t *uri);
+
+/* Adds a binding, in the place of the one with an equal URI. The registration owns it from now on; its time begins. */
+void registration_commit(struct registration *registration, struct binding *binding);
+struct binding *binding_free(struct binding *binding);
+DEFINE_CLEANUP(struct binding *, binding_free)
+unsigned binding_seconds_left(const struct binding *binding);
+
+/* --- register.c, redirect.c --- */
+
+void sip_register(struct sip_gateway *gateway, struct sip_transaction *transaction, const struct sip_request *request);
+struct register_job *register_job_free(struct register_job *job);
+void sip_redirect(struct sip_gateway *gateway, struct sip_transaction *transaction, const struct sip_request *request,
+		  const char *aor);
+
+/* --- the gateway --- */
+
+struct sip_gateway {
+	struct runtime *runtime;
+	struct sip_gateway_events events;
+	unsigned expires_min_s, expires_default_s, expires_max_s;
+	uint64_t hash_key[2], merge_hash_key[2], tag_key[2];
+	struct sip_listener listeners[SIP_LISTENERS];
+	size_t listener_count;
+	struct sip_connection *connections; /* by descriptor */
+	uint64_t next_connection;
+	uint8_t *datagram; /* room for one */
+	sip_watch watch;
+	void *watch_userdata;
+	struct sip_transaction *transactions; /* by key */
+	struct sip_transaction *merges;	      /* by merge key */
+	struct sip_transaction *finished;     /* list, oldest first */
+	size_t transaction_octets, unacknowledged;
+	struct registration *registrations; /* by AoR */
+	size_t reserved_bindings;	    /* promised to REGISTERs being worked on */
+	struct sip_call *calls;
+	size_t call_count;
+	uint64_t stateless_us; /* when the refusals sent so far would have been sent at an even pace */
+	struct sip_figures figures;
+};
+
+static inline bool gateway_owns_address(const struct sip_gateway *gateway, const osip_uri_t *uri, const struct sip_flow *flow) {
+	for (size_t i = 0; i < gateway->listener_count; i++)
+		if (uri_names_address(uri, &gateway->listeners[i].address))
+			return true;
+	return uri_names_address(uri, &flow->local);
+}
+
+void gateway_watch(struct sip_gateway *gateway, int fd, unsigned events);

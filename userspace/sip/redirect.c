@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The redirector (RFC 3261 8.3): asks the node where an AoR can be reached, and tells the caller. */
+#include "sip/internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+struct redirect {
+	struct sip_gateway *gateway;
+	struct sip_transaction *transaction; /* NULL once the caller has an answer */
+	osip_uri_t *uri;		     /* what was asked for */
+	char *aor;
+};
+
+static void redirect_release(void *work) {
+	struct redirect *redirect = work;
+
+	if (redirect->transaction)
+		redirect->transaction->owner = NULL;
+	uri_free(redirect->uri);
+	free(redirect->aor);
+	free(redirect);
+}
+
+static struct redirect *redirect_free(struct redirect *redirect) {
+	if (redirect)
+		redirect_release(redirect);
+	return NULL;
+}
+DEFINE_CLEANUP(struct redirect *, redirect_free)
+
+/* Contacts of the overlay come from other sites; an AoR among them may lack its scheme. */
+static osip_uri_t *contact_uri(const char *text, char room[static SIP_CONTACT_OCTETS + 1]) {
+	if (!text || strlen(text) > SIP_CONTACT_OCTETS - 4)
+		return NULL;
+	const char *at = strchr(text, '@'), *colon = strchr(text, ':');
+	bool scheme = colon && (!at || colon < at);
+	snprintf(room, SIP_CONTACT_OCTETS + 1, "%s%s", scheme ? "" : "sip:", text);
+	return uri_parse(room);
+}
+
+struct chosen {
+	osip_uri_t *uris[SIP_REDIRECT_CONTACTS];
+	size_t count;
+	bool loop; /* left out the Request-URI itself */
+};
+
+static bool is_chosen(const struct chosen *chosen, const osip_uri_t *uri) {
+	for (size_t i = 0; i < chosen->count; i++)
+		if (uri_equal(chosen->uris[i], uri))
+			return true;
+	return false;
+}
+
+/*
+ * Never back to the Request-URI (RFC 3261 8.3), and from a SIPS URI only to SIPS URIs (26.4.4): the caller asked for a secured
+ * path.
+ */
+static void write_contact(const struct redirect *redirect, const struct sip_redirect_contact *contact, struct chosen *chosen,
+			  struct writer *w) {
+	const struct registration *registration = registration_find(redirect->gateway, redirect->aor);
+	_cleanup_(uri_freep) osip_uri_t *uri = NULL;
+	char text[SIP_CONTACT_OCTETS + 1];
+
+	uri = contact_uri(contact->uri, text);
+	if (!uri || (uri_is_secure(redirect->uri) && !uri_is_secure(uri)) || is_chosen(chosen, uri))
+		return;
+	if (uri_equal(uri, redirect->uri)) {
+		chosen->loop = true;
+		return;
+	}
+	const struct binding *binding = registration ? registration_binding(registration, uri) : NULL;
+	writer_format(w, "Contact: <%s>", text);
+	if (contact->expires_s > 0)
+		writer_format(w, ";expires=%u", contact->expires_s);
+	if (binding && binding->q >= 0)
+		writer_format(w, ";q=%d.%03d", binding->q / 1000, binding->q % 1000);
+	writer_format(w, "\r\n");
+	chosen->uris[chosen->count++] = TAKE(uri);
+}
+
+static void answer_contacts(struct redirect *redirect, const struct sip_redirect_contact *contacts, size_t count) {
+	struct writer w = writer_growing(LIMIT_SIP_MESSAGE);
+	struct chosen chosen = {0};
+
+	for (size_t i = 0; i < count && chosen.count < SIP_REDIRECT_CONTACTS; i++)
+		write_contact(redirect, &contacts[i], &chosen, &w);
+	if (writer_finish(&w) < 0)
+		sip_transaction_respond(redirect->transaction, 500, "Out of Memory", OCTETS_NONE);
+	else if (chosen.count > 0)
+		sip_transaction_respond(redirect->transaction, 302, "Moved Temporarily", writer_octets_written(&w));
+	else if (chosen.loop)
+		sip_transaction_respond(redirect->transaction, 404, "Not Found Elsewhere", OCTETS_NONE);
+	else
+		sip_transaction_respond(redirect->transaction, 480, "Temporarily Unavailable", OCTETS_NONE);
+	for (size_t i = 0; i < chosen.count; i++)
+		uri_free(chosen.uris[i]);
+	writer_release(&w);
+}
+
+static void resolve_answer(void *userdata, unsigned status, const struct sip_redirect_contact *contacts, size_t count,
+			   unsigned retry_after_s) {
+	_cleanup_(redirect_freep) struct redirect *redirect = sip_call_end(userdata);
+
+	if (!redirect || !redirect->transaction)
+		return;
+	switch (status) {
+	case 302:
+		answer_contacts(redirect, contacts, contacts ? count : 0);
+		return;
+	case 404:
+		sip_transaction_respond(redirect->transaction, 404, "Not Found", OCTETS_NONE);
+		return;
+	case 480:
+		sip_transaction_respond(redirect->transaction, 480, "Temporarily Unavailable", OCTETS_NONE);
+		return;
+	case 482:
+		sip_transaction_respond(redirect->transaction, 482, "Loop Detected", OCTETS_NONE);
+		return;
+	case 503:
+		sip_respond_unavailable(redirect->transaction, "Overlay Not Reachable", retry_after_s);
+		return;
+	default:
+		sip_transaction_respond(redirect->transaction, 500, "Server Internal Error", OCTETS_NONE);
+	}
+}
+
+void sip_redirect(struct sip_gateway *gateway, struct sip_transaction *transaction, const struct sip_request *request,
+		  const char *aor) {
+	struct redirect *redirect = calloc(1, sizeof(*redirect));
+	struct sip_call *call = NULL;
+
+	if (redirect) {
+		redirect->gateway = gateway;
+		redirect->aor = strdup(aor);
+		if (redirect->aor && osip_uri_clone(request->message->req_uri, &redirect->uri) == OSIP_SUCCESS)
+			call = sip_call_new(gateway, redirect, redirect_release);
+	}
+	if (!call) {
+		redirect_free(redirect);
+		sip_transaction_respond(transaction, 500, "Out of Memory", OCTETS_NONE);
+		return;
+	}
+	sip_transaction_own(transaction, &redirect->transaction);
+	gateway->events.resolve(gateway->events.userdata, redirect->aor, resolve_answer, call);
+}

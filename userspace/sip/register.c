@@ -1,0 +1,497 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The registrar (RFC 3261 10.3). A REGISTER becomes a job; the jobs of one AoR run one after the other. A job asks the node to
+ * store each change in the overlay, and changes the table of bindings only when all are stored; otherwise it takes back what was.
+ */
+#include "base/log.h"
+#include "sip/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <utlist.h>
+
+/* One question to the node. */
+struct step {
+	struct binding *binding; /* to be committed, or the URI to be removed */
+	unsigned expires_s;	 /* 0: remove */
+	bool only_overlay;	 /* removes the former spelling of a URI that stays */
+	char *former;		 /* what was bound, NULL for nothing */
+	uint64_t former_expires_us;
+};
+
+enum { STEPS = 2 * SIP_CONTACTS_PER_AOR };
+
+struct register_job {
+	struct registration *registration;
+	struct sip_transaction *transaction; /* NULL once the phone has its answer */
+	char *call_id;
+	uint32_t cseq;
+	bool everything; /* "Contact: *" */
+	struct binding *wishes[SIP_CONTACTS_PER_AOR];
+	size_t wish_count;
+	struct step steps[STEPS];
+	size_t step_count, step, reserved;
+	bool started, undo;
+	struct register_job *previous, *next;
+};
+
+struct register_job *register_job_free(struct register_job *job) {
+	if (!job)
+		return NULL;
+	if (job->transaction)
+		job->transaction->owner = NULL;
+	if (job->registration) {
+		DL_DELETE2(job->registration->jobs, job, previous, next);
+		job->registration->job_count--;
+		job->registration->gateway->reserved_bindings -= job->reserved;
+	}
+	for (size_t i = 0; i < job->wish_count; i++)
+		binding_free(job->wishes[i]);
+	for (size_t i = 0; i < job->step_count; i++) {
+		binding_free(job->steps[i].binding);
+		free(job->steps[i].former);
+	}
+	free(job->call_id);
+	free(job);
+	return NULL;
+}
+DEFINE_CLEANUP(struct register_job *, register_job_free)
+
+/* --- answers --- */
+
+static void write_date(struct writer *w, uint64_t realtime_ms) {
+	static const char days[7][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+	static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+	time_t seconds = (time_t)(realtime_ms / 1000);
+	struct tm tm;
+
+	if (gmtime_r(&seconds, &tm))
+		writer_format(w, "Date: %s, %02d %s %04d %02d:%02d:%02d GMT\r\n", days[tm.tm_wday], tm.tm_mday, months[tm.tm_mon],
+			      tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
+}
+
+static void answer_bindings(struct register_job *job) {
+	struct writer w = writer_growing(LIMIT_SIP_MESSAGE);
+
+	for (const struct binding *binding = job->registration->bindings; binding; binding = binding->next) {
+		writer_format(&w, "Contact: <%s>;expires=%u", binding->contact, binding_seconds_left(binding));
+		if (binding->q >= 0)
+			writer_format(&w, ";q=%d.%03d", binding->q / 1000, binding->q % 1000);
+		writer_format(&w, "\r\n");
+	}
+	write_date(&w, runtime_realtime_ms(job->registration->gateway->runtime));
+	if (job->transaction)
+		sip_transaction_respond(job->transaction, 200, "OK", writer_octets_written(&w));
+	writer_release(&w);
+}
+
+static void answer_failure(struct register_job *job, unsigned status, const char *reason) {
+	if (!job->transaction)
+		return;
+	switch (status) {
+	case 400:
+	case 403:
+	case 404:
+		sip_transaction_respond(job->transaction, status, reason, OCTETS_NONE);
+		return;
+	case 503:
+		sip_respond_unavailable(job->transaction, reason, 0);
+		return;
+	default:
+		sip_transaction_respond(job->transaction, 500, reason, OCTETS_NONE);
+	}
+}
+
+/* --- what is to change --- */
+
+static bool out_of_order(const struct register_job *job, const struct binding *binding) {
+	return strcmp(binding->call_id, job->call_id) == 0 && job->cseq <= binding->cseq;
+}
+
+static int add_step(struct register_job *job, struct binding *binding, unsigned expires_s, const struct binding *former) {
+	struct step *step = &job->steps[job->step_count];
+
+	if (former) {
+		step->former = strdup(former->contact);
+		if (!step->former)
+			return -ENOMEM;
+		step->former_expires_us = former->expires_us;
+	}
+	step->binding = binding;
+	step->expires_s = expires_s;
+	job->step_count++;
+	return 0;
+}
+
+/* A binding outside the table that only names a Contact. */
+static struct binding *binding_named(const char *contact) {
+	_cleanup_(binding_freep) struct binding *binding = calloc(1, sizeof(*binding));
+
+	if (!binding)
+		return NULL;
+	binding->contact = strdup(contact);
+	binding->uri = uri_parse(contact);
+	return binding->contact && binding->uri ? TAKE(binding) : NULL;
+}
+
+static int plan_removal(struct register_job *job, const struct binding *former, bool only_overlay) {
+	_cleanup_(binding_freep) struct binding *name = binding_named(former->contact);
+
+	if (!name || add_step(job, name, 0, former) < 0)
+		return -ENOMEM;
+	TAKE(name);
+	job->steps[job->step_count - 1].only_overlay = only_overlay;
+	return 0;
+}
+
+/*
+ * A removal of what we do not know is stored, too: it may be in the overlay from before a restart. A Contact that comes back in
+ * another spelling of an equal URI is stored before the former spelling is removed, so that there is no moment without either.
+ */
+static int plan_wish(struct register_job *job, size_t index, size_t *added) {
+	struct binding *wish = job->wishes[index], *former = registration_binding(job->registration, wish->uri);
+	bool respelled = former && strcmp(former->contact, wish->contact) != 0;
+
+	if (wish->expires_s == 0 && former)
+		return plan_removal(job, former, false);
+	if (add_step(job, wish, wish->expires_s, respelled ? NULL : former) < 0)
+		return -ENOMEM;
+	job->wishes[index] = NULL;
+	if (wish->expires_s > 0 && !former)
+		++*added;
+	return respelled ? plan_removal(job, former, true) : 0;
+}
+
+/* Returns 0 or the status to refuse with. */
+static unsigned plan(struct register_job *job, const char **ret_reason) {
+	struct registration *registration = job->registration;
+	struct sip_gateway *gateway = registration->gateway;
+	size_t removed = 0, added = 0;
+
+	*ret_reason = "CSeq Not Above the Last One";
+	for (size_t i = 0; i < job->wish_count; i++) {
+		const struct binding *former = registration_binding(registration, job->wishes[i]->uri);
+		if (former && out_of_order(job, former))
+			return 400;
+		removed += former && job->wishes[i]->expires_s == 0;
+	}
+	if (job->everything)
+		for (const struct binding *former = registration->bindings; former; former = former->next)
+			if (out_of_order(job, former))
+				return 400;
+	*ret_reason = "Out of Memory";
+	if (job->everything)
+		for (const struct binding *former = registration->bindings; former; former = former->next)
+			if (plan_removal(job, former, false) < 0)
+				return 500;
+	for (size_t i = 0; i < job->wish_count; i++)
+		if (plan_wish(job, i, &added) < 0)
+			return 500;
+	*ret_reason = "Too Many Contacts";
+	if (registration->binding_count - removed + added > SIP_CONTACTS_PER_AOR)
+		return 403;
+	*ret_reason = "Too Many Registrations";
+	if (gateway->figures.bindings + gateway->reserved_bindings + added > LIMIT_SIP_BINDINGS)
+		return 503;
+	job->reserved = added;
+	gateway->reserved_bindings += added;
+	return 0;
+}
+
+/* --- running --- */
+
+static void bind_done(void *userdata, unsigned status, const char *reason);
+
+static bool ask(struct register_job *job, const char *contact, unsigned expires_s) {
+	struct sip_gateway *gateway = job->registration->gateway;
+	struct sip_call *call = sip_call_new(gateway, job, NULL);
+
+	if (!call)
+		return false;
+	const struct sip_binding_request request = {.aor = job->registration->aor, .contact = contact, .expires_s = expires_s};
+	gateway->events.bind(gateway->events.userdata, &request, bind_done, call);
+	return true;
+}
+
+/* Restores what the overlay held before a step. */
+static bool ask_undo(struct register_job *job, const struct step *step) {
+	uint64_t now_us = job->registration->gateway->runtime->now_us;
+
+	if (!step->former)
+		return step->expires_s > 0 && ask(job, step->binding->contact, 0);
+	if (step->former_expires_us <= now_us)
+		return false;
+	return ask(job, step->former, (unsigned)((step->former_expires_us - now_us + USEC_PER_SEC - 1) / USEC_PER_SEC));
+}
+
+static void commit(struct register_job *job) {
+	for (size_t i = 0; i < job->step_count; i++) {
+		struct step *step = &job->steps[i];
+		if (step->expires_s > 0)
+			registration_commit(job->registration, TAKE(step->binding));
+		else if (!step->only_overlay)
+			binding_free(registration_binding(job->registration, step->binding->uri));
+	}
+}
+
+static void fail(struct register_job *job, unsigned status, const char *reason) {
+	answer_failure(job, status, reason);
+	job->undo = true;
+}
+
+/* Does what can be done now. True when the job is finished, false when it waits for the node. */
+static bool advance(struct register_job *job) {
+	const char *reason;
+
+	if (!job->started) {
+		job->started = true;
+		if (!job->transaction)
+			return true; /* has waited for too long behind others */
+		unsigned status = plan(job, &reason);
+		if (status != 0) {
+			answer_failure(job, status, reason);
+			return true;
+		}
+	}
+	while (!job->undo && job->step < job->step_count) {
+		const struct step *step = &job->steps[job->step];
+		if (ask(job, step->binding->contact, step->expires_s))
+			return false;
+		fail(job, 500, "Out of Memory");
+	}
+	if (!job->undo) {
+		commit(job);
+		answer_bindings(job);
+		return true;
+	}
+	while (job->step > 0) {
+		job->step--;
+		if (ask_undo(job, &job->steps[job->step]))
+			return false;
+	}
+	return true;
+}
+
+static void run(struct registration *registration) {
+	while (registration->jobs && advance(registration->jobs))
+		register_job_free(registration->jobs);
+	registration_release(registration);
+}
+
+static void bind_done(void *userdata, unsigned status, const char *reason) {
+	struct register_job *job = sip_call_end(userdata);
+
+	if (!job)
+		return;
+	if (job->undo) {
+		if (status != 200)
+			log_warning("registration of %s: the overlay may hold a Contact that was refused until it expires: %s",
+				    job->registration->aor, reason ? reason : "no reason given");
+	} else if (status != 200) {
+		fail(job, status, reason ? reason : "Not Stored");
+	} else {
+		job->step++;
+		if (!job->transaction)
+			job->undo = true; /* the phone was told that it failed */
+	}
+	run(job->registration);
+}
+
+/* --- from the request --- */
+
+/* delta-seconds; what is none counts as one hour (RFC 3261 20.19). */
+static uint32_t parse_expires(struct octets text) {
+	uint32_t seconds = 0;
+	int error = sip_number_parse(text, &seconds);
+
+	return error == 0 ? seconds : error == -ERANGE ? UINT32_MAX : 3600;
+}
+
+/* "0.25" in thousandths, -1 for anything else. */
+static int parse_q(const char *text) {
+	int q = 0, scale = 1000;
+
+	if (!text || (text[0] != '0' && text[0] != '1') || (text[1] != 0 && text[1] != '.') || strlen(text) > 5)
+		return -1;
+	q = (text[0] - '0') * 1000;
+	for (size_t i = 2; text[1] != 0 && text[i]; i++) {
+		if (text[i] < '0' || text[i] > '9')
+			return -1;
+		scale /= 10;
+		q += (text[i] - '0') * scale;
+	}
+	return q <= 1000 ? q : -1;
+}
+
+static int wish_of(const struct register_job *job, const osip_contact_t *contact, const struct sip_flow *flow, uint32_t expires_s,
+		   struct binding **ret) {
+	_cleanup_(binding_freep) struct binding *wish = calloc(1, sizeof(*wish));
+	char *text = NULL;
+
+	if (!wish)
+		return -ENOMEM;
+	if (!contact->url || osip_uri_to_str(contact->url, &text) != OSIP_SUCCESS || !text)
+		return -EINVAL;
+	wish->contact = strdup(text);
+	osip_free(text);
+	wish->call_id = strdup(job->call_id);
+	if (!wish->contact || !wish->call_id)
+		return -ENOMEM;
+	wish->uri = uri_parse(wish->contact);
+	if (!wish->uri || !uri_is_sip(wish->uri))
+		return -EINVAL;
+	wish->cseq = job->cseq;
+	wish->q = parse_q(sip_parameter(&contact->gen_params, "q"));
+	wish->expires_s = expires_s;
+	wish->source = flow->remote;
+	*ret = TAKE(wish);
+	return 0;
+}
+
+/* The last of several wishes for one URI counts. */
+static unsigned add_wish(struct register_job *job, struct binding *wish, const char **ret_reason) {
+	for (size_t i = 0; i < job->wish_count; i++)
+		if (uri_equal(job->wishes[i]->uri, wish->uri)) {
+			binding_free(job->wishes[i]);
+			job->wishes[i] = wish;
+			return 0;
+		}
+	if (job->wish_count == SIP_CONTACTS_PER_AOR) {
+		binding_free(wish);
+		*ret_reason = "Too Many Contacts";
+		return 403;
+	}
+	job->wishes[job->wish_count++] = wish;
+	return 0;
+}
+
+static unsigned read_contact(struct register_job *job, const struct sip_request *request, const osip_contact_t *contact,
+			     const struct sip_flow *flow, const char **ret_reason) {
+	const struct sip_gateway *gateway = job->registration->gateway;
+	const char *parameter = sip_parameter(&contact->gen_params, "expires");
+	struct octets field = request->frame.field[SIP_FIELD_EXPIRES];
+	struct binding *wish = NULL;
+
+	if (!contact->url && contact->displayname && strcmp(contact->displayname, "*") == 0) {
+		*ret_reason = "Contact * Not With Expires 0 Alone"; /* RFC 3261 10.3 step 6 */
+		job->everything = true;
+		return field.data && octets_equal(field, octets_of_string("0")) && !parameter ? 0 : 400;
+	}
+	uint32_t expires_s = parameter	  ? parse_expires(octets_of_string(parameter))
+			     : field.data ? parse_expires(field)
+					  : gateway->expires_default_s;
+	if (expires_s > 0 && expires_s < 3600 && expires_s < gateway->expires_min_s) {
+		*ret_reason = "Interval Too Brief";
+		return 423;
+	}
+	if (expires_s > gateway->expires_max_s)
+		expires_s = gateway->expires_max_s;
+	int error = wish_of(job, contact, flow, expires_s, &wish);
+	*ret_reason = error == -EINVAL ? "Malformed Contact" : "Out of Memory";
+	return error == -EINVAL ? 400 : error < 0 ? 500 : add_wish(job, wish, ret_reason);
+}
+
+static unsigned read_contacts(struct register_job *job, const struct sip_request *request, const struct sip_flow *flow,
+			      const char **ret_reason) {
+	const osip_list_t *contacts = &request->message->contacts;
+	osip_list_iterator_t at;
+	size_t count = 0;
+
+	for (osip_contact_t *contact = osip_list_get_first(contacts, &at); osip_list_iterator_has_elem(at);
+	     contact = osip_list_get_next(&at)) {
+		unsigned status = contact ? read_contact(job, request, contact, flow, ret_reason) : 0;
+		if (status != 0)
+			return status;
+		count++;
+	}
+	*ret_reason = "Contact * Not Alone";
+	return job->everything && count > 1 ? 400 : 0;
+}
+
+/* Steps 1 to 5 of RFC 3261 10.3. Returns 0 or the status to refuse with. */
+static unsigned check(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow,
+		      char aor[static SIP_AOR_OCTETS + 1], const char **ret_reason) {
+	const osip_message_t *message = request->message;
+	char domain[SIP_AOR_OCTETS + 1], of_to[SIP_AOR_OCTETS + 1], from[SIP_AOR_OCTETS + 1];
+	void *userdata = gateway->events.userdata;
+
+	*ret_reason = "Domain Not Served";
+	if (uri_domain(message->req_uri, domain) < 0 || uri_domain(message->to->url, of_to) < 0 ||
+	    !gateway->events.domain(userdata, of_to))
+		return 404;
+	if (strcmp(domain, of_to) != 0 && !gateway_owns_address(gateway, message->req_uri, flow))
+		return 404;
+	*ret_reason = "Not Found";
+	if (uri_aor(message->to->url, aor) < 0)
+		return 404;
+	*ret_reason = "Third-Party Registration Not Allowed";
+	if (uri_aor(message->from->url, from) < 0 || strcmp(from, aor) != 0)
+		return 403;
+	*ret_reason = "Not Found";
+	if (!gateway->events.user(userdata, aor))
+		return 404;
+	*ret_reason = "Call-ID Too Long";
+	return request->frame.field[SIP_FIELD_CALL_ID].length > SIP_CALL_ID_OCTETS ? 400 : 0;
+}
+
+static struct register_job *job_new(struct registration *registration, const struct sip_request *request) {
+	struct octets call_id = request->frame.field[SIP_FIELD_CALL_ID];
+	struct register_job *job = calloc(1, sizeof(*job));
+
+	if (!job)
+		return NULL;
+	job->call_id = strndup((const char *)call_id.data, call_id.length);
+	if (!job->call_id)
+		return register_job_free(job);
+	job->cseq = request->cseq;
+	job->registration = registration;
+	DL_APPEND2(registration->jobs, job, previous, next);
+	registration->job_count++;
+	return job;
+}
+
+static void refuse(const struct sip_gateway *gateway, struct sip_transaction *transaction, unsigned status, const char *reason) {
+	char field[64] = "";
+
+	if (status == 503) {
+		sip_respond_unavailable(transaction, reason, 0);
+		return;
+	}
+	if (status == 423)
+		snprintf(field, sizeof(field), "Min-Expires: %u\r\n", gateway->expires_min_s);
+	sip_transaction_respond(transaction, status, reason, octets_of_string(field));
+}
+
+void sip_register(struct sip_gateway *gateway, struct sip_transaction *transaction, const struct sip_request *request) {
+	char aor[SIP_AOR_OCTETS + 1];
+	const char *reason = NULL;
+
+	unsigned status = check(gateway, request, &transaction->flow, aor, &reason);
+	if (status != 0) {
+		refuse(gateway, transaction, status, reason);
+		return;
+	}
+	struct registration *registration = registration_get(gateway, aor);
+	if (!registration) {
+		refuse(gateway, transaction, 500, "Out of Memory");
+		return;
+	}
+	struct register_job *job = registration->job_count < SIP_REGISTERS_PER_AOR ? job_new(registration, request) : NULL;
+	if (!job) {
+		refuse(gateway, transaction, 503, "Too Many Registrations at Once");
+		registration_release(registration);
+		return;
+	}
+	status = read_contacts(job, request, &transaction->flow, &reason);
+	if (status != 0) {
+		refuse(gateway, transaction, status, reason);
+		register_job_free(job);
+		registration_release(registration);
+		return;
+	}
+	sip_transaction_own(transaction, &job->transaction);
+	if (registration->jobs == job)
+		run(registration);
+}

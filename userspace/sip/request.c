@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The core: what kind of request this is and who answers it (RFC 3261 8.2, 8.3, 9.2, 11.2). */
+#include "sip/internal.h"
+
+#include <errno.h>
+#include <string.h>
+#include <strings.h>
+
+static void respond(struct sip_transaction *transaction, unsigned status, const char *reason) {
+	sip_transaction_respond(transaction, status, reason, OCTETS_NONE);
+}
+
+void sip_respond_unavailable(struct sip_transaction *transaction, const char *reason, unsigned seconds) {
+	char field[64];
+
+	if (seconds == 0)
+		seconds = SIP_RETRY_AFTER_SECONDS;
+	seconds += (unsigned)runtime_random_below(transaction->gateway->runtime, seconds + UINT64_C(1));
+	snprintf(field, sizeof(field), "Retry-After: %u\r\n", seconds);
+	sip_transaction_respond(transaction, 503, reason, octets_of_string(field));
+}
+
+/* RFC 3261 9.2 */
+static void cancel(struct sip_gateway *gateway, struct sip_transaction *transaction, const struct sip_request *request) {
+	struct sip_transaction *invite = sip_transaction_to_cancel(gateway, request);
+
+	if (!invite) {
+		respond(transaction, 481, "Call/Transaction Does Not Exist");
+		return;
+	}
+	respond(transaction, 200, "OK");
+	respond(invite, 487, "Request Terminated");
+}
+
+static void capabilities(struct sip_transaction *transaction) {
+	static const char fields[] = SIP_ALLOW "Accept: application/sdp\r\nAccept-Encoding: identity\r\nAccept-Language: en\r\n";
+
+	sip_transaction_respond(transaction, 200, "OK", octets_of_string(fields));
+}
+
+/* Answers 420 when the request requires an extension (RFC 3261 8.2.2.3): we have none. */
+static bool requires_extension(struct sip_transaction *transaction, const struct sip_request *request) {
+	struct writer w = writer_growing(2 * SIP_HEADER_OCTETS);
+	osip_list_iterator_t at;
+
+	for (osip_header_t *header = osip_list_get_first(&request->message->headers, &at); osip_list_iterator_has_elem(at);
+	     header = osip_list_get_next(&at)) {
+		if (!header || !header->hname || strcasecmp(header->hname, "require") != 0 || !header->hvalue || !*header->hvalue)
+			continue;
+		writer_octets(&w, octets_of_string("Unsupported: "));
+		writer_octets(&w, octets_of_string(header->hvalue));
+		writer_octets(&w, octets_of_string("\r\n"));
+	}
+	bool found = w.length > 0;
+	if (found)
+		sip_transaction_respond(transaction, 420, "Bad Extension", writer_octets_written(&w));
+	writer_release(&w);
+	return found;
+}
+
+/*
+ * The AoR a request is for. A Request-URI that names our address tells the user, but not in which of our domains: the To field
+ * says that, as phones fill it with what was dialled. Returns 0 or the status to refuse with.
+ */
+static unsigned target(struct sip_gateway *gateway, const struct sip_request *request, bool ours,
+		       char aor[static SIP_AOR_OCTETS + 1], const char **ret_reason) {
+	const osip_uri_t *uri = request->message->req_uri;
+	char domain[SIP_AOR_OCTETS + 1], of_to[SIP_AOR_OCTETS + 1];
+
+	*ret_reason = "Domain Not Served";
+	if (uri_domain(uri, domain) < 0)
+		return 404;
+	if (!gateway->events.domain(gateway->events.userdata, domain)) {
+		if (!ours || uri_domain(request->message->to->url, of_to) < 0 ||
+		    !gateway->events.domain(gateway->events.userdata, of_to))
+			return 404;
+		strcpy(domain, of_to);
+	}
+	*ret_reason = "Not Found";
+	osip_uri_t named = *uri;
+	named.host = domain;
+	return uri_aor(&named, aor) < 0 ? 404 : 0;
+}
+
+/* Redirects whatever the method, and whatever it requires: a redirect server must (RFC 3261 8.3). */
+static void redirect(struct sip_gateway *gateway, struct sip_transaction *transaction, const struct sip_request *request,
+		     const struct sip_flow *flow) {
+	const osip_uri_t *uri = request->message->req_uri;
+	char aor[SIP_AOR_OCTETS + 1];
+	const char *reason;
+
+	bool ours = gateway_owns_address(gateway, uri, flow);
+	bool user = uri->username && *uri->username;
+	if (request->method == SIP_OPTIONS && (ours || !user)) {
+		if (!requires_extension(transaction, request))
+			capabilities(transaction);
+		return;
+	}
+	if (request->max_forwards == 0) {
+		respond(transaction, 483, "Too Many Hops");
+		return;
+	}
+	if (!user && request->method == SIP_OTHER) {
+		sip_transaction_respond(transaction, 405, "Method Not Allowed", octets_of_string(SIP_ALLOW));
+		return;
+	}
+	unsigned status = target(gateway, request, ours, aor, &reason);
+	if (status != 0)
+		respond(transaction, status, reason);
+	else
+		sip_redirect(gateway, transaction, request, aor);
+}
+
+static void process(struct sip_gateway *gateway, struct sip_transaction *transaction, const struct sip_request *request,
+		    const struct sip_flow *flow) {
+	if (request->method == SIP_CANCEL) {
+		cancel(gateway, transaction, request);
+		return;
+	}
+	if ((request->to_tag && request->method != SIP_REGISTER) || request->method == SIP_IN_DIALOG) {
+		respond(transaction, 481, "Call/Transaction Does Not Exist"); /* RFC 3261 12.2.2: we have no dialogs */
+		return;
+	}
+	if (!uri_is_sip(request->message->req_uri)) {
+		respond(transaction, 416, "Unsupported URI Scheme");
+		return;
+	}
+	if (request->method == SIP_REGISTER) {
+		if (!requires_extension(transaction, request))
+			sip_register(gateway, transaction, request);
+		return;
+	}
+	redirect(gateway, transaction, request, flow);
+}
+
+static void receive_request(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow) {
+	struct sip_transaction *transaction = NULL;
+
+	if (!gateway->events.allowed(gateway->events.userdata, &flow->remote)) {
+		gateway->figures.dropped++;
+		sip_refuse(gateway, request, flow, 403, "Forbidden");
+		return;
+	}
+	if (sip_transaction_match(gateway, request, flow) || request->method == SIP_ACK)
+		return;
+	bool merged = sip_transaction_merged(gateway, request);
+	int error =
+	    gateway->call_count >= LIMIT_SIP_TRANSACTIONS ? -ENOBUFS : sip_transaction_new(gateway, request, flow, &transaction);
+	if (error < 0) {
+		gateway->figures.dropped++;
+		sip_refuse(gateway, request, flow, 503, "Too Many Transactions");
+		return;
+	}
+	if (merged)
+		respond(transaction, 482, "Merged Request");
+	else
+		process(gateway, transaction, request, flow);
+}
+
+void sip_receive(struct sip_gateway *gateway, const struct sip_flow *flow, const struct sip_frame *frame) {
+	struct sip_request request;
+	const char *reason = frame->reason;
+
+	if (frame->response) {
+		gateway->figures.dropped++; /* we ask nothing, so this answers nothing */
+		return;
+	}
+	gateway->figures.requests++;
+	unsigned status = frame->status;
+	if (status == 0) {
+		int error = sip_request_parse(frame, &request, &reason);
+		if (error == 0) {
+			receive_request(gateway, &request, flow);
+			sip_request_release(&request);
+			return;
+		}
+		status = error == -EBADMSG ? 400 : 500;
+		if (!reason)
+			reason = "Out of Memory";
+	}
+	gateway->figures.malformed++;
+	sip_refuse_frame(gateway, frame, flow, status, reason);
+}
+
+void sip_receive_datagram(struct sip_gateway *gateway, const struct sip_flow *flow, struct octets octets) {
+	struct reader r = reader_of_octets(octets);
+	struct sip_frame frame;
+
+	/* Keep-alives, and line ends before the first line (RFC 3261 7.5). Four zero octets are a common keep-alive as well. */
+	for (struct reader ahead = r; reader_left(&ahead) > 0; r = ahead) {
+		uint8_t c = reader_u8(&ahead);
+		if (c != '\r' && c != '\n' && c != 0)
+			break;
+	}
+	if (reader_left(&r) == 0)
+		return;
+	if (sip_frame_find(reader_rest(&r), false, &frame) < 0) {
+		gateway->figures.malformed++;
+		return;
+	}
+	sip_receive(gateway, flow, &frame);
+}

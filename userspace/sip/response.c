@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Building and sending responses (RFC 3261 8.2.6, 18.2.2; RFC 3581). */
+#include "sip/internal.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <string.h>
+#include <strings.h>
+
+static const char *const field_names[SIP_FIELDS] = {
+    [SIP_FIELD_VIA] = "Via",	     [SIP_FIELD_FROM] = "From", [SIP_FIELD_TO] = "To",
+    [SIP_FIELD_CALL_ID] = "Call-ID", [SIP_FIELD_CSEQ] = "CSeq", [SIP_FIELD_TIMESTAMP] = "Timestamp",
+};
+
+void writer_format(struct writer *w, const char *format, ...) {
+	char text[SIP_CONTACT_OCTETS + 512];
+	va_list arguments;
+
+	va_start(arguments, format);
+	int length = vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	if (length < 0 || (size_t)length >= sizeof(text))
+		writer_fail(w, -ENOBUFS);
+	else
+		writer_raw(w, text, (size_t)length);
+}
+
+/* The port of a Via, 5060 without one that makes sense. */
+static uint16_t via_port(const osip_via_t *via) {
+	unsigned long port = via->port ? strtoul(via->port, NULL, 10) : 0;
+
+	return port > 0 && port <= UINT16_MAX ? (uint16_t)port : 5060;
+}
+
+/*
+ * maddr is not followed and no connection is opened to where a Via points: a response never goes to another host than the one
+ * the request came from.
+ */
+struct address sip_reply_address(const osip_via_t *via, const struct sip_flow *flow) {
+	struct address to = flow->remote;
+
+	if (flow->connection == 0 && !sip_parameter(&via->via_params, "rport"))
+		to.port = via_port(via);
+	return to;
+}
+
+static bool names_source(const osip_via_t *via, const struct address *source) {
+	uint8_t octets[16] = {0};
+
+	return inet_pton(source->family, via->host, octets) == 1 && memcmp(octets, source->octets, sizeof(octets)) == 0;
+}
+
+/* The first value gets `received` and a filled `rport`; what the sender wrote there does not count. */
+static void write_top_via(const osip_via_t *via, const struct sip_flow *flow, struct writer *w) {
+	bool has_rport = sip_parameter(&via->via_params, "rport") != NULL;
+	bool ipv6 = strchr(via->host, ':') != NULL;
+	struct address source = flow->remote;
+	char host[ADDRESS_TEXT_SIZE];
+	osip_list_iterator_t at;
+
+	writer_octets(w, octets_of_string("Via: SIP/"));
+	writer_octets(w, octets_of_string(via->version));
+	writer_octets(w, octets_of_string("/"));
+	writer_octets(w, octets_of_string(via->protocol));
+	writer_octets(w, octets_of_string(ipv6 ? " [" : " "));
+	writer_octets(w, octets_of_string(via->host));
+	writer_octets(w, octets_of_string(ipv6 ? "]" : ""));
+	if (via->port) {
+		writer_octets(w, octets_of_string(":"));
+		writer_octets(w, octets_of_string(via->port));
+	}
+	for (osip_generic_param_t *parameter = osip_list_get_first(&via->via_params, &at); osip_list_iterator_has_elem(at);
+	     parameter = osip_list_get_next(&at)) {
+		if (!parameter || !parameter->gname || strcasecmp(parameter->gname, "received") == 0 ||
+		    strcasecmp(parameter->gname, "rport") == 0)
+			continue;
+		writer_octets(w, octets_of_string(";"));
+		writer_octets(w, octets_of_string(parameter->gname));
+		if (!parameter->gvalue)
+			continue;
+		writer_octets(w, octets_of_string("="));
+		writer_octets(w, octets_of_string(parameter->gvalue));
+	}
+	source.scope = 0; /* a zone means nothing to others */
+	if (has_rport || !names_source(via, &flow->remote))
+		writer_format(w, ";received=%s", address_format_host(&source, host));
+	if (has_rport)
+		writer_format(w, ";rport=%u", flow->remote.port);
+	writer_octets(w, octets_of_string("\r\n"));
+}
+
+static void write_field(struct writer *w, const struct sip_frame *frame, enum sip_field field) {
+	if (frame->field[field].length == 0)
+		return;
+	writer_format(w, "%s: ", field_names[field]);
+	writer_octets(w, frame->field[field]);
+	writer_octets(w, octets_of_string("\r\n"));
+}
+
+/*
+ * A tag that a repeated request gets again even when nothing is kept of it (RFC 3261 8.2.7), and that strangers cannot foresee
+ * (19.3).
+ */
+static uint64_t tag_of(const struct sip_gateway *gateway, const struct sip_frame *frame) {
+	static const enum sip_field fields[] = {SIP_FIELD_FROM, SIP_FIELD_TO, SIP_FIELD_CALL_ID};
+	uint64_t tag = 0;
+
+	for (size_t i = 0; i < ARRAY_LENGTH(fields); i++) {
+		uint64_t key[2] = {gateway->tag_key[0] ^ tag, gateway->tag_key[1] + i};
+		tag = keyed_hash(key, frame->field[fields[i]]);
+	}
+	return tag;
+}
+
+static void write_to(struct sip_gateway *gateway, const struct sip_frame *frame, bool has_tag, struct writer *w) {
+	if (has_tag || frame->field[SIP_FIELD_TO].length == 0)
+		return write_field(w, frame, SIP_FIELD_TO);
+	writer_octets(w, octets_of_string("To: "));
+	writer_octets(w, frame->field[SIP_FIELD_TO]);
+	writer_format(w, ";tag=%016" PRIx64 "\r\n", tag_of(gateway, frame));
+}
+
+void sip_echo_write(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow, struct writer *w) {
+	osip_list_iterator_t at;
+
+	write_top_via(request->via, flow, w);
+	osip_list_get_first(&request->message->vias, &at);
+	for (osip_via_t *via = osip_list_get_next(&at); osip_list_iterator_has_elem(at); via = osip_list_get_next(&at)) {
+		char *text = NULL;
+		if (!via || osip_via_to_str(via, &text) != OSIP_SUCCESS || !text)
+			continue;
+		writer_octets(w, octets_of_string("Via: "));
+		writer_octets(w, octets_of_string(text));
+		writer_octets(w, octets_of_string("\r\n"));
+		osip_free(text);
+	}
+	write_field(w, &request->frame, SIP_FIELD_FROM);
+	write_to(gateway, &request->frame, request->to_tag != NULL, w);
+	write_field(w, &request->frame, SIP_FIELD_CALL_ID);
+	write_field(w, &request->frame, SIP_FIELD_CSEQ);
+	write_field(w, &request->frame, SIP_FIELD_TIMESTAMP);
+}
+
+void sip_response_write(unsigned status, const char *reason, struct octets echo, struct octets fields, struct writer *w) {
+	writer_format(w, "SIP/2.0 %03u ", status);
+	for (size_t i = 0; reason[i] && i < 100; i++)
+		writer_u8(w, reason[i] >= ' ' && reason[i] < 0x7f ? (uint8_t)reason[i] : '?');
+	writer_octets(w, octets_of_string("\r\n"));
+	writer_octets(w, echo);
+	writer_octets(w, fields);
+	writer_octets(w, octets_of_string("Content-Length: 0\r\n\r\n"));
+}
+
+void sip_response_send(struct sip_gateway *gateway, const struct sip_flow *flow, const struct address *to, unsigned status,
+		       struct octets octets) {
+	struct sip_figures *figures = &gateway->figures;
+
+	int error = flow->connection != 0 ? sip_tcp_send(gateway, flow, octets) : sip_udp_send(gateway, flow, to, octets);
+	if (error < 0) {
+		figures->dropped++; /* as if lost on the way: the client asks again */
+		return;
+	}
+	figures->responses_2xx += status / 100 == 2;
+	figures->responses_3xx += status / 100 == 3;
+	figures->responses_4xx += status / 100 == 4;
+	figures->responses_5xx += status / 100 == 5;
+}
+
+/* One more refusal without a transaction? A second's worth may come at once. */
+static bool may_refuse(struct sip_gateway *gateway) {
+	const uint64_t interval_us = USEC_PER_SEC / SIP_STATELESS_PER_SECOND;
+	uint64_t now_us = gateway->runtime->now_us;
+
+	if (gateway->stateless_us < now_us)
+		gateway->stateless_us = now_us;
+	if (gateway->stateless_us - now_us > USEC_PER_SEC - interval_us) {
+		gateway->figures.dropped++;
+		return false;
+	}
+	gateway->stateless_us += interval_us;
+	return true;
+}
+
+static void send_refusal(struct sip_gateway *gateway, const osip_via_t *via, const struct sip_flow *flow, unsigned status,
+			 const char *reason, const struct writer *echo) {
+	struct writer w = writer_growing(2 * SIP_HEADER_OCTETS);
+	struct address to = sip_reply_address(via, flow);
+	char fields[64] = "";
+
+	if (status == 503)
+		snprintf(fields, sizeof(fields), "Retry-After: %u\r\n", SIP_RETRY_AFTER_SECONDS);
+	sip_response_write(status, reason, writer_octets_written(echo), octets_of_string(fields), &w);
+	if (writer_finish(echo) == 0 && writer_finish(&w) == 0)
+		sip_response_send(gateway, flow, &to, status, writer_octets_written(&w));
+	writer_release(&w);
+}
+
+void sip_refuse(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow, unsigned status,
+		const char *reason) {
+	if (request->method == SIP_ACK || !may_refuse(gateway))
+		return;
+	struct writer echo = writer_growing(2 * SIP_HEADER_OCTETS);
+	sip_echo_write(gateway, request, flow, &echo);
+	send_refusal(gateway, request->via, flow, status, reason, &echo);
+	writer_release(&echo);
+}
+
+/* Only for a single Via in its field: of several in one line the first could not be told apart for certain. */
+void sip_refuse_frame(struct sip_gateway *gateway, const struct sip_frame *frame, const struct sip_flow *flow, unsigned status,
+		      const char *reason) {
+	struct octets value = frame->field[SIP_FIELD_VIA];
+	char text[SIP_LINE_OCTETS + 1];
+	osip_via_t *via = NULL;
+
+	if (octets_equal(frame->method, octets_of_string("ACK")) || value.length == 0 || value.length >= sizeof(text) ||
+	    memchr(value.data, ',', value.length) || memchr(value.data, '\n', value.length) ||
+	    memchr(value.data, 0, value.length) || memchr(value.data, '\r', value.length) || !may_refuse(gateway))
+		return;
+	memcpy(text, value.data, value.length);
+	text[value.length] = 0;
+	if (osip_via_init(&via) != OSIP_SUCCESS)
+		return;
+	if (osip_via_parse(via, text) == OSIP_SUCCESS && via->host && *via->host && via->protocol && via->version) {
+		struct writer echo = writer_growing(2 * SIP_HEADER_OCTETS);
+		struct octets to = frame->field[SIP_FIELD_TO];
+		write_top_via(via, flow, &echo);
+		write_field(&echo, frame, SIP_FIELD_FROM);
+		write_to(gateway, frame, to.length > 0 && memmem(to.data, to.length, ";tag=", 5), &echo);
+		write_field(&echo, frame, SIP_FIELD_CALL_ID);
+		write_field(&echo, frame, SIP_FIELD_CSEQ);
+		send_refusal(gateway, via, flow, status, reason, &echo);
+		writer_release(&echo);
+	}
+	osip_via_free(via);
+}

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Server transactions (RFC 3261 17.2, RFC 4320). libosip2 has these machines, too, but keeps 15 KB for each, looks one up by
+ * walking all (0.4 ms at LIMIT_SIP_TRANSACTIONS) and reads the system's clock.
+ */
+#include "sip/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <utlist.h>
+
+#define T1_US (500 * USEC_PER_MSEC)
+#define T2_US (4 * USEC_PER_SEC)
+#define T4_US (5 * USEC_PER_SEC)
+#define TRYING_INVITE_US (200 * USEC_PER_MSEC)		/* RFC 3261 17.2.1 */
+#define TRYING_OTHER_US (T1_US + 2 * T1_US + T2_US / 2) /* when a client's timer E becomes T2 (RFC 4320 4.1) */
+
+enum { KEY_OCTETS = SIP_HEADER_OCTETS + 64 /* parts of the header, each once */ };
+
+static const char *const COOKIE = "z9hG4bK";
+
+/* RFC 3261 17.2.3, with the rules for clients of RFC 2543 when the branch has no cookie. */
+static void write_key(struct writer *w, const struct sip_request *request, const char *method) {
+	const osip_via_t *via = request->via;
+
+	if (request->branch && strncasecmp(request->branch, COOKIE, strlen(COOKIE)) == 0 && request->branch[strlen(COOKIE)]) {
+		writer_octets(w, octets_of_string(request->branch));
+		writer_u8(w, '\n');
+		for (const char *c = via->host; *c; c++)
+			writer_u8(w, (uint8_t)(*c >= 'A' && *c <= 'Z' ? *c | 0x20 : *c));
+		writer_u8(w, ':');
+		writer_octets(w, octets_of_string(via->port ? via->port : "5060"));
+	} else {
+		writer_octets(w, request->frame.uri);
+		writer_u8(w, '\n');
+		writer_octets(w, octets_of_string(request->from_tag));
+		writer_u8(w, '\n');
+		writer_octets(w, request->frame.field[SIP_FIELD_CALL_ID]);
+		writer_u8(w, '\n');
+		writer_u32(w, request->cseq);
+		writer_octets(w, request->frame.field[SIP_FIELD_VIA]);
+	}
+	writer_u8(w, '\n');
+	writer_octets(w, octets_of_string(method));
+}
+
+static void write_merge_key(struct writer *w, const struct sip_request *request) {
+	writer_octets(w, octets_of_string(request->from_tag));
+	writer_u8(w, '\n');
+	writer_octets(w, request->frame.field[SIP_FIELD_CALL_ID]);
+	writer_u8(w, '\n');
+	writer_u32(w, request->cseq);
+	writer_octets(w, octets_of_string(request->message->sip_method));
+}
+
+static bool merges(const struct sip_request *request) {
+	return request->from_tag && !request->to_tag && request->method != SIP_ACK && request->method != SIP_CANCEL;
+}
+
+static unsigned hash_value(const uint64_t key[static 2], struct octets octets) {
+	return (unsigned)keyed_hash(key, octets);
+}
+
+static struct sip_transaction *find(struct sip_gateway *gateway, const struct sip_request *request, const char *method) {
+	uint8_t text[KEY_OCTETS];
+	struct writer w = writer_fixed(text, sizeof(text));
+	struct sip_transaction *transaction = NULL;
+
+	write_key(&w, request, method);
+	struct octets key = writer_octets_written(&w);
+	if (writer_finish(&w) == 0)
+		HASH_FIND_BYHASHVALUE(hh, gateway->transactions, key.data, key.length, hash_value(gateway->hash_key, key),
+				      transaction);
+	return transaction;
+}
+
+static void send_again(struct sip_transaction *transaction) {
+	if (transaction->response.length > 0)
+		sip_response_send(transaction->gateway, &transaction->flow, &transaction->reply_to, transaction->status,
+				  transaction->response);
+}
+
+static void arm(struct sip_transaction *transaction, uint64_t due_us) {
+	timer_arm(transaction->gateway->runtime, &transaction->timer, due_us < transaction->end_us ? due_us : transaction->end_us);
+}
+
+static bool is_reliable(const struct sip_transaction *transaction) {
+	return transaction->flow.connection != 0;
+}
+
+static void confirm(struct sip_transaction *transaction) {
+	struct sip_gateway *gateway = transaction->gateway;
+
+	transaction->state = SIP_STATE_CONFIRMED;
+	if (transaction->unacknowledged)
+		gateway->unacknowledged--;
+	transaction->unacknowledged = false;
+	transaction->interval_us = 0;
+	transaction->end_us = gateway->runtime->now_us + (is_reliable(transaction) ? 0 : T4_US); /* timer I */
+	arm(transaction, transaction->end_us);
+}
+
+bool sip_transaction_match(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow) {
+	bool ack = request->method == SIP_ACK;
+	struct sip_transaction *transaction = find(gateway, request, ack ? "INVITE" : request->message->sip_method);
+
+	if (!transaction)
+		return false;
+	if (ack) {
+		if (transaction->state == SIP_STATE_COMPLETED)
+			confirm(transaction);
+		return true;
+	}
+	/* The client has lost its connection and asks again over another one: the answer goes where it can be heard. */
+	if (is_reliable(transaction) && flow->connection != 0 && !sip_connection_of(gateway, &transaction->flow)) {
+		transaction->flow = *flow;
+		if (transaction->state <= SIP_STATE_PROCEEDING)
+			sip_connection_of(gateway, flow)->pending++;
+	}
+	if (transaction->state != SIP_STATE_CONFIRMED)
+		send_again(transaction);
+	return true;
+}
+
+struct sip_transaction *sip_transaction_to_cancel(struct sip_gateway *gateway, const struct sip_request *request) {
+	return find(gateway, request, "INVITE");
+}
+
+bool sip_transaction_merged(struct sip_gateway *gateway, const struct sip_request *request) {
+	uint8_t text[KEY_OCTETS];
+	struct writer w = writer_fixed(text, sizeof(text));
+	struct sip_transaction *transaction = NULL;
+
+	if (!merges(request))
+		return false;
+	write_merge_key(&w, request);
+	struct octets key = writer_octets_written(&w);
+	HASH_FIND_BYHASHVALUE(merge_hh, gateway->merges, key.data, key.length, hash_value(gateway->merge_hash_key, key),
+			      transaction);
+	return transaction != NULL;
+}
+
+/* The answer is settled: the flow may go, and so may the transaction when others need its place. */
+static void settle(struct sip_transaction *transaction) {
+	struct sip_connection *connection = sip_connection_of(transaction->gateway, &transaction->flow);
+
+	if (connection)
+		connection->pending--;
+	if (transaction->owner)
+		*transaction->owner = NULL;
+	transaction->owner = NULL;
+}
+
+struct sip_transaction *sip_transaction_free(struct sip_transaction *transaction) {
+	if (!transaction)
+		return NULL;
+	struct sip_gateway *gateway = transaction->gateway;
+	if (transaction->state <= SIP_STATE_PROCEEDING)
+		settle(transaction);
+	else
+		DL_DELETE2(gateway->finished, transaction, previous, next);
+	if (transaction->unacknowledged)
+		gateway->unacknowledged--;
+	timer_disarm(gateway->runtime, &transaction->timer);
+	HASH_DELETE(hh, gateway->transactions, transaction);
+	if (transaction->merge_key.length > 0)
+		HASH_DELETE(merge_hh, gateway->merges, transaction);
+	gateway->transaction_octets -= sizeof(*transaction) + transaction->key.length + transaction->merge_key.length +
+				       transaction->echo.length + transaction->response.length;
+	free((void *)transaction->key.data);
+	free((void *)transaction->merge_key.data);
+	free((void *)transaction->echo.data);
+	free((void *)transaction->response.data);
+	free(transaction);
+	return NULL;
+}
+
+static void set_response(struct sip_transaction *transaction, unsigned status, const char *reason, struct octets fields) {
+	struct sip_gateway *gateway = transaction->gateway;
+	struct writer w = writer_growing(LIMIT_SIP_MESSAGE);
+	size_t length = 0;
+
+	sip_response_write(status, reason, transaction->echo, fields, &w);
+	if (writer_finish(&w) < 0) {
+		writer_release(&w); /* no memory: as if lost on the way */
+		return;
+	}
+	gateway->transaction_octets -= transaction->response.length;
+	free((void *)transaction->response.data);
+	const uint8_t *data = writer_take(&w, &length);
+	transaction->response = OCTETS(data, length);
+	transaction->status = status;
+	gateway->transaction_octets += length;
+	send_again(transaction);
+}
+
+void sip_transaction_respond(struct sip_transaction *transaction, unsigned status, const char *reason, struct octets fields) {
+	struct sip_gateway *gateway = transaction->gateway;
+	uint64_t now_us = gateway->runtime->now_us;
+	bool reliable = is_reliable(transaction);
+
+	if (transaction->state > SIP_STATE_PROCEEDING)
+		return;
+	set_response(transaction, status, reason, fields);
+	settle(transaction);
+	transaction->state = SIP_STATE_COMPLETED;
+	DL_APPEND2(gateway->finished, transaction, previous, next);
+	transaction->end_us = now_us + 64 * T1_US; /* timers H and J */
+	transaction->interval_us = 0;
+	if (transaction->invite && !reliable && gateway->unacknowledged < SIP_UNACKNOWLEDGED) {
+		transaction->unacknowledged = true;
+		gateway->unacknowledged++;
+		transaction->interval_us = T1_US; /* timer G */
+	} else if (!transaction->invite && reliable) {
+		transaction->end_us = now_us;
+	}
+	arm(transaction, transaction->interval_us > 0 ? now_us + transaction->interval_us : transaction->end_us);
+}
+
+static void transaction_due(struct timer *timer, void *userdata) {
+	struct sip_transaction *transaction = userdata;
+	uint64_t now_us = transaction->gateway->runtime->now_us;
+
+	(void)timer;
+	switch (transaction->state) {
+	case SIP_STATE_TRYING:
+	case SIP_STATE_PROCEEDING:
+		if (now_us >= transaction->end_us) {
+			sip_respond_unavailable(transaction, "Overlay Does Not Answer", SIP_RETRY_AFTER_SECONDS);
+			return;
+		}
+		transaction->state = SIP_STATE_PROCEEDING;
+		set_response(transaction, 100, "Trying", OCTETS_NONE);
+		arm(transaction, transaction->end_us);
+		return;
+	case SIP_STATE_COMPLETED:
+		if (now_us < transaction->end_us && transaction->interval_us > 0) {
+			send_again(transaction);
+			transaction->interval_us *= 2;
+			if (transaction->interval_us > T2_US)
+				transaction->interval_us = T2_US;
+			arm(transaction, now_us + transaction->interval_us);
+			return;
+		}
+		break;
+	case SIP_STATE_CONFIRMED:
+		break;
+	}
+	sip_transaction_free(transaction);
+}
+
+/* Room for one more; transactions that only wait for repetitions make place, the oldest first. */
+static bool make_room(struct sip_gateway *gateway) {
+	while (gateway->finished && (HASH_CNT(hh, gateway->transactions) >= LIMIT_SIP_TRANSACTIONS ||
+				     gateway->transaction_octets > SIP_TRANSACTION_OCTETS))
+		sip_transaction_free(gateway->finished);
+	return HASH_CNT(hh, gateway->transactions) < LIMIT_SIP_TRANSACTIONS &&
+	       gateway->transaction_octets <= SIP_TRANSACTION_OCTETS;
+}
+
+static struct octets take(struct writer *w) {
+	size_t length = 0;
+	const uint8_t *data = writer_finish(w) == 0 ? writer_take(w, &length) : NULL;
+
+	writer_release(w);
+	return OCTETS(data, length);
+}
+
+int sip_transaction_new(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow,
+			struct sip_transaction **ret) {
+	struct writer key = writer_growing(KEY_OCTETS), merge_key = writer_growing(KEY_OCTETS);
+	struct writer echo = writer_growing(2 * SIP_HEADER_OCTETS);
+
+	if (!make_room(gateway))
+		return -ENOBUFS;
+	struct sip_transaction *transaction = calloc(1, sizeof(*transaction));
+	if (!transaction)
+		return -ENOMEM;
+	write_key(&key, request, request->message->sip_method);
+	if (merges(request))
+		write_merge_key(&merge_key, request);
+	sip_echo_write(gateway, request, flow, &echo);
+	*transaction = (struct sip_transaction){
+	    .gateway = gateway,
+	    .flow = *flow,
+	    .reply_to = sip_reply_address(request->via, flow),
+	    .state = SIP_STATE_TRYING,
+	    .invite = request->method == SIP_INVITE,
+	    .key = take(&key),
+	    .merge_key = take(&merge_key),
+	    .echo = take(&echo),
+	};
+	if (!transaction->key.data || !transaction->echo.data) {
+		free((void *)transaction->key.data);
+		free((void *)transaction->merge_key.data);
+		free((void *)transaction->echo.data);
+		free(transaction);
+		return -ENOMEM;
+	}
+	HASH_ADD_KEYPTR_BYHASHVALUE(hh, gateway->transactions, transaction->key.data, transaction->key.length,
+				    hash_value(gateway->hash_key, transaction->key), transaction);
+	if (transaction->merge_key.length > 0)
+		HASH_ADD_KEYPTR_BYHASHVALUE(merge_hh, gateway->merges, transaction->merge_key.data, transaction->merge_key.length,
+					    hash_value(gateway->merge_hash_key, transaction->merge_key), transaction);
+	gateway->transaction_octets +=
+	    sizeof(*transaction) + transaction->key.length + transaction->merge_key.length + transaction->echo.length;
+	struct sip_connection *connection = sip_connection_of(gateway, flow);
+	if (connection)
+		connection->pending++;
+	timer_init(&transaction->timer, transaction_due, transaction);
+	transaction->end_us = gateway->runtime->now_us + SIP_ANSWER_SECONDS * USEC_PER_SEC;
+	arm(transaction, gateway->runtime->now_us + (transaction->invite ? TRYING_INVITE_US : TRYING_OTHER_US));
+	*ret = transaction;
+	return 0;
+}
+
+void sip_transaction_own(struct sip_transaction *transaction, struct sip_transaction **owner) {
+	*owner = transaction;
+	transaction->owner = owner;
+}

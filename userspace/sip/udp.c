@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "sip/internal.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+
+enum { RECEIVE_BUFFER = 1 << 20 };
+
+/* Returns the descriptor or negative errno. SO_REUSEADDR is not for UDP: a second gateway would share the port unnoticed. */
+int sip_udp_open(const struct address *address) {
+	_cleanup_close_ int fd = socket(address->family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	struct sockaddr_storage sockaddr;
+	const int on = 1, size = RECEIVE_BUFFER;
+
+	if (fd < 0)
+		return -errno;
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)); /* as much as the system grants */
+	/* Answers leave from the address that was asked, whichever routing would choose. */
+	if (address->family == AF_INET6) {
+		if (setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) < 0 ||
+		    setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof(on)) < 0)
+			return -errno;
+	} else if (setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof(on)) < 0) {
+		return -errno;
+	}
+	socklen_t length = address_to_sockaddr(address, &sockaddr);
+	if (bind(fd, (struct sockaddr *)&sockaddr, length) < 0)
+		return -errno;
+	int opened = fd;
+	fd = -1;
+	return opened;
+}
+
+/* The address of ours that a datagram was sent to, as far as it can be a source. */
+static void read_local(struct msghdr *message, struct address *local) {
+	for (struct cmsghdr *control = CMSG_FIRSTHDR(message); control; control = CMSG_NXTHDR(message, control)) {
+		if (control->cmsg_level == IPPROTO_IP && control->cmsg_type == IP_PKTINFO) {
+			struct in_pktinfo information;
+			memcpy(&information, CMSG_DATA(control), sizeof(information));
+			memcpy(local->octets, &information.ipi_spec_dst, 4);
+		} else if (control->cmsg_level == IPPROTO_IPV6 && control->cmsg_type == IPV6_PKTINFO) {
+			struct in6_pktinfo information;
+			memcpy(&information, CMSG_DATA(control), sizeof(information));
+			if (IN6_IS_ADDR_MULTICAST(&information.ipi6_addr))
+				continue;
+			memcpy(local->octets, &information.ipi6_addr, 16);
+			local->scope = IN6_IS_ADDR_LINKLOCAL(&information.ipi6_addr) ? information.ipi6_ifindex : 0;
+		}
+	}
+}
+
+void sip_udp_receive(struct sip_gateway *gateway, const struct sip_listener *listener) {
+	for (unsigned i = 0; i < SIP_DATAGRAMS_AT_ONCE; i++) {
+		struct sockaddr_storage source = {0};
+		_Alignas(struct cmsghdr)
+		    uint8_t control[CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(struct in_pktinfo))];
+		struct iovec part = {.iov_base = gateway->datagram, .iov_len = LIMIT_SIP_MESSAGE};
+		struct msghdr message = {
+		    .msg_name = &source,
+		    .msg_namelen = sizeof(source),
+		    .msg_iov = &part,
+		    .msg_iovlen = 1,
+		    .msg_control = control,
+		    .msg_controllen = sizeof(control),
+		};
+		ssize_t length = recvmsg(listener->udp, &message, 0);
+		if (length < 0 && errno == EINTR)
+			continue;
+		if (length < 0)
+			return; /* nothing there, or an error of an earlier answer that is of no use */
+		struct sip_flow flow = {
+		    .remote = address_of_sockaddr((const struct sockaddr *)&source),
+		    .local = listener->address,
+		    .fd = listener->udp,
+		};
+		if (flow.remote.port == 0 || (message.msg_flags & MSG_TRUNC)) {
+			gateway->figures.malformed++;
+			continue;
+		}
+		read_local(&message, &flow.local);
+		sip_receive_datagram(gateway, &flow, OCTETS(gateway->datagram, (size_t)length));
+	}
+}
+
+static void write_local(struct msghdr *message, const struct address *local) {
+	struct cmsghdr *control = CMSG_FIRSTHDR(message);
+
+	if (local->family == AF_INET) {
+		struct in_pktinfo information = {0};
+		memcpy(&information.ipi_spec_dst, local->octets, 4);
+		control->cmsg_level = IPPROTO_IP;
+		control->cmsg_type = IP_PKTINFO;
+		control->cmsg_len = CMSG_LEN(sizeof(information));
+		memcpy(CMSG_DATA(control), &information, sizeof(information));
+		message->msg_controllen = CMSG_SPACE(sizeof(information));
+	} else {
+		struct in6_pktinfo information = {.ipi6_ifindex = local->scope};
+		memcpy(&information.ipi6_addr, local->octets, 16);
+		control->cmsg_level = IPPROTO_IPV6;
+		control->cmsg_type = IPV6_PKTINFO;
+		control->cmsg_len = CMSG_LEN(sizeof(information));
+		memcpy(CMSG_DATA(control), &information, sizeof(information));
+		message->msg_controllen = CMSG_SPACE(sizeof(information));
+	}
+}
+
+int sip_udp_send(struct sip_gateway *gateway, const struct sip_flow *flow, const struct address *to, struct octets octets) {
+	_Alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(sizeof(struct in6_pktinfo))] = {0};
+	struct sockaddr_storage destination;
+	struct iovec part = {.iov_base = (void *)octets.data, .iov_len = octets.length};
+	struct msghdr message = {
+	    .msg_name = &destination,
+	    .msg_namelen = address_to_sockaddr(to, &destination),
+	    .msg_iov = &part,
+	    .msg_iovlen = 1,
+	    .msg_control = control,
+	    .msg_controllen = sizeof(control),
+	};
+
+	(void)gateway;
+	if (flow->fd < 0)
+		return -ENOTCONN;
+	write_local(&message, &flow->local);
+	ssize_t sent;
+	do
+		sent = sendmsg(flow->fd, &message, MSG_NOSIGNAL);
+	while (sent < 0 && errno == EINTR);
+	return sent < 0 ? -errno : 0;
+}
