@@ -98,6 +98,17 @@ int ctl_drops(struct ctl *ctl) {
 	return CTL_DONE;
 }
 
+int ctl_wait(struct ctl *ctl) {
+	json_t *result;
+	int status = ctl_ask_or_print(ctl, &result);
+
+	if (!result)
+		return status;
+	printf("%s, %lld peers\n", text_of(result, "state"), number_of(result, "peers"));
+	json_decref(result);
+	return CTL_DONE;
+}
+
 int ctl_leave(struct ctl *ctl) {
 	json_t *result;
 	int status = ctl_ask_or_print(ctl, &result);

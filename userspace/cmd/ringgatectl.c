@@ -54,11 +54,11 @@ static const struct command {
 	int (*run)(struct ctl *ctl);
 	int arguments_min, arguments_max;
 } commands[] = {
-    {"status", ctl_status, 0, 0},   {"peers", ctl_peers, 0, 0},	    {"ring", ctl_ring, 0, 0},
-    {"drops", ctl_drops, 0, 0},	    {"leave", ctl_leave, 0, 0},	    {"registrations", ctl_registrations, 0, 0},
-    {"metrics", ctl_metrics, 0, 0}, {"fetch", ctl_fetch, 0, 1},	    {"store", ctl_store, 0, 1},
-    {"find", ctl_find, 0, 1},	    {"resolve", ctl_resolve, 1, 1}, {"ping", ctl_ping, 0, 1},
-    {"trace", ctl_trace, 0, 1},	    {"overlay", ctl_overlay, 2, 2},
+    {"status", ctl_status, 0, 0},   {"peers", ctl_peers, 0, 0}, {"ring", ctl_ring, 0, 0},
+    {"drops", ctl_drops, 0, 0},	    {"leave", ctl_leave, 0, 0}, {"registrations", ctl_registrations, 0, 0},
+    {"metrics", ctl_metrics, 0, 0}, {"wait", ctl_wait, 0, 0},	{"fetch", ctl_fetch, 0, 1},
+    {"store", ctl_store, 0, 1},	    {"find", ctl_find, 0, 1},	{"resolve", ctl_resolve, 1, 1},
+    {"ping", ctl_ping, 0, 1},	    {"trace", ctl_trace, 0, 1}, {"overlay", ctl_overlay, 2, 2},
 };
 
 enum {
@@ -84,6 +84,8 @@ enum {
 	OPTION_UPDATE_INTERVAL,
 	OPTION_PING_INTERVAL,
 	OPTION_VERSION,
+	OPTION_PEERS,
+	OPTION_TIMEOUT,
 };
 
 static const struct option options[] = {
@@ -141,6 +143,16 @@ static int number(const char *name, const char *text, unsigned max, unsigned *re
 	}
 	*ret = (unsigned)value;
 	return 0;
+}
+
+/* A number the daemon gets as a number. */
+static int number_argument(struct ctl *ctl, const char *option, const char *argument) {
+	unsigned value;
+	int status = number(option, optarg, 1000000, &value);
+
+	if (status == 0)
+		json_object_set_new(ctl->request, argument, json_integer(value));
+	return status;
 }
 
 static int provisioning_option(struct ctl *ctl, int option) {
@@ -205,6 +217,10 @@ static int parse_option(struct ctl *ctl, int option) {
 	case OPTION_JSON:
 		ctl->json = true;
 		return 0;
+	case OPTION_PEERS:
+		return number_argument(ctl, "peers", "peers");
+	case OPTION_TIMEOUT:
+		return number_argument(ctl, "timeout", "seconds");
 	case OPTION_COUNT:
 		return number("count", optarg, 1000000, &ctl->count);
 	case 'h':

@@ -39,6 +39,11 @@ const char *control_argument(const struct control_request *request, const char *
 void control_answer(struct control_request *request, json_t *result);
 void control_fail(struct control_request *request, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Called after every round of events until it returns true, having ended the request, or until `seconds` are over: then the request
+ * fails with a sentence that names `what`. */
+typedef bool (*control_condition)(struct control_request *request);
+void control_wait(struct control_request *request, control_condition condition, const char *what, unsigned seconds);
+
 /* Prometheus text of everything the node counts; the caller frees. NULL without memory. */
 char *control_metrics(struct node *node);
 

@@ -32,7 +32,8 @@ struct client {
 
 struct control {
 	struct node *node;
-	sd_event_source *source;
+	sd_event_source *source, *settle;
+	struct control_request *waiting;
 	int fd;
 	char *path;
 	struct client *clients;
@@ -43,6 +44,11 @@ struct control_request {
 	struct client *client; /* NULL once the control socket is gone */
 	struct node *node;
 	json_t *arguments;
+
+	control_condition condition; /* of a waiting request */
+	const char *what;
+	struct timer limit;
+	struct control_request *prev, *next;
 };
 
 /* ---- clients ---- */
@@ -145,6 +151,51 @@ void control_fail(struct control_request *request, const char *format, ...) {
 	va_end(arguments);
 	json_t *answer = json_pack("{s:b, s:s}", "ok", 0, "error", text);
 	request_end(request, answer ? answer : json_pack("{s:b, s:s}", "ok", 0, "error", "The error text is not UTF-8."));
+}
+
+/* ---- waiting ---- */
+
+static void waiting_end(struct control_request *request) {
+	timer_disarm(&request->node->runtime, &request->limit);
+	DL_DELETE(request->client->control->waiting, request);
+	request->condition = NULL;
+}
+
+static void on_limit(struct timer *timer, void *userdata) {
+	struct control_request *request = userdata;
+
+	(void)timer;
+	waiting_end(request);
+	control_fail(request, "Time is up, and %s.", request->what);
+}
+
+static int on_settle(sd_event_source *source, void *userdata) {
+	struct control *control = userdata;
+	struct control_request *request, *next;
+
+	(void)source;
+	DL_FOREACH_SAFE (control->waiting, request, next) {
+		control_condition condition = request->condition;
+		waiting_end(request);
+		if (request->client->closed)
+			control_fail(request, "The client went away.");
+		else if (!condition(request))
+			control_wait(request, condition, request->what, 0);
+	}
+	return 0;
+}
+
+void control_wait(struct control_request *request, control_condition condition, const char *what, unsigned seconds) {
+	struct runtime *runtime = &request->node->runtime;
+
+	request->condition = condition;
+	request->what = what;
+	DL_APPEND(request->client->control->waiting, request);
+	if (seconds > 0) {
+		timer_init(&request->limit, on_limit, request);
+		request->limit.due_us = runtime->now_us + seconds * USEC_PER_SEC;
+	}
+	timer_arm(runtime, &request->limit, request->limit.due_us);
 }
 
 static control_handler find_handler(const char *name) {
@@ -332,6 +383,8 @@ int control_new(struct node *node, struct control **ret, char reason[static NODE
 	if (error < 0)
 		return error;
 	error = sd_event_add_io(node->event, &control->source, control->fd, EPOLLIN, on_connection, control);
+	if (error >= 0)
+		error = sd_event_add_post(node->event, &control->settle, on_settle, control);
 	if (error < 0) {
 		snprintf(reason, NODE_REASON_SIZE, "The control socket cannot be watched: %s.", strerror(-error));
 		return error;

@@ -153,6 +153,30 @@ static void on_registrations(struct control_request *request) {
 	control_answer(request, json_pack("{s:o}", "registrations", list));
 }
 
+enum { WAIT_SECONDS_DEFAULT = 60, WAIT_SECONDS_MAX = 3600 };
+
+static bool is_ready(struct control_request *request) {
+	struct node *node = control_node(request);
+	json_t *peers = json_object_get(control_arguments(request), "peers");
+
+	if (node->state != TOPOLOGY_JOINED || (json_int_t)count_peers(node->router) < json_integer_value(peers))
+		return false;
+	control_answer(request, json_pack("{s:s, s:I}", "state", topology_state_text(node->state), "peers",
+					  (json_int_t)count_peers(node->router)));
+	return true;
+}
+
+static void on_wait(struct control_request *request) {
+	json_t *peers = json_object_get(control_arguments(request), "peers"),
+	       *seconds = json_object_get(control_arguments(request), "seconds");
+	json_int_t limit = seconds ? json_integer_value(seconds) : WAIT_SECONDS_DEFAULT;
+
+	if ((peers && !json_is_integer(peers)) || limit < 1 || limit > WAIT_SECONDS_MAX)
+		control_fail(request, "peers is a number, seconds a number from 1 to %d.", WAIT_SECONDS_MAX);
+	else
+		control_wait(request, is_ready, "the node has not joined with that many peers", (unsigned)limit);
+}
+
 static void on_leave(struct control_request *request) {
 	struct node *node = control_node(request);
 
@@ -161,8 +185,7 @@ static void on_leave(struct control_request *request) {
 }
 
 const struct control_command control_status_commands[] = {
-    {"status", on_status},   {"peers", on_peers},
-    {"ring", on_ring},	     {"drops", on_drops},
-    {"metrics", on_metrics}, {"registrations", on_registrations},
-    {"leave", on_leave},     {NULL, NULL},
+    {"status", on_status}, {"peers", on_peers},	    {"ring", on_ring},
+    {"drops", on_drops},   {"metrics", on_metrics}, {"registrations", on_registrations},
+    {"leave", on_leave},   {"wait", on_wait},	    {NULL, NULL},
 };

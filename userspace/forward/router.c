@@ -34,12 +34,16 @@ int router_new(const struct router_settings *settings, struct router **ret) {
 	return 0;
 }
 
-struct router *router_free(struct router *router) {
-	if (!router)
-		return NULL;
+void router_shutdown(struct router *router) {
 	router->closing = true;
 	attach_release(router);
 	transaction_release(router);
+}
+
+struct router *router_free(struct router *router) {
+	if (!router)
+		return NULL;
+	router_shutdown(router);
 	answer_release(router);
 	deliver_release(router);
 	routes_release(router);

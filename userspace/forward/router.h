@@ -24,6 +24,9 @@ struct router_settings {
 int router_new(const struct router_settings *settings, struct router **ret);
 struct router *router_free(struct router *router); /* transactions end with -ECANCELED */
 
+/* Ends every transaction and Attach with -ECANCELED and refuses new ones, so that their owners can be freed before the router. */
+void router_shutdown(struct router *router);
+
 /* The callbacks to give to a transport, and the transport once it exists. */
 struct transport_events router_transport_events(struct router *router);
 void router_set_transport(struct router *router, struct transport transport);
