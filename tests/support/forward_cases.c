@@ -204,6 +204,8 @@ const struct forward_case forward_cases[] = {
 	{"FW-D03", "nobody in that slot", .arrival = 5, .in = {ANSWER, .destinations = "o0.fff"}, DROP(OPAQUE_UNKNOWN)},
 	{"FW-D03", "the link is gone", .arrival = 5, .without_slots = 1 << 1, .in = {ANSWER, .destinations = "o3.001"},
 	 DROP(OPAQUE_UNKNOWN)},
+	{"FW-D03", "the link is not up", .arrival = 5, .down_slots = 1 << 1, .in = {ANSWER, .destinations = "o3.001"},
+	 DROP(OPAQUE_UNKNOWN)},
 	{"FW-D03", "opaque of three octets", .in = {FETCH, .destinations = "x030403616263"}, DROP(OPAQUE_UNKNOWN)},
 	{"FW-D03", "opaque of two octets without the top bit", .in = {ANSWER, .destinations = "x0303020001"}, DROP(OPAQUE_UNKNOWN)},
 	{"FW-D03", "opaque of no octets", .in = {ANSWER, .destinations = "x030100"}, DROP(OPAQUE_UNKNOWN)},
@@ -233,6 +235,7 @@ const struct forward_case forward_cases[] = {
 	{"FW-D09", "joining node that has sent no Update", .in = {ANSWER, .destinations = "nc0"}, SEND(6)},
 	{"FW-D09", "suspect link: still attempted", .in = {FETCH, .destinations = "ne0"}, SEND(8), .out = {.via = "o3.001"}},
 	{"FW-D10", "node in our range that is not there", .in = {FETCH, .destinations = "n77"}, DROP(NODE_IN_RANGE_UNREACHABLE)},
+	{"FW-D10", "its link is not up", .down_slots = 1 << 4, .in = {FETCH, .destinations = "n70"}, DROP(NODE_IN_RANGE_UNREACHABLE)},
 	{"FW-D10", "answer", .in = {ANSWER, .destinations = "n77 n10"}, DROP(NODE_IN_RANGE_UNREACHABLE)},
 	{"FW-D10", "even with ttl 0", .in = {.ttl = 0, .code = FETCH_REQ, .destinations = "n77"}, DROP(NODE_IN_RANGE_UNREACHABLE)},
 	{"FW-D10", "alone on the ring", .clear_node = FORWARD_NODE_HAS_PREDECESSOR, .in = {FETCH, .destinations = "nb0"},
@@ -245,6 +248,8 @@ const struct forward_case forward_cases[] = {
 	{"FW-D12", "not of a client's (Q-14)", .arrival = 5, .in = {FETCH, .destinations = "r50"}, SEND(3), .out = {.via = "o2.005"}},
 	{"FW-D12", "not of one without an Update", .in = {FETCH, .destinations = "rc0"}, SEND(5), .out = {.via = "o3.001"}},
 	{"FW-D13", "resource elsewhere", .in = {FETCH, .destinations = "rb0"}, SEND(5), .out = {.via = "o3.001"}},
+	{"FW-D12", "not when its link is not up", .down_slots = 1 << 2, .in = {FETCH, .destinations = "r20"}, SEND(1),
+	 .flags = FORWARD_BACK, .out = {.via = "o3.001"}},
 	{"FW-D13", "to the previous hop, around the ring", .arrival = 2, .in = {FETCH, .destinations = "r1f"}, SEND(1),
 	 .out = {.via = "o0.002"}},
 	{"FW-D14", "not joined: resource", .clear_node = FORWARD_NODE_JOINED, .in = {FETCH, .destinations = "rb0"}, DROP(NOT_ROUTING)},
@@ -284,6 +289,8 @@ const struct forward_case forward_cases[] = {
 	 DROP_ERROR(NO_NEXT_HOP, ERROR_NOT_FOUND)},
 	{"FW-E05", "attached, no Update: passed over", .in = {FETCH, .destinations = "rd0"}, SEND(5), .out = {.via = "o3.001"}},
 	{"FW-E05", "the slot of a member belongs to another now", .without_slots = 1 << 5, .in = {FETCH, .destinations = "rb0"}, SEND(1),
+	 .flags = FORWARD_BACK, .out = {.via = "o3.001"}},
+	{"FW-E05", "the link of a member is not up", .down_slots = 1 << 5, .in = {FETCH, .destinations = "rb0"}, SEND(1),
 	 .flags = FORWARD_BACK, .out = {.via = "o3.001"}},
 	{"FW-E07", "no room for two octets more", .in = {FETCH, .destinations = "rb0", .size = 1799},
 	 DROP_ERROR(WOULD_EXCEED_MAX, ERROR_MESSAGE_TOO_LARGE)},
@@ -327,6 +334,12 @@ const struct forward_case forward_cases[] = {
 	{"FW-6", "Ping with an extension", .set_node = FORWARD_NODE_PUNT_DIAGNOSTICS,
 	 .in = {.ttl = 9, .destinations = "rb0", .body = "0017" "00000002" "0000" "00000007" "00020000000000"}, .action = FORWARD_PUNT,
 	 .reason = DROP_PUNT_DIAG, .flags = FORWARD_DIAGNOSTIC},
+	{"FW-6", "the piece ends behind the length of the extensions", .set_node = FORWARD_NODE_PUNT_DIAGNOSTICS,
+	 .in = {.ttl = 9, .destinations = "rb0", .fragment = FRAGMENT_ALWAYS, .body = "0017" "00000000" "00000007"},
+	 .action = FORWARD_PUNT, .reason = DROP_PUNT_DIAG, .flags = FORWARD_DIAGNOSTIC},
+	{"FW-6", "the piece ends in the length of the extensions", .set_node = FORWARD_NODE_PUNT_DIAGNOSTICS,
+	 .in = {.ttl = 9, .destinations = "rb0", .fragment = FRAGMENT_ALWAYS, .body = "0017" "00000000" "000007"}, SEND(5),
+	 .out = {.via = "o3.001"}},
 	{"FW-6", "Ping without", .set_node = FORWARD_NODE_PUNT_DIAGNOSTICS,
 	 .in = {.ttl = 9, .destinations = "rb0", .body = "0017" "00000002" "0000" "00000000" "ffff"}, SEND(5), .out = {.via = "o3.001"}},
 	{"FW-6", "Ping whose body ends in the next fragment", .set_node = FORWARD_NODE_PUNT_DIAGNOSTICS,
@@ -560,6 +573,9 @@ size_t forward_case_links(const struct forward_case *c, struct forward_link link
 	for (size_t i = 0; i < sizeof(case_links) / sizeof(case_links[0]); i++)
 		if (!(c->without_slots & 1 << case_links[i].slot))
 			links[count++] = case_link(i);
+	for (size_t i = 0; i < count; i++)
+		if (c->down_slots & 1 << links[i].slot)
+			links[i].flags &= (uint8_t)~FORWARD_LINK_UP;
 	return count;
 }
 

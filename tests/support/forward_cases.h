@@ -50,6 +50,7 @@ struct forward_case {
 	uint16_t set_node, clear_node; /* enum forward_node_flags changed */
 	uint32_t max_message_size;     /* 0: FORWARD_CASE_MAX_MESSAGE */
 	uint16_t without_slots;        /* bit n: there is no link in slot n */
+	uint16_t down_slots;           /* bit n: the link in slot n is not up */
 	bool no_routes, own;
 
 	uint8_t action, reason, flags; /* expected; FORWARD_DROP is 0 */

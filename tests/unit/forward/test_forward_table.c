@@ -99,7 +99,7 @@ static int decide(struct forward_work *work, struct test_tables *t, const uint8_
 }
 
 static void prepare(const struct forward_case *c, struct forward_work *work, struct test_tables *t) {
-	memset(work, 0, sizeof(*work));
+	memset(work, 0xa5, sizeof(*work)); /* the working storage of the fast path is never cleaned either */
 	work->node = forward_case_node(c);
 	work->arrival = forward_case_arrival(c);
 	work->input_flags = c->own ? FORWARD_OWN : 0;
@@ -143,6 +143,93 @@ static void test_cases(void **state) {
 		hex_dump("expected", expected, expected_length);
 	}
 	assert_int_equal(failures, 0);
+}
+
+/* FW-C10: entries are the same when all their octets are, whatever their digests say. */
+static void test_entry_comparison(void **state) {
+	static uint8_t octets[2 * 257];
+	struct forward_work work = {.octets = octets, .length = sizeof(octets)};
+
+	(void)state;
+	for (uint32_t size = 2; size <= 257; size++) {
+		for (uint32_t i = 0; i < size; i++)
+			octets[i] = octets[size + i] = (uint8_t)(i * 7 + size);
+		forward_entry_digest(&work, 0, size);
+		uint64_t digest = work.digest;
+		forward_entry_digest(&work, size, size);
+		assert_true(work.digest == digest);
+		assert_true(forward_entries_equal(&work, 0, size, size));
+		for (uint32_t i = 0; i < size; i++) {
+			octets[size + i] ^= 0x40;
+			forward_entry_digest(&work, size, size);
+			assert_true(work.digest != digest);
+			assert_false(forward_entries_equal(&work, 0, size, size));
+			octets[size + i] ^= 0x40;
+		}
+	}
+	assert_int_equal(work.overruns, 0);
+}
+
+/* FW-E08: a via list can hold 65535 octets and no more. */
+static void test_list_overflow(void **state) {
+	enum { SIZE = 38 + 65535 + 18 + 20 };
+	uint8_t *octets = calloc(1, SIZE), *head = malloc(FORWARD_HEAD_MAX);
+	const struct forward_case c = {.in = {.ttl = 9, .code = FETCH_REQ}, .max_message_size = 1 << 20};
+
+	(void)state;
+	assert_true(octets && head);
+	for (unsigned last = 251; last <= 255; last++) {
+		uint32_t via = 254 * 257 + 2 + last, position;
+		struct writer w = writer_fixed(octets, SIZE);
+		struct forward_work work;
+		struct test_tables t;
+		struct forward_tables tables = tables_of(&t);
+
+		prepare(&c, &work, &t);
+		work.length = FORWARD_FIXED + via + 18 + 20;
+		writer_u32(&w, RELO_TOKEN);
+		writer_u32(&w, FORWARD_CASE_OVERLAY);
+		writer_u16(&w, 1);
+		writer_u8(&w, RELOAD_VERSION);
+		writer_u8(&w, 9);
+		writer_u32(&w, FRAGMENT_NONE);
+		writer_u32(&w, work.length);
+		writer_u64(&w, 1);
+		writer_u32(&w, 0);
+		writer_u16(&w, (uint16_t)via);
+		writer_u16(&w, 18);
+		writer_u16(&w, 0);
+		for (position = 0; position < via; position += 257) {
+			uint8_t *entry = writer_reserve(&w, position + 257 <= via ? 257 : via - position);
+			entry[0] = 9;
+			entry[1] = (uint8_t)(position + 257 <= via ? 255 : last);
+		}
+		struct forward_id id = forward_case_id(0x20);
+		writer_u16(&w, 0x0110);
+		writer_u64(&w, id.high);
+		writer_u64(&w, id.low);
+		writer_u16(&w, FETCH_REQ);
+		assert_int_equal(writer_finish(&w), 0);
+		work.octets = octets;
+		work.tables = &tables;
+		work.head = head;
+		work.head_capacity = FORWARD_HEAD_MAX;
+		work.overruns = 0;
+		int action = forward_decide(&work);
+		if (via + 2 <= 65535) {
+			assert_int_equal(action, FORWARD_SEND);
+			assert_int_equal(work.verdict.via_length, via + 2);
+			assert_int_equal(forward_edit(&work), 38 + via + 2);
+			assert_memory_equal(head + 38, octets + 38, via);
+		} else {
+			assert_int_equal(action, FORWARD_DROP);
+			assert_int_equal(work.verdict.reason, DROP_WOULD_EXCEED_MAX);
+			assert_int_equal(work.verdict.error_code, ERROR_MESSAGE_TOO_LARGE);
+		}
+		assert_int_equal(work.overruns, 0);
+	}
+	free(octets);
+	free(head);
 }
 
 /* FW-A06: nothing is remembered; the same message goes on again. */
@@ -581,6 +668,8 @@ int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cases),
 		cmocka_unit_test(test_rows_covered),
+		cmocka_unit_test(test_entry_comparison),
+		cmocka_unit_test(test_list_overflow),
 		cmocka_unit_test(test_stateless),
 		cmocka_unit_test(test_frames),
 		cmocka_unit_test(test_worked_path),
