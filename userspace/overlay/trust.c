@@ -177,8 +177,8 @@ static int check_dates(uint64_t not_before_ms, uint64_t not_after_ms, uint64_t r
 		*ret_reason = "the certificate is not valid yet";
 		return -EKEYREJECTED;
 	}
-	/* The second of notAfter still counts (RFC 5280 4.1.2.5). */
-	if (realtime_ms / 1000 > not_after_ms / 1000) { /* B-7.1-02 */
+	/* The second of notAfter itself is late, as it is for OpenSSL. */
+	if (realtime_ms >= not_after_ms) { /* B-7.1-02 */
 		*ret_reason = "the certificate has expired";
 		return -EKEYEXPIRED;
 	}
