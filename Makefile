@@ -66,7 +66,7 @@ PROGRAM_NEEDS := control node enroll sip usages storage topology forward fastpat
 UNIT_TESTS := $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/*/test_*.c)))
 BENCHES := $(patsubst tests/bench/%.c,%,$(wildcard tests/bench/bench_*.c))
 
-.PHONY: help all deps run check bench fuzz image install clean unit programs
+.PHONY: help all deps run check bench fuzz install clean unit programs replay fuzzers
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -135,6 +135,69 @@ $(BUILD)/bench/$(1): tests/bench/$(1).c $(SUPPORT) $(call archives,sim $(PROGRAM
 	$$(Q)$$(CC) $$(CPPFLAGS) -Itests $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -MMD -MP -o $$@ $$< $(SUPPORT) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIBRARIES)
 endef
 $(foreach t,$(BENCHES),$(eval $(call bench_rule,$(t))))
+
+FUZZERS := $(patsubst tests/fuzz/%.c,%,$(filter-out tests/fuzz/replay.c,$(wildcard tests/fuzz/fuzz_*.c)))
+
+# The same target twice: replayed over its corpus by `make check`, and driven by libFuzzer in `make fuzz`.
+define fuzz_rule
+$(BUILD)/replay/$(1): tests/fuzz/$(1).c tests/fuzz/replay.c $(call archives,sim $(PROGRAM_NEEDS)) $(SUPPORT)
+	$$(say) REPLAY $$@
+	$$(Q)mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(CPPFLAGS) -Itests $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -Wno-missing-prototypes -o $$@ tests/fuzz/$(1).c tests/fuzz/replay.c \
+		-Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIBRARIES)
+$(BUILD)/fuzz/$(1): tests/fuzz/$(1).c $(call archives,sim $(PROGRAM_NEEDS)) $(SUPPORT)
+	$$(say) FUZZ $$@
+	$$(Q)mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(CPPFLAGS) -Itests $$(ALL_CFLAGS) -fsanitize=fuzzer $$(ALL_LDFLAGS) -Wno-missing-prototypes -o $$@ tests/fuzz/$(1).c \
+		-Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIBRARIES)
+endef
+$(foreach f,$(FUZZERS),$(eval $(call fuzz_rule,$(f))))
+
+replay: $(FUZZERS:%=$(BUILD)/replay/%)
+fuzzers: $(FUZZERS:%=$(BUILD)/fuzz/%)
+
+# Debian 12 and 13. Asked for by name, from the machine's own sources; nothing happens when all are there.
+DEPENDENCIES := gcc make pkg-config clang llvm libbpf-dev libmnl-dev libssl-dev libsystemd-dev libosip2-dev libxml2-dev libsqlite3-dev \
+	libjansson-dev libinih-dev uthash-dev libcap2-bin libcmocka-dev iproute2 tcpdump sip-tester sipsak tshark openssl mandoc bpftool \
+	python3 procps
+
+deps:  ## install what building and testing need (apt, as root)
+	$(Q)missing=$$(for p in $(DEPENDENCIES); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+		echo "Installing: $$missing"; \
+		export DEBIAN_FRONTEND=noninteractive; \
+		{ apt-get install -y --no-install-recommends $$missing || { apt-get update && apt-get install -y --no-install-recommends $$missing; }; } \
+			>$(CURDIR)/.deps.log 2>&1 || { tail -n 20 $(CURDIR)/.deps.log; echo "The packages above could not be installed."; exit 1; }; \
+		rm -f $(CURDIR)/.deps.log; \
+	fi
+
+# pkg-config answers only once the packages are there: a second make reads the Makefile again.
+run: deps  ## start PEERS=5 gateways on this machine and say how to use them (ONCE=1: do the example call and end)
+	$(Q)$(MAKE) --no-print-directory programs
+	$(Q)BUILD=$(BUILD) PEERS=$(PEERS) ONCE=$(ONCE) KEYLOG=$(KEYLOG) PCAP=$(PCAP) appliance/trial/run.sh
+
+check: deps  ## build and run all tests
+	$(Q)$(MAKE) --no-print-directory CI=1 programs
+	$(Q)$(MAKE) --no-print-directory CI=1 SAN=1 unit replay programs
+	$(Q)BUILD=$(BUILD) tests/run-tests.sh $(TESTS)
+
+bench: deps  ## measure; figures go to build/bench.json
+	$(Q)$(MAKE) --no-print-directory $(BENCHES:%=$(BUILD)/bench/%)
+	$(Q)BUILD=$(BUILD) tests/bench/run-bench.sh $(BENCH)
+
+TIME ?= 60
+fuzz: deps  ## run every fuzz target for TIME=60 seconds (libFuzzer)
+	$(Q)BUILD=$(BUILD) TIME=$(TIME) tests/fuzz/run-fuzz.sh $(FUZZ)
+
+install: programs  ## install programs, man pages and the settings file below DESTDIR
+	install -Dm755 $(BUILD)/ringgated $(DESTDIR)$(PREFIX)/sbin/ringgated
+	install -Dm755 $(BUILD)/ringgatectl $(DESTDIR)$(PREFIX)/bin/ringgatectl
+	install -Dm644 docs/man/ringgated.8 $(DESTDIR)$(PREFIX)/share/man/man8/ringgated.8
+	install -Dm644 docs/man/ringgatectl.1 $(DESTDIR)$(PREFIX)/share/man/man1/ringgatectl.1
+	install -Dm644 docs/man/ringgate.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/ringgate.conf.5
+	install -dm755 $(DESTDIR)$(SYSCONFDIR)/ringgate
+	[ -e $(DESTDIR)$(SYSCONFDIR)/ringgate/ringgate.conf ] || \
+		install -Dm640 appliance/ringgate.conf $(DESTDIR)$(SYSCONFDIR)/ringgate/ringgate.conf
 
 clean:  ## remove what was built
 	rm -rf $(BUILD) build build-san

@@ -1,0 +1,25 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+# Each program and file format has a man page without formatting errors, and every option of --help and every setting stands in it.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+BUILD=${BUILD:-build}
+status=0
+for page in docs/man/ringgated.8 docs/man/ringgatectl.1 docs/man/ringgate.conf.5; do
+	[ -s "$page" ] || { echo "$page is missing"; status=1; continue; }
+	warnings=$(mandoc -T lint -W warning "$page" 2>&1 | grep -vE 'referenced manual not found|operating system' | grep -E ': (WARNING|ERROR|UNSUPP)')
+	[ -z "$warnings" ] || { echo "$warnings"; status=1; }
+done
+for program in ringgated:8 ringgatectl:1; do
+	name=${program%:*}
+	page=docs/man/$name.${program#*:}
+	text=$(mandoc -T ascii "$page" | sed 's/.\x08//g')
+	for option in $("$BUILD/$name" --help | grep -oE -- '--[a-z-]+' | sort -u); do
+		grep -qF -- "$option" <<<"$text" || { echo "$page does not explain $option"; status=1; }
+	done
+done
+text=$(mandoc -T ascii docs/man/ringgate.conf.5 | sed 's/.\x08//g')
+for setting in $(sed -n 's/^\t*{"[a-z]*", "\([a-z-]*\)", set_.*/\1/p' userspace/node/settings.c); do
+	grep -qE "(^|[[:space:]])$setting([[:space:]]|$)" <<<"$text" || { echo "ringgate.conf.5 does not explain $setting"; status=1; }
+done
+exit $status

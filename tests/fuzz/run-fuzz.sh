@@ -1,0 +1,32 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+# make fuzz: every target (or those named) for TIME seconds each, on one core, corpora grown in $BUILD/corpus. Ends with status 1 when
+# something was found; the input lies in $BUILD/findings.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+BUILD=${BUILD:-build}
+TIME=${TIME:-60}
+version=$(clang --version | sed -n 's/.*clang version \([0-9]*\).*/\1/p')
+if ! dpkg-query -W -f '${Status}' "libclang-rt-$version-dev" 2>/dev/null | grep -q 'ok installed'; then
+	echo "Installing libclang-rt-$version-dev"
+	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "libclang-rt-$version-dev" >/dev/null || exit 1
+fi
+make --no-print-directory BUILD="$BUILD-fuzz" CC=clang CFLAGS="-O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-omit-frame-pointer" \
+	LDFLAGS="-fsanitize=address,undefined" fuzzers || exit 1
+mkdir -p "$BUILD/findings"
+status=0
+for binary in "$BUILD-fuzz"/fuzz/fuzz_*; do
+	name=$(basename "$binary")
+	name=${name#fuzz_}
+	case " $* " in "  " | *" $name "*) ;; *) continue ;; esac
+	mkdir -p "$BUILD/corpus/$name"
+	printf '%s: ' "$name"
+	if "$binary" -max_total_time="$TIME" -timeout=10 -rss_limit_mb=4096 -print_final_stats=1 -artifact_prefix="$BUILD/findings/$name-" \
+		"$BUILD/corpus/$name" "tests/fuzz/corpus/$name" >"$BUILD/findings/$name.log" 2>&1; then
+		sed -n 's/^stat::number_of_executed_units: */nothing found, executions: /p' "$BUILD/findings/$name.log"
+	else
+		echo "FOUND something, see $BUILD/findings/$name.log"
+		status=1
+	fi
+done
+exit $status
