@@ -37,6 +37,7 @@ struct topology_settings {
 	struct runtime *runtime;
 	struct router *router;
 	struct topology_events events;
+	bool client;                          /* attach to the responsible peer and follow it; own nothing (B-4.2.1-01) */
 	uint32_t neighbor_check_interval_ms;  /* silence on a neighbor's link before it is pinged */
 	uint32_t replacement_delay_ms;        /* hold-down after losing a successor; 0: 30 s */
 	uint32_t partition_check_interval_ms; /* 0: chord-update-interval */

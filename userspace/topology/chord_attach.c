@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Attaches of the plug-in, and the peers that could not be reached of late. */
+#include "topology/chord.h"
+
+#include <errno.h>
+#include <string.h>
+#include <utlist.h>
+
+/* ---- unreachable peers ---- */
+
+static struct chord_unreachable *unreachable_find(const struct chord *chord, const struct id *id) {
+	for (size_t i = 0; i < chord->unreachable_count; i++)
+		if (id_equal(&chord->unreachable[i].id, id))
+			return &chord->unreachable[i];
+	return NULL;
+}
+
+static void unreachable_arm(struct chord *chord) {
+	uint64_t due_us = USEC_NEVER;
+
+	for (size_t i = 0; i < chord->unreachable_count; i++)
+		if (chord->unreachable[i].retry && chord->unreachable[i].until_us < due_us)
+			due_us = chord->unreachable[i].until_us;
+	if (due_us == USEC_NEVER)
+		timer_disarm(chord->runtime, &chord->retry_timer);
+	else
+		timer_arm(chord->runtime, &chord->retry_timer, due_us);
+}
+
+/* Room for one more: the entry nearest to its release goes when the list is full. */
+static struct chord_unreachable *unreachable_new(struct chord *chord) {
+	for (size_t i = 0; i < chord->unreachable_count; i++)
+		if (id_is_none(&chord->unreachable[i].id))
+			return &chord->unreachable[i];
+	if (chord->unreachable_count < CHORD_UNREACHABLE_MAX) {
+		if ((chord->unreachable_count & (chord->unreachable_count - 1)) == 0) {
+			size_t capacity = chord->unreachable_count ? 2 * chord->unreachable_count : 1;
+			struct chord_unreachable *grown = reallocarray(chord->unreachable, capacity, sizeof(*grown));
+			if (!grown)
+				return NULL;
+			chord->unreachable = grown;
+		}
+		return &chord->unreachable[chord->unreachable_count++];
+	}
+	struct chord_unreachable *oldest = &chord->unreachable[0];
+	for (size_t i = 1; i < chord->unreachable_count; i++)
+		if (chord->unreachable[i].until_us < oldest->until_us)
+			oldest = &chord->unreachable[i];
+	return oldest;
+}
+
+void chord_unreachable_add(struct chord *chord, const struct id *id, unsigned seconds, bool retry) {
+	struct chord_unreachable *entry = unreachable_find(chord, id);
+	uint8_t failures = entry ? entry->failures : 0;
+
+	retry = retry || (entry && entry->retry);
+	if (!entry)
+		entry = unreachable_new(chord);
+	if (!entry)
+		return;
+	if (seconds >= CHORD_HOLD_OFF_S) {
+		seconds <<= failures < 4 ? failures : 4;
+		if (seconds > CHORD_HOLD_OFF_MAX_S)
+			seconds = CHORD_HOLD_OFF_MAX_S;
+	}
+	*entry = (struct chord_unreachable){
+		.id = *id,
+		.until_us = chord_now(chord) + chord_jitter(chord, seconds * USEC_PER_SEC),
+		.failures = (uint8_t)(failures + 1),
+		.retry = retry && failures < CHORD_RETRIES_MAX,
+	};
+	unreachable_arm(chord);
+}
+
+void chord_unreachable_remove(struct chord *chord, const struct id *id) {
+	struct chord_unreachable *entry = unreachable_find(chord, id);
+
+	if (!entry)
+		return;
+	*entry = (struct chord_unreachable){.id = ID_NONE}; /* a free place */
+	unreachable_arm(chord);
+}
+
+bool chord_unreachable_now(const struct chord *chord, const struct id *id) {
+	const struct chord_unreachable *entry = unreachable_find(chord, id);
+
+	return entry && entry->until_us > chord_now(chord);
+}
+
+/* Its hold-off is over: a lost neighbor is tried once more unless nearer ones have come (B-10.7.1-05). */
+void chord_retry_fire(struct timer *timer, void *userdata) {
+	struct chord *chord = userdata;
+	struct id none = ID_NONE;
+
+	(void)timer;
+	for (size_t i = 0; i < chord->unreachable_count; i++) {
+		struct chord_unreachable *entry = &chord->unreachable[i];
+		if (!entry->retry || entry->until_us > chord_now(chord))
+			continue;
+		entry->retry = false;
+		if (chord->state == TOPOLOGY_JOINED && !chord_table_find(&chord->table, &entry->id) &&
+		    chord_table_wants(&chord->table, &entry->id))
+			entry->retry =
+				chord_attach_start(chord, CHORD_ATTACH_NEIGHBOR, &entry->id, false, &none, LINK_SLOT_NONE) == 0;
+		if (entry->retry)
+			entry->until_us = chord_now(chord) + CHORD_HOLD_OFF_S * USEC_PER_SEC; /* until the Attach tells */
+	}
+	unreachable_arm(chord);
+}
+
+/* ---- attaches ---- */
+
+static void attach_free(struct chord_attach *attach) {
+	DL_DELETE(attach->chord->attaches, attach);
+	attach->chord->attach_count--;
+	free(attach);
+}
+
+static void neighbor_failed(struct chord *chord, const struct chord_attach *attach, int error) {
+	char text[ID_TEXT_SIZE];
+
+	log_info("Chord: attaching to %s failed: %s.", id_format(&attach->target, text), strerror(-error));
+	if (attach->resource)
+		return;
+	if (id_equal(&attach->target, &chord->range_bound))
+		chord->range_bound = ID_NONE;
+	chord_unreachable_add(chord, &attach->target, error == -EREMOTEIO ? CHORD_REFUSED_HOLD_OFF_S : CHORD_HOLD_OFF_S,
+			      attach->purpose == CHORD_ATTACH_NEIGHBOR);
+}
+
+static void attached(struct chord *chord, const struct chord_attach *attach, uint16_t slot) {
+	const struct connection *connection = router_connection(chord->router, slot);
+	struct chord_member *member = connection && connection->up ? chord_member_of(chord, connection) : NULL;
+
+	if (!member)
+		return;
+	member->ours = member->ours || attach->purpose != CHORD_ATTACH_MERGE;
+	chord_changed(chord, CHORD_GAIN);
+	if (chord->state != TOPOLOGY_JOINED)
+		return;
+	if (attach->purpose == CHORD_ATTACH_MERGE)
+		chord_partition_attached(chord, slot);
+	else
+		chord_update_send(chord, connection, CHORD_UPDATE_FITTING); /* it learns at once that we are a peer */
+}
+
+static void attach_ended(void *userdata, int error, uint16_t slot, const struct id *peer) {
+	struct chord_attach *ended = userdata, attach = *ended;
+	struct chord *chord = attach.chord;
+
+	attach_free(ended);
+	if (error == -ECANCELED)
+		return;
+	if (chord->client) {
+		chord_client_attached(chord, error, slot, peer);
+		return;
+	}
+	/* Both ends may have started one at the same time; then a refused one counts as done. */
+	const struct connection *existing =
+		error < 0 && !attach.resource ? router_connection_of(chord->router, &attach.target) : NULL;
+	if (existing && existing->up) {
+		error = 0;
+		slot = existing->slot;
+		peer = &attach.target;
+	}
+	if (error == 0)
+		attached(chord, &attach, slot);
+	else if (attach.purpose != CHORD_ATTACH_ADMITTING)
+		neighbor_failed(chord, &attach, error);
+	if (chord->state == TOPOLOGY_JOINING)
+		chord_join_attached(chord, &attach, error, slot, peer);
+	else
+		chord_join_settle(chord);
+}
+
+static struct chord_attach *attach_find(const struct chord *chord, const struct id *target) {
+	struct chord_attach *attach;
+
+	DL_FOREACH (chord->attaches, attach)
+		if (id_equal(&attach->target, target))
+			return attach;
+	return NULL;
+}
+
+int chord_attach_start(struct chord *chord, enum chord_attach_purpose purpose, const struct id *target, bool resource,
+		       const struct id *reporter, uint16_t via_slot) {
+	uint8_t list[CHORD_DESTINATIONS_MAX];
+
+	if (attach_find(chord, target))
+		return -EALREADY;
+	if (chord->attach_count >= CHORD_ATTACHES_MAX)
+		return -ENOBUFS;
+	struct chord_attach *attach = calloc(1, sizeof(*attach));
+	if (!attach)
+		return -ENOMEM;
+	*attach = (struct chord_attach){
+		.chord = chord, .purpose = purpose, .target = *target, .resource = resource, .reporter = *reporter};
+	/* B-10.6-01: through the peer that named it. Q-68: every Attach asks for an Update, which makes the peer usable. */
+	struct octets destinations = chord_destinations(list, sizeof(list), reporter, target, resource);
+	int error = attach_start(chord->router, destinations, ATTACH_SEND_UPDATE, via_slot, attach_ended, attach);
+	if (error < 0) {
+		free(attach);
+		return error;
+	}
+	DL_APPEND(chord->attaches, attach);
+	chord->attach_count++;
+	return 0;
+}
+
+size_t chord_attach_count(const struct chord *chord, enum chord_attach_purpose purpose) {
+	struct chord_attach *attach;
+	size_t count = 0;
+
+	DL_FOREACH (chord->attaches, attach)
+		count += attach->purpose == purpose;
+	return count;
+}
+
+void chord_attaches_cancel(struct chord *chord) {
+	struct chord_attach *attach, *next;
+
+	DL_FOREACH_SAFE (chord->attaches, attach, next) {
+		attach_cancel(chord->router, attach);
+		attach_free(attach);
+	}
+}
+
+/* ---- what others tell ---- */
+
+void chord_learn(struct chord *chord, const struct id *reporter, const struct id *ids, size_t count) {
+	struct id candidates[CHORD_LISTED_MAX + CHORD_ATTACHES_MAX], chosen[2 * CHORD_DEPTH_MAX];
+	struct chord_attach *attach;
+	size_t candidate_count = 0;
+
+	for (size_t i = 0; i < count && i < CHORD_LISTED_MAX; i++)
+		if (!chord_unreachable_now(chord, &ids[i]))
+			candidates[candidate_count++] = ids[i];
+	/* Those being attached to count as if they were there, so that no more than needed are started. */
+	DL_FOREACH (chord->attaches, attach)
+		if (attach->purpose == CHORD_ATTACH_NEIGHBOR && !attach->resource)
+			candidates[candidate_count++] = attach->target;
+
+	size_t chosen_count = chord_table_select(&chord->table, candidates, candidate_count, chosen, 2 * CHORD_DEPTH_MAX);
+	for (size_t i = 0; i < chosen_count; i++) {
+		if (attach_find(chord, &chosen[i]))
+			continue;
+		int error = chord_attach_start(chord, CHORD_ATTACH_NEIGHBOR, &chosen[i], false, reporter, LINK_SLOT_NONE);
+		if (error < 0) {
+			char text[ID_TEXT_SIZE];
+			log_info("Chord: attaching to %s failed: %s.", id_format(&chosen[i], text), strerror(-error));
+		}
+	}
+}

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What happens to links: peers that come, go, fall silent and come back (RFC 6940 10.7.1, 10.7.2). */
+#include "topology/chord.h"
+
+#include <errno.h>
+
+struct chord_member *chord_member_of(struct chord *chord, const struct connection *connection) {
+	struct chord_member *member;
+
+	if (chord_table_add(&chord->table, &connection->peer, &member) < 0)
+		return NULL;
+	if (member->since_us == 0 || member->slot != connection->slot) {
+		member->slot = connection->slot;
+		member->since_us = connection->since_us;
+		member->left = member->listed = false;
+		member->silent_pings = 0;
+		member->ready = connection->update_received;
+	}
+	member->suspected = connection->suspected;
+	return member;
+}
+
+/* After a loss: was it the only peer of its finger interval? Then a new one is searched for (B-10.7.2-01). */
+static void lost(struct chord *chord, const struct id *id, bool was_finger) {
+	unsigned index = chord_finger_index(chord_self(chord), id), missing[CHORD_FINGERS_MAX];
+
+	chord_changed(chord, CHORD_LOSS);
+	if (!was_finger || chord->state != TOPOLOGY_JOINED || !router_config(chord->router)->chord_reactive)
+		return;
+	size_t count = chord_table_missing_fingers(&chord->table, missing, CHORD_FINGERS_MAX);
+	for (size_t i = 0; i < count; i++)
+		if (missing[i] == index)
+			chord_finger_arm(chord, true);
+}
+
+void chord_link_up(void *userdata, const struct connection *connection) {
+	struct chord *chord = userdata;
+	struct chord_member *member = id_is_none(&connection->peer) ? NULL : chord_table_find(&chord->table, &connection->peer);
+
+	if (!member)
+		return; /* a link alone makes nobody a peer (B-6.5.1-02) */
+	bool was_usable = chord_member_usable(member), was_finger = chord_table_is_finger(&chord->table, &connection->peer);
+	struct id peer = connection->peer;
+	/* A new link to a known peer: it may have started anew, so it is out of the ring until it says otherwise. */
+	member = chord_member_of(chord, connection);
+	if (was_usable && !chord_member_usable(member))
+		lost(chord, &peer, was_finger);
+	if (!chord->client)
+		chord_update_send(chord, connection, CHORD_UPDATE_FITTING);
+}
+
+void chord_link_down(void *userdata, const struct connection *connection, enum link_reason reason) {
+	struct chord *chord = userdata;
+	struct id peer = connection->peer;
+	const struct chord_member *member = id_is_none(&peer) ? NULL : chord_table_find(&chord->table, &peer);
+	char text[ID_TEXT_SIZE];
+
+	if (member && member->slot == connection->slot) {
+		bool was_usable = chord_member_usable(member), was_left = member->left;
+		bool was_neighbor = member->successor || member->predecessor || chord_table_is_neighbor(&chord->table, &peer);
+		bool was_finger = chord_table_is_finger(&chord->table, &peer);
+		chord_table_remove(&chord->table, &peer);
+		if (reason != LINK_CLOSED_BY_US && reason != LINK_REVOKED)
+			chord_unreachable_add(chord, &peer, CHORD_HOLD_OFF_S, was_neighbor && !was_left);
+		if (was_usable && chord->state == TOPOLOGY_JOINED)
+			log_info("Chord: lost peer %s: %s.", id_format(&peer, text), link_reason_text(reason));
+		lost(chord, &peer, was_usable && was_finger);
+	}
+	if (chord->client)
+		chord_client_link_lost(chord, connection->slot, &peer);
+	else
+		chord_join_link_lost(chord, connection->slot, &peer);
+	if (chord->admission && chord->admission->slot == connection->slot)
+		chord_admission_abandon(chord);
+}
+
+/* A suspect link counts as a failed one at once and returns when it works again (B-10.7.1-05, B-6.6.3.1-05). */
+void chord_link_suspect(void *userdata, const struct connection *connection) {
+	struct chord *chord = userdata;
+	struct chord_member *member = id_is_none(&connection->peer) ? NULL : chord_table_find(&chord->table, &connection->peer);
+	struct id peer = connection->peer;
+
+	if (!member || member->slot != connection->slot || member->suspected == connection->suspected)
+		return;
+	bool was_usable = chord_member_usable(member), was_finger = chord_table_is_finger(&chord->table, &peer);
+	member->suspected = connection->suspected;
+	if (was_usable && member->suspected)
+		lost(chord, &peer, was_finger);
+	else if (chord_member_usable(member)) {
+		member->silent_pings = 0;
+		chord_changed(chord, CHORD_GAIN);
+		chord_update_send(chord, connection, CHORD_UPDATE_FITTING); /* what it missed */
+	}
+}
+
+/* B-6.4.2.3-01: an Attach with send_update is owed our whole table. Not in the ring yet: everybody hears of us when we are. */
+void chord_link_update_wanted(void *userdata, const struct connection *connection) {
+	struct chord *chord = userdata;
+
+	if (!chord->client)
+		chord_update_send(chord, connection, CHORD_FULL);
+}
+
+/* ---- liveness of neighbors (B-10.7-03, B-10.7.1-01) ---- */
+
+static uint64_t last_heard_us(const struct chord *chord, uint16_t slot) {
+	struct transport *transport = router_transport(chord->router);
+	struct link_statistics statistics = {0};
+
+	transport->ops->statistics(transport->object, slot, &statistics);
+	return statistics.last_received_us;
+}
+
+/*
+ * A neighbor silent for the check interval is pinged. The answer ends the silence; without one the link's own resending finds out
+ * that it is dead and says so by suspect and down.
+ */
+void chord_check_fire(struct timer *timer, void *userdata) {
+	struct chord *chord = userdata;
+	uint64_t next_us = USEC_NEVER;
+
+	(void)timer;
+	if (chord->state != TOPOLOGY_JOINED)
+		return;
+	for (size_t i = 0; i < chord->table.count; i++) {
+		struct chord_member *member = &chord->table.members[i];
+		if (!chord_member_usable(member) || !(member->successor || member->predecessor))
+			continue;
+		uint64_t heard_us = last_heard_us(chord, member->slot);
+		if (heard_us < member->since_us)
+			heard_us = member->since_us;
+		uint64_t due_us = heard_us + chord->check_interval_us;
+		if (due_us < member->check_due_us)
+			due_us = member->check_due_us;
+		if (due_us <= chord_now(chord)) {
+			chord_ping_peer(chord, member);
+			due_us = member->check_due_us = chord_now(chord) + chord_jitter(chord, chord->check_interval_us);
+		}
+		if (due_us < next_us)
+			next_us = due_us;
+	}
+	if (next_us != USEC_NEVER)
+		timer_arm(chord->runtime, &chord->check_timer, next_us);
+}
