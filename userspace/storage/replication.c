@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Replication and the movement of records as the ring changes (RFC 6940 10.4, 10.5, 10.7.3, 6.4.2.3).
+ *
+ * Each Kind of a resource carries a mark "owned": we were responsible for it when it was last looked at. A scan after every change
+ * of our range compares the mark with the present: what became ours is replicated, what was ours is offered to the new owner until
+ * it has it, and what is neither ours nor near is dropped. The mark is on disk, so a restart does not lose an owed offer.
+ */
+#include "storage/feed.h"
+
+#include <errno.h>
+#include <utlist.h>
+
+static void send_copy(struct store *store, const struct changes *changes, const struct id *target, bool release) {
+	struct changes copy;
+	struct feed *feed;
+
+	if (changes_copy(changes, &copy) < 0)
+		return;
+	if (feed_get(store, target, &feed) < 0)
+		changes_release(&copy);
+	else
+		feed_add(feed, &copy, release);
+}
+
+void store_replicate(struct store *store, struct changes *changes, const struct id *not_to) {
+	struct id holders[TOPOLOGY_REPLICAS_MAX];
+	size_t count = changes->count > 0 ? store->topology->ops->replicas(store->topology, holders) : 0;
+
+	for (size_t i = 0; i < count; i++) /* B-10.4-01 */
+		if (!not_to || !id_equal(&holders[i], not_to))
+			send_copy(store, changes, &holders[i], false);
+	changes_release(changes);
+}
+
+void store_offer(struct store *store, const struct id *resource_id, uint32_t kind) {
+	struct changes changes = {.resource_id = *resource_id};
+	struct id owner = ID_NONE;
+
+	if (changes_add(&changes, kind, NULL) == 0)
+		send_copy(store, &changes, &owner, true); /* B-6.4.2.3-02 */
+	changes_release(&changes);
+}
+
+/* ---- what topology tells ---- */
+
+void store_hand_over(struct store *store, const struct id *joiner, const struct id *from, const struct id *to,
+		     void (*done)(void *done_userdata, int error), void *done_userdata) {
+	struct walk walk = {.from = *from, .to = *to, .release = true, .done = done, .done_userdata = done_userdata};
+	struct feed *feed;
+	int error = feed_get(store, joiner, &feed);
+
+	if (error == 0)
+		error = feed_walk(feed, &walk); /* B-10.5-05 */
+	if (error < 0)
+		done(done_userdata, error);
+	/* Should the joiner not become the owner after all, its records are ours again. */
+	store_scan_after(store, STORE_OFFER_RETRY_S * 1000);
+}
+
+void store_replicas_changed(struct store *store, const struct id *added, size_t count) {
+	struct walk walk = {.own = true};
+
+	for (size_t i = 0; i < count; i++) { /* B-10.7.3-03 */
+		struct feed *feed;
+		if (feed_get(store, &added[i], &feed) == 0 && feed_walk(feed, &walk) < 0)
+			feed->incomplete = true;
+	}
+}
+
+void store_range_changed(struct store *store) {
+	store_scan_after(store, STORE_SCAN_DELAY_MS);
+}
+
+/* ---- the scan ---- */
+
+static int scan_entry(struct store *store, const struct record_kind *entry) {
+	struct topology *topology = store->topology;
+	struct changes changes = {.resource_id = entry->resource_id};
+	bool responsible = store_responsible(store, &entry->resource_id);
+	int error;
+
+	if (responsible && !entry->owned) {
+		error = store_begin(store);
+		if (error == 0)
+			error = record_kind_own(store->database, &entry->resource_id, entry->kind, entry->generation, true);
+		if (error >= 0)
+			error = changes_add(&changes, entry->kind, NULL);
+		if (error >= 0)
+			store_replicate(store, &changes, NULL);
+		return error;
+	}
+	if (!responsible && entry->owned) {
+		store_offer(store, &entry->resource_id, entry->kind);
+	} else if (!responsible && topology->ops->may_discard(topology, &entry->resource_id)) { /* B-10.5-07, B-10.7.3-04 */
+		error = store_begin(store);
+		return error < 0 ? error : record_discard(store->database, &entry->resource_id, entry->kind);
+	}
+	return 0;
+}
+
+static void scan_end(struct store *store) {
+	struct scan *scan = &store->scan;
+
+	scan->running = false;
+	if (scan->again) {
+		scan->again = false;
+		store_scan_after(store, STORE_SCAN_DELAY_MS);
+	}
+}
+
+static void scan_step(struct store *store) {
+	enum { NEXT_MS = 1, BUSY_MS = 100 };
+	struct record_kind page[STORE_SCAN_PAGE];
+	struct scan *scan = &store->scan;
+
+	if (store->units > STORE_UNITS_MAX / 2) { /* let the feeds drain first */
+		timer_arm_after(store->runtime, &scan->timer, BUSY_MS * USEC_PER_MSEC);
+		return;
+	}
+	int count = record_kinds(store->database, &scan->resource_id, scan->kind, page, STORE_SCAN_PAGE), error = 0;
+	for (int i = 0; i < count && error >= 0; i++)
+		error = scan_entry(store, &page[i]);
+	if (count > 0) {
+		scan->resource_id = page[count - 1].resource_id;
+		scan->kind = page[count - 1].kind;
+	}
+	if (count < 0 || error < 0) {
+		store_database_failed(store, count < 0 ? count : error);
+		scan->running = false;
+		store_scan_after(store, STORE_OFFER_RETRY_S * 1000);
+	} else if (count < STORE_SCAN_PAGE) {
+		scan_end(store);
+	} else {
+		timer_arm_after(store->runtime, &scan->timer, NEXT_MS * USEC_PER_MSEC);
+	}
+}
+
+static void on_scan(struct timer *timer, void *userdata) {
+	struct store *store = userdata;
+	struct scan *scan = &store->scan;
+
+	(void)timer;
+	if (!router_joined(store->router)) {
+		/* Outside of the ring nothing is ours, and nobody's place is known. */
+		scan->running = scan->again = false;
+		return;
+	}
+	if (!scan->running) {
+		scan->running = true;
+		scan->resource_id = (struct id){.length = store_config(store)->node_id_length};
+		scan->kind = 0;
+	}
+	scan_step(store);
+}
+
+void store_scan_init(struct store *store) {
+	timer_init(&store->scan.timer, on_scan, store);
+}
+
+void store_scan_after(struct store *store, uint64_t delay_ms) {
+	struct scan *scan = &store->scan;
+	uint64_t due_us = store->runtime->now_us + delay_ms * USEC_PER_MSEC;
+
+	if (scan->running)
+		scan->again = true;
+	else if (!scan->timer.armed || scan->timer.due_us > due_us)
+		timer_arm(store->runtime, &scan->timer, due_us);
+}
+
+void store_replication_free(struct store *store) {
+	struct feed *feed, *next;
+
+	HASH_ITER (hh, store->feeds, feed, next)
+		feed_free(feed);
+}
