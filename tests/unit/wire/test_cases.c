@@ -191,7 +191,7 @@ static void test_mutations(void **state) {
 				}
 			}
 			const struct recoder *recoder =
-			    n % 2 == 0 ? recoder_find(test->recoder) : &recoders[n % ARRAY_LENGTH(recoders)];
+				n % 2 == 0 ? recoder_find(test->recoder) : &recoders[n % ARRAY_LENGTH(recoders)];
 			run_exact(recoder, octets, used, n % 3 == 0 ? ID_LENGTH_MAX : test->node_id_length);
 		}
 	}
@@ -201,8 +201,8 @@ static void test_mutations(void **state) {
 static void test_impossible_node_id_length(void **state) {
 	static const uint8_t lengths[] = {1, 15, 21, 255};
 	static const char *const bodies[] = {
-	    "message",	       "join_req", "leave_req", "chord_leave", "chord_update", "route_query", "chord_route_query_ans",
-	    "destination_list"};
+		"message",	   "join_req", "leave_req", "chord_leave", "chord_update", "route_query", "chord_route_query_ans",
+		"destination_list"};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LENGTH(wire_valid); i++)
@@ -214,7 +214,7 @@ static void test_impossible_node_id_length(void **state) {
 			_cleanup_free_ uint8_t *octets = case_octets(test, &length);
 			for (size_t n = 0; n < ARRAY_LENGTH(lengths); n++)
 				assert_true(recoder_find(test->recoder)
-						->recode(OCTETS(octets, length), lengths[n], &(struct writer){.limit = 1}) < 0);
+						    ->recode(OCTETS(octets, length), lengths[n], &(struct writer){.limit = 1}) < 0);
 		}
 }
 
@@ -234,15 +234,15 @@ static int write_seeds(const char *directory) {
 
 int main(int argc, char **argv) {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_round_trip),
-	    cmocka_unit_test(test_every_recoder_has_a_case),
-	    cmocka_unit_test(test_malformed),
-	    cmocka_unit_test(test_truncated),
-	    cmocka_unit_test(test_trailing),
-	    cmocka_unit_test(test_octets_replaced),
-	    cmocka_unit_test(test_bits_flipped),
-	    cmocka_unit_test(test_mutations),
-	    cmocka_unit_test(test_impossible_node_id_length),
+		cmocka_unit_test(test_round_trip),
+		cmocka_unit_test(test_every_recoder_has_a_case),
+		cmocka_unit_test(test_malformed),
+		cmocka_unit_test(test_truncated),
+		cmocka_unit_test(test_trailing),
+		cmocka_unit_test(test_octets_replaced),
+		cmocka_unit_test(test_bits_flipped),
+		cmocka_unit_test(test_mutations),
+		cmocka_unit_test(test_impossible_node_id_length),
 	};
 
 	if (argc > 1)
