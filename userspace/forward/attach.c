@@ -40,23 +40,23 @@ int attach_body(struct router *router, const char *role, bool send_update, struc
 
 	size_t count = transport->ops->candidates(transport->object, addresses, LINK_CANDIDATES_MAX);
 	for (size_t i = 0; i < count; i++) {
-		char foundation[8];
+		char foundation[24];
 		snprintf(foundation, sizeof(foundation), "%zu", i + 1);
 		struct ice_candidate candidate = {
-		    .address = addresses[i],
-		    .overlay_link = LINK_DTLS_UDP_SR_NO_ICE,
-		    .foundation = octets_of_string(foundation),
-		    .priority = candidate_priority(i),
-		    .type = CANDIDATE_HOST,
+			.address = addresses[i],
+			.overlay_link = LINK_DTLS_UDP_SR_NO_ICE,
+			.foundation = octets_of_string(foundation),
+			.priority = candidate_priority(i),
+			.type = CANDIDATE_HOST,
 		};
 		ice_candidate_write(&list, &candidate);
 	}
 	struct attach_req_ans attach = {
-	    .ufrag = OCTETS_NONE,
-	    .password = OCTETS_NONE,
-	    .role = octets_of_string(role), /* B-6.5.1.1-01 */
-	    .candidates = writer_octets_written(&list),
-	    .send_update = send_update,
+		.ufrag = OCTETS_NONE,
+		.password = OCTETS_NONE,
+		.role = octets_of_string(role), /* B-6.5.1.1-01 */
+		.candidates = writer_octets_written(&list),
+		.send_update = send_update,
 	};
 	int error = writer_finish(&list);
 	if (error == 0 && count == 0)
@@ -164,12 +164,12 @@ static int attach_ask(struct attach *attach) {
 	int error = attach_body(router, "passive", attach_wants_update(attach), &body);
 	if (error == 0) {
 		struct outgoing outgoing = {
-		    .destination_list = OCTETS(attach->destination_list, attach->destination_length),
-		    .code = ATTACH_REQ,
-		    .body = writer_octets_written(&body),
-		    .via_slot = attach->via_slot,
-		    .done = on_answer,
-		    .userdata = attach,
+			.destination_list = OCTETS(attach->destination_list, attach->destination_length),
+			.code = ATTACH_REQ,
+			.body = writer_octets_written(&body),
+			.via_slot = attach->via_slot,
+			.done = on_answer,
+			.userdata = attach,
 		};
 		error = router_send_request(router, &outgoing, &attach->transaction);
 		attach->state = ATTACH_ASKED;
@@ -214,14 +214,14 @@ int attach_start(struct router *router, struct octets destination_list, unsigned
 	}
 	memcpy(list, destination_list.data, destination_list.length);
 	*attach = (struct attach){
-	    .router = router,
-	    .destination_list = list,
-	    .destination_length = destination_list.length,
-	    .flags = flags,
-	    .via_slot = via_slot,
-	    .target = target,
-	    .done = done,
-	    .userdata = userdata,
+		.router = router,
+		.destination_list = list,
+		.destination_length = destination_list.length,
+		.flags = flags,
+		.via_slot = via_slot,
+		.target = target,
+		.done = done,
+		.userdata = userdata,
 	};
 	timer_init(&attach->timer, attach_time_out, attach);
 	DL_APPEND(router->attaches, attach);

@@ -139,9 +139,10 @@ static void link_publish(struct router_link *link) {
 	const struct connection *connection = &link->connection;
 
 	link->forward.flags =
-	    (uint8_t)((connection->up ? FORWARD_LINK_UP : 0) | (connection->update_received ? FORWARD_LINK_ROUTABLE : 0) |
-		      (connection->is_client ? FORWARD_LINK_CLIENT : 0) | (id_is_none(&connection->peer) ? 0 : FORWARD_LINK_BOUND) |
-		      (connection->suspected ? FORWARD_LINK_SUSPECT : 0));
+		(uint8_t)((connection->up ? FORWARD_LINK_UP : 0) | (connection->update_received ? FORWARD_LINK_ROUTABLE : 0) |
+			  (connection->is_client ? FORWARD_LINK_CLIENT : 0) |
+			  (id_is_none(&connection->peer) ? 0 : FORWARD_LINK_BOUND) |
+			  (connection->suspected ? FORWARD_LINK_SUSPECT : 0));
 }
 
 /* ---- the table ---- */
@@ -303,10 +304,10 @@ static struct router_link *link_new(struct router *router, uint16_t slot, bool i
 	if (!link)
 		return NULL;
 	*link = (struct router_link){
-	    .connection = {.slot = slot, .up = true, .initiated = initiated, .since_us = router->runtime->now_us},
-	    .forward = {.slot = slot, .generation = router->transport.ops->generation(router->transport.object, slot)},
-	    .serial = ++router->last_serial,
-	    .noticed_sequence = UINT32_MAX,
+		.connection = {.slot = slot, .up = true, .initiated = initiated, .since_us = router->runtime->now_us},
+		.forward = {.slot = slot, .generation = router->transport.ops->generation(router->transport.object, slot)},
+		.serial = ++router->last_serial,
+		.noticed_sequence = UINT32_MAX,
 	};
 	link_publish(link);
 	if (table_insert(router, link) < 0) {
@@ -360,8 +361,11 @@ void connection_on_down(void *userdata, uint16_t slot, enum link_reason reason) 
 	router->links[slot] = NULL;
 	link->connection.up = false;
 	routes_changed(router);
+	reassembly_link_down(router->reassembly, slot);
 	attach_link_down(router, slot);
-	if (link->announced)
+	if (!link->announced)
+		link->connection.peer = ID_NONE;
+	if (link->announced || link->connection.initiated) /* who opened it waits for the outcome */
 		announce_down(router, &link->connection, reason);
 	free(link);
 }

@@ -87,7 +87,8 @@ bool router_joined(const struct router *router) {
 
 /*
  * In Chord a resource belongs to the first peer clockwise from it, so "closer" is the shorter way clockwise from the resource to
- * the peer. A neighbor that does not acknowledge, or never sent an Update, proves nothing about who is responsible.
+ * the peer. A neighbor that does not acknowledge, or never sent an Update, proves nothing about who is responsible; our predecessor
+ * counts as the topology plug-in vouches for it.
  */
 bool routes_close_enough(const struct router *router, const struct id *resource, const struct id *responder) {
 	const uint8_t usable = FORWARD_LINK_UP | FORWARD_LINK_ROUTABLE | FORWARD_LINK_BOUND;
@@ -95,6 +96,11 @@ bool routes_close_enough(const struct router *router, const struct id *resource,
 	if (resource->length != router->self.length || responder->length != router->self.length)
 		return true;
 	struct id distance = id_subtract(responder, resource);
+	if (router_joined(router) && !id_is_none(&router->predecessor)) {
+		struct id neighbor = id_subtract(&router->predecessor, resource);
+		if (id_compare(&neighbor, &distance) < 0)
+			return false;
+	}
 	for (size_t i = 0; i < router->route_count; i++) {
 		uint16_t slot = connection_slot_of(router, forward_id_of(&router->routes[i]));
 		if (slot == LINK_SLOT_NONE)
