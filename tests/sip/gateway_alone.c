@@ -3,9 +3,10 @@
  * The SIP gateway without an overlay: what phones register is kept in memory. For trying the scenarios of this folder and for
  * measuring; see run-scenarios.
  *
- *     gateway-alone [-l ADDRESS]... [-d DOMAIN] [-u USER]... [-w MILLISECONDS] [-x]
+ *     gateway-alone [-l ADDRESS | -a HOST]... [-d DOMAIN] [-u USER]... [-w MILLISECONDS] [-x]
  *
- * -w answers after a while, -x answers as if the overlay could not be reached. Without -u every user may register.
+ * -a listens on any free port and prints which, -w answers after a while, -x answers as if the overlay could not be reached.
+ * Without -u every user may register.
  */
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -115,7 +116,8 @@ static void ask(struct alone *alone, const char *aor, sip_register_done bound, s
 
 	if (!question)
 		abort();
-	*question = (struct question){.alone = alone, .aor = strdup(aor), .bound = bound, .resolved = resolved, .userdata = userdata};
+	*question =
+		(struct question){.alone = alone, .aor = strdup(aor), .bound = bound, .resolved = resolved, .userdata = userdata};
 	timer_init(&question->timer, answer, question);
 	timer_arm_after(&alone->runtime, &question->timer, alone->wait_ms * USEC_PER_MSEC);
 }
@@ -185,10 +187,10 @@ static void loop(struct alone *alone) {
 }
 
 static int parse_options(int argc, char **argv, struct alone *alone) {
-	for (int option; (option = getopt(argc, argv, "l:d:u:w:x")) != -1;) {
+	for (int option; (option = getopt(argc, argv, "l:a:d:u:w:x")) != -1;) {
 		size_t *listen_count = &alone->settings.listen_count;
-		if (option == 'l' && *listen_count < SIP_LISTENERS &&
-		    address_parse(optarg, 5060, &alone->settings.listen[*listen_count]) == 0)
+		if ((option == 'l' || option == 'a') && *listen_count < SIP_LISTENERS &&
+		    address_parse(optarg, option == 'l' ? 5060 : 0, &alone->settings.listen[*listen_count]) == 0)
 			++*listen_count;
 		else if (option == 'd')
 			alone->domain = optarg;
@@ -222,7 +224,7 @@ int main(int argc, char **argv) {
 
 	log_open("gateway-alone");
 	if (parse_options(argc, argv, &alone) < 0) {
-		fprintf(stderr, "usage: gateway-alone [-l ADDRESS]... [-d DOMAIN] [-u USER]... [-w MILLISECONDS] [-x]\n");
+		fprintf(stderr, "usage: gateway-alone [-l ADDRESS | -a HOST]... [-d DOMAIN] [-u USER]... [-w MILLISECONDS] [-x]\n");
 		return 2;
 	}
 	alone.runtime.now_us = clock_monotonic_us();

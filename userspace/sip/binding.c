@@ -115,10 +115,10 @@ void sip_gateway_bindings(const struct sip_gateway *gateway, void (*each)(void *
 		for (const struct binding *binding = registration->bindings; binding; binding = binding->next) {
 			char source[ADDRESS_TEXT_SIZE];
 			const struct sip_binding_view view = {
-			    .aor = registration->aor,
-			    .contact = binding->contact,
-			    .source = address_format(&binding->source, source),
-			    .expires_s = binding_seconds_left(binding),
+				.aor = registration->aor,
+				.contact = binding->contact,
+				.source = address_format(&binding->source, source),
+				.expires_s = binding_seconds_left(binding),
 			};
 			each(userdata, &view);
 		}

@@ -14,17 +14,20 @@ static const struct {
 	const char *name;
 	char compact;
 	bool repeats;
+	bool parsed; /* the parser shall see it */
 	const char *duplicate;
 } fields[SIP_FIELDS] = {
-    [SIP_FIELD_VIA] = {"via", 'v', true, NULL},
-    [SIP_FIELD_FROM] = {"from", 'f', false, "Duplicate From"},
-    [SIP_FIELD_TO] = {"to", 't', false, "Duplicate To"},
-    [SIP_FIELD_CALL_ID] = {"call-id", 'i', false, "Duplicate Call-ID"},
-    [SIP_FIELD_CSEQ] = {"cseq", 0, false, "Duplicate CSeq"},
-    [SIP_FIELD_MAX_FORWARDS] = {"max-forwards", 0, false, "Duplicate Max-Forwards"},
-    [SIP_FIELD_CONTENT_LENGTH] = {"content-length", 'l', false, "Duplicate Content-Length"},
-    [SIP_FIELD_EXPIRES] = {"expires", 0, false, "Duplicate Expires"},
-    [SIP_FIELD_TIMESTAMP] = {"timestamp", 0, true, NULL},
+	[SIP_FIELD_VIA] = {"via", 'v', true, true, NULL},
+	[SIP_FIELD_FROM] = {"from", 'f', false, true, "Duplicate From"},
+	[SIP_FIELD_TO] = {"to", 't', false, true, "Duplicate To"},
+	[SIP_FIELD_CALL_ID] = {"call-id", 'i', false, true, "Duplicate Call-ID"},
+	[SIP_FIELD_CSEQ] = {"cseq", 0, false, true, "Duplicate CSeq"},
+	[SIP_FIELD_MAX_FORWARDS] = {"max-forwards", 0, false, false, "Duplicate Max-Forwards"},
+	[SIP_FIELD_CONTENT_LENGTH] = {"content-length", 'l', false, false, "Duplicate Content-Length"},
+	[SIP_FIELD_EXPIRES] = {"expires", 0, false, false, "Duplicate Expires"},
+	[SIP_FIELD_TIMESTAMP] = {"timestamp", 0, true, false, NULL},
+	[SIP_FIELD_CONTACT] = {"contact", 'm', true, true, NULL},
+	[SIP_FIELD_REQUIRE] = {"require", 0, true, true, NULL},
 };
 
 /* `octets` from `start`, at most `length` of them. */
@@ -159,6 +162,10 @@ static void read_field(struct sip_frame *frame, struct octets field) {
 			return refuse(frame, 400, fields[i].duplicate);
 		if (!frame->field[i].data)
 			frame->field[i] = value;
+		if (fields[i].parsed && frame->parsed_count == SIP_FIELDS_PARSED)
+			return refuse(frame, 513, "Too Many Header Fields");
+		if (fields[i].parsed)
+			frame->parsed[frame->parsed_count++] = field;
 		if (i == SIP_FIELD_CONTENT_LENGTH)
 			read_content_length(frame, value);
 		return;

@@ -101,6 +101,6 @@ void sip_gateway_bindings(const struct sip_gateway *gateway, void (*each)(void *
  */
 struct sip_figures {
 	uint64_t requests, responses_2xx, responses_3xx, responses_4xx, responses_5xx, malformed, dropped, bindings,
-	    tcp_connections;
+		tcp_connections;
 };
 void sip_gateway_figures(const struct sip_gateway *gateway, struct sip_figures *ret);

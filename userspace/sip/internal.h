@@ -23,13 +23,19 @@ enum sip_field {
 	SIP_FIELD_CONTENT_LENGTH,
 	SIP_FIELD_EXPIRES,
 	SIP_FIELD_TIMESTAMP,
+	SIP_FIELD_CONTACT,
+	SIP_FIELD_REQUIRE,
 	SIP_FIELDS,
 };
 
+enum { SIP_FIELDS_PARSED = 96 /* fields of a message that the parser gets to see; more: 513 */ };
+
 struct sip_frame {
-	struct octets start;		    /* the first line */
-	struct octets header;		    /* the first line up to and with the empty line */
-	struct octets field[SIP_FIELDS];    /* value of the first field of that name; data NULL without one */
+	struct octets start;			 /* the first line */
+	struct octets header;			 /* the first line up to and with the empty line */
+	struct octets field[SIP_FIELDS];	 /* value of the first field of that name; data NULL without one */
+	struct octets parsed[SIP_FIELDS_PARSED]; /* whole fields that the parser shall see */
+	size_t parsed_count;
 	struct octets method, uri, version; /* of a request line; empty when it is none */
 	size_t length;			    /* octets of the whole message */
 	size_t body_length;

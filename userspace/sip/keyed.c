@@ -26,10 +26,10 @@ static void rounds(uint64_t v[static 4], unsigned count) {
 /* Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012. */
 uint64_t keyed_hash(const uint64_t key[static 2], struct octets octets) {
 	uint64_t v[4] = {
-	    key[0] ^ UINT64_C(0x736f6d6570736575),
-	    key[1] ^ UINT64_C(0x646f72616e646f6d),
-	    key[0] ^ UINT64_C(0x6c7967656e657261),
-	    key[1] ^ UINT64_C(0x7465646279746573),
+		key[0] ^ UINT64_C(0x736f6d6570736575),
+		key[1] ^ UINT64_C(0x646f72616e646f6d),
+		key[0] ^ UINT64_C(0x6c7967656e657261),
+		key[1] ^ UINT64_C(0x7465646279746573),
 	};
 	struct reader r = reader_of_octets(octets);
 	uint64_t word = 0;

@@ -10,9 +10,9 @@ static const struct {
 	const char *name;
 	enum sip_method method;
 } methods[] = {
-    {"REGISTER", SIP_REGISTER}, {"INVITE", SIP_INVITE},	   {"ACK", SIP_ACK},
-    {"CANCEL", SIP_CANCEL},	{"OPTIONS", SIP_OPTIONS},  {"BYE", SIP_IN_DIALOG},
-    {"PRACK", SIP_IN_DIALOG},	{"UPDATE", SIP_IN_DIALOG}, {"INFO", SIP_IN_DIALOG},
+	{"REGISTER", SIP_REGISTER}, {"INVITE", SIP_INVITE},    {"ACK", SIP_ACK},
+	{"CANCEL", SIP_CANCEL},	    {"OPTIONS", SIP_OPTIONS},  {"BYE", SIP_IN_DIALOG},
+	{"PRACK", SIP_IN_DIALOG},   {"UPDATE", SIP_IN_DIALOG}, {"INFO", SIP_IN_DIALOG},
 };
 
 static enum sip_method method_of(const char *name) {
@@ -54,8 +54,8 @@ static const char *missing_field(const struct sip_frame *frame) {
 		enum sip_field field;
 		const char *reason;
 	} mandatory[] = {
-	    {SIP_FIELD_VIA, "Missing Via"},	    {SIP_FIELD_FROM, "Missing From"}, {SIP_FIELD_TO, "Missing To"},
-	    {SIP_FIELD_CALL_ID, "Missing Call-ID"}, {SIP_FIELD_CSEQ, "Missing CSeq"},
+		{SIP_FIELD_VIA, "Missing Via"},		{SIP_FIELD_FROM, "Missing From"}, {SIP_FIELD_TO, "Missing To"},
+		{SIP_FIELD_CALL_ID, "Missing Call-ID"}, {SIP_FIELD_CSEQ, "Missing CSeq"},
 	};
 
 	for (size_t i = 0; i < ARRAY_LENGTH(mandatory); i++)
@@ -93,6 +93,25 @@ static const char *check(struct sip_request *request) {
 	return NULL;
 }
 
+/*
+ * The parser sees only the fields that are needed: others may be as malformed as they like (RFC 3261 8.2), and bodies, whose
+ * parser fails on one that is not there, are nothing to us.
+ */
+static int parse(struct sip_request *request) {
+	const struct sip_frame *frame = &request->frame;
+	uint8_t text[SIP_HEADER_OCTETS + SIP_LINE_OCTETS];
+	struct writer w = writer_fixed(text, sizeof(text));
+
+	writer_octets(&w, frame->start);
+	writer_octets(&w, octets_of_string("\r\n"));
+	for (size_t i = 0; i < frame->parsed_count; i++)
+		writer_octets(&w, frame->parsed[i]);
+	writer_octets(&w, octets_of_string("\r\n"));
+	if (writer_finish(&w) < 0 || osip_message_parse(request->message, (const char *)text, w.length) != OSIP_SUCCESS)
+		return -EBADMSG;
+	return 0;
+}
+
 int sip_request_parse(const struct sip_frame *frame, struct sip_request *ret, const char **ret_reason) {
 	struct sip_request request = {.frame = *frame, .max_forwards = 70};
 
@@ -101,11 +120,7 @@ int sip_request_parse(const struct sip_frame *frame, struct sip_request *ret, co
 		return -EBADMSG;
 	if (osip_message_init(&request.message) != OSIP_SUCCESS)
 		return -ENOMEM;
-	/* Without its body, which nothing here needs: the parser of bodies is never run on what strangers send. */
-	if (osip_message_parse(request.message, (const char *)frame->header.data, frame->header.length) != OSIP_SUCCESS)
-		*ret_reason = "Malformed Header Field";
-	else
-		*ret_reason = check(&request);
+	*ret_reason = parse(&request) < 0 ? "Malformed Header Field" : check(&request);
 	if (*ret_reason) {
 		sip_request_release(&request);
 		return -EBADMSG;

@@ -144,8 +144,8 @@ static void receive_request(struct sip_gateway *gateway, const struct sip_reques
 	if (sip_transaction_match(gateway, request, flow) || request->method == SIP_ACK)
 		return;
 	bool merged = sip_transaction_merged(gateway, request);
-	int error =
-	    gateway->call_count >= LIMIT_SIP_TRANSACTIONS ? -ENOBUFS : sip_transaction_new(gateway, request, flow, &transaction);
+	int error = gateway->call_count >= LIMIT_SIP_TRANSACTIONS ? -ENOBUFS
+								  : sip_transaction_new(gateway, request, flow, &transaction);
 	if (error < 0) {
 		gateway->figures.dropped++;
 		sip_refuse(gateway, request, flow, 503, "Too Many Transactions");

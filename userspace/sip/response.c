@@ -10,8 +10,8 @@
 #include <strings.h>
 
 static const char *const field_names[SIP_FIELDS] = {
-    [SIP_FIELD_VIA] = "Via",	     [SIP_FIELD_FROM] = "From", [SIP_FIELD_TO] = "To",
-    [SIP_FIELD_CALL_ID] = "Call-ID", [SIP_FIELD_CSEQ] = "CSeq", [SIP_FIELD_TIMESTAMP] = "Timestamp",
+	[SIP_FIELD_VIA] = "Via",	 [SIP_FIELD_FROM] = "From", [SIP_FIELD_TO] = "To",
+	[SIP_FIELD_CALL_ID] = "Call-ID", [SIP_FIELD_CSEQ] = "CSeq", [SIP_FIELD_TIMESTAMP] = "Timestamp",
 };
 
 void writer_format(struct writer *w, const char *format, ...) {

@@ -283,14 +283,14 @@ int sip_transaction_new(struct sip_gateway *gateway, const struct sip_request *r
 		write_merge_key(&merge_key, request);
 	sip_echo_write(gateway, request, flow, &echo);
 	*transaction = (struct sip_transaction){
-	    .gateway = gateway,
-	    .flow = *flow,
-	    .reply_to = sip_reply_address(request->via, flow),
-	    .state = SIP_STATE_TRYING,
-	    .invite = request->method == SIP_INVITE,
-	    .key = take(&key),
-	    .merge_key = take(&merge_key),
-	    .echo = take(&echo),
+		.gateway = gateway,
+		.flow = *flow,
+		.reply_to = sip_reply_address(request->via, flow),
+		.state = SIP_STATE_TRYING,
+		.invite = request->method == SIP_INVITE,
+		.key = take(&key),
+		.merge_key = take(&merge_key),
+		.echo = take(&echo),
 	};
 	if (!transaction->key.data || !transaction->echo.data) {
 		free((void *)transaction->key.data);
@@ -305,7 +305,7 @@ int sip_transaction_new(struct sip_gateway *gateway, const struct sip_request *r
 		HASH_ADD_KEYPTR_BYHASHVALUE(merge_hh, gateway->merges, transaction->merge_key.data, transaction->merge_key.length,
 					    hash_value(gateway->merge_hash_key, transaction->merge_key), transaction);
 	gateway->transaction_octets +=
-	    sizeof(*transaction) + transaction->key.length + transaction->merge_key.length + transaction->echo.length;
+		sizeof(*transaction) + transaction->key.length + transaction->merge_key.length + transaction->echo.length;
 	struct sip_connection *connection = sip_connection_of(gateway, flow);
 	if (connection)
 		connection->pending++;

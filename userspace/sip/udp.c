@@ -55,15 +55,15 @@ void sip_udp_receive(struct sip_gateway *gateway, const struct sip_listener *lis
 	for (unsigned i = 0; i < SIP_DATAGRAMS_AT_ONCE; i++) {
 		struct sockaddr_storage source = {0};
 		_Alignas(struct cmsghdr)
-		    uint8_t control[CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(struct in_pktinfo))];
+			uint8_t control[CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(struct in_pktinfo))];
 		struct iovec part = {.iov_base = gateway->datagram, .iov_len = LIMIT_SIP_MESSAGE};
 		struct msghdr message = {
-		    .msg_name = &source,
-		    .msg_namelen = sizeof(source),
-		    .msg_iov = &part,
-		    .msg_iovlen = 1,
-		    .msg_control = control,
-		    .msg_controllen = sizeof(control),
+			.msg_name = &source,
+			.msg_namelen = sizeof(source),
+			.msg_iov = &part,
+			.msg_iovlen = 1,
+			.msg_control = control,
+			.msg_controllen = sizeof(control),
 		};
 		ssize_t length = recvmsg(listener->udp, &message, 0);
 		if (length < 0 && errno == EINTR)
@@ -71,9 +71,9 @@ void sip_udp_receive(struct sip_gateway *gateway, const struct sip_listener *lis
 		if (length < 0)
 			return; /* nothing there, or an error of an earlier answer that is of no use */
 		struct sip_flow flow = {
-		    .remote = address_of_sockaddr((const struct sockaddr *)&source),
-		    .local = listener->address,
-		    .fd = listener->udp,
+			.remote = address_of_sockaddr((const struct sockaddr *)&source),
+			.local = listener->address,
+			.fd = listener->udp,
 		};
 		if (flow.remote.port == 0 || (message.msg_flags & MSG_TRUNC)) {
 			gateway->figures.malformed++;
@@ -111,12 +111,12 @@ int sip_udp_send(struct sip_gateway *gateway, const struct sip_flow *flow, const
 	struct sockaddr_storage destination;
 	struct iovec part = {.iov_base = (void *)octets.data, .iov_len = octets.length};
 	struct msghdr message = {
-	    .msg_name = &destination,
-	    .msg_namelen = address_to_sockaddr(to, &destination),
-	    .msg_iov = &part,
-	    .msg_iovlen = 1,
-	    .msg_control = control,
-	    .msg_controllen = sizeof(control),
+		.msg_name = &destination,
+		.msg_namelen = address_to_sockaddr(to, &destination),
+		.msg_iov = &part,
+		.msg_iovlen = 1,
+		.msg_control = control,
+		.msg_controllen = sizeof(control),
 	};
 
 	(void)gateway;
