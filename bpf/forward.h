@@ -109,8 +109,7 @@ FORWARD_FUNCTION int forward_check_header(struct forward_work *work) {
 	header->via_length = forward_load_u16(work, 32);
 	header->destination_length = forward_load_u16(work, 34);
 	header->options_length = forward_load_u16(work, 36);
-	header->header_length =
-		(__u32)FORWARD_FIXED + header->via_length + header->destination_length + header->options_length;
+	header->header_length = (__u32)FORWARD_FIXED + header->via_length + header->destination_length + header->options_length;
 	if (header->length != work->length)
 		return forward_drop(work, DROP_LEN_MISMATCH, 0); /* FW-A05 */
 	if (forward_load_u32(work, 0) != FORWARD_TOKEN)
@@ -272,7 +271,8 @@ FORWARD_FUNCTION int forward_check_via(struct forward_work *work) {
 	return work->cursor >= end ? FORWARD_CONTINUE : forward_limit(work);
 }
 
-/* Walks the destination list: entries fit (FW-C08, FW-C09). Leaves their places in `starts` and `sizes` and their number in count. */
+/* Walks the destination list: entries fit (FW-C08, FW-C09). Leaves their places in `starts` and `sizes` and their number in count.
+ */
 FORWARD_FUNCTION int forward_check_destinations(struct forward_work *work) {
 	__u32 end;
 
@@ -393,8 +393,8 @@ FORWARD_INLINE int forward_sizes_fit(struct forward_work *work, __u32 limit) {
 }
 
 /*
- * The verdict for a message that goes on: over work->link, or (`routed`) to the next hop towards work->point. C12 stands in front of
- * E because the table notes it there.
+ * The verdict for a message that goes on: over work->link, or (`routed`) to the next hop towards work->point. C12 stands in front
+ * of E because the table notes it there.
  */
 FORWARD_INLINE int forward_onwards(struct forward_work *work, int routed) {
 	struct forward_verdict *verdict = &work->verdict;
@@ -413,7 +413,7 @@ FORWARD_INLINE int forward_onwards(struct forward_work *work, int routed) {
 			return forward_drop(work, DROP_NO_NEXT_HOP, FORWARD_ERROR_NOT_FOUND); /* FW-E04 */
 	}
 	if (!own && work->header.class != FORWARD_CLASS_RESPONSE) { /* B-6.1.2-03, Q-04 */
-		verdict->append = FORWARD_APPEND_COMPACT; /* FW-F03 */
+		verdict->append = FORWARD_APPEND_COMPACT;	    /* FW-F03 */
 		/* FW-F02, FW-C15, D-5.2.1-01 */
 		if (work->arrival.flags & FORWARD_LINK_BOUND &&
 		    (work->node.flags & FORWARD_NODE_VIA_NODE_ID || verdict->flags & FORWARD_NO_STATE))
@@ -488,7 +488,7 @@ FORWARD_FUNCTION int forward_examine(struct forward_work *work) {
 		return forward_local(work); /* FW-D04, B-6.1.1-05 */
 	if (work->entry.type == FORWARD_TYPE_NODE && forward_id_equal(&work->entry.id, &work->node.id)) {
 		if (remaining == work->entry.size)
-			return forward_local(work); /* FW-D05, B-6.1.1-03 */
+			return forward_local(work);		 /* FW-D05, B-6.1.1-03 */
 		work->verdict.popped += (__u16)work->entry.size; /* FW-D06 */
 		work->destination += work->entry.size;
 		return FORWARD_CONTINUE;
@@ -505,7 +505,7 @@ FORWARD_FUNCTION int forward_examine(struct forward_work *work) {
 			return forward_onwards(work, 0); /* FW-D09, B-6.1.2-02, B-6.1.1-06, B-6.1.2-08 */
 		if (forward_responsible(&work->node, &work->point))
 			return forward_drop(work, DROP_NODE_IN_RANGE_UNREACHABLE, 0); /* FW-D10, B-6.1.1-06 */
-		return forward_onwards(work, 1); /* FW-D11, B-6.1.2-01 */
+		return forward_onwards(work, 1);				      /* FW-D11, B-6.1.2-01 */
 	}
 	if (forward_responsible(&work->node, &work->point))
 		return forward_local(work); /* FW-D07, B-6.1.1-02 */
@@ -568,7 +568,7 @@ FORWARD_FUNCTION int forward_edit(struct forward_work *work) {
 		work->cursor = at + 1;
 	}
 	forward_store_u8(work, 11, work->verdict.ttl);
-	forward_store_u32(work, 16, work->verdict.length);              /* FW-F09 */
+	forward_store_u32(work, 16, work->verdict.length); /* FW-F09 */
 	forward_store_u16(work, 32, work->verdict.via_length);
 	forward_store_u16(work, 34, work->verdict.destination_length);
 	end = copied;

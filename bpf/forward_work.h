@@ -15,8 +15,8 @@
 #endif
 
 enum {
-	FORWARD_FIXED = 38,            /* octets of the header in front of the lists */
-	FORWARD_ID_LENGTH = 16,        /* */
+	FORWARD_FIXED = 38,	/* octets of the header in front of the lists */
+	FORWARD_ID_LENGTH = 16, /* */
 	FORWARD_NODE_ENTRY = 2 + FORWARD_ID_LENGTH,
 	FORWARD_COMPACT_ENTRY = 2,
 	FORWARD_LIST_LIMIT = 0xffff,
@@ -25,19 +25,19 @@ enum {
 	FORWARD_VIA_MAX = 32,
 	FORWARD_OPTIONS_MAX = 8,
 	FORWARD_POPS_MAX = 4,
-	FORWARD_TRIES_MAX = 8,         /* routing table members tried when the first choice is not usable */
-	FORWARD_HEAD_MAX = 512,        /* octets forward_edit() may write */
+	FORWARD_TRIES_MAX = 8,	/* routing table members tried when the first choice is not usable */
+	FORWARD_HEAD_MAX = 512, /* octets forward_edit() may write */
 	FORWARD_COPY_MAX = FORWARD_HEAD_MAX / 8,
 #else
 	FORWARD_DESTINATIONS_MAX = 64, /* LIMIT_DESTINATIONS; more: dropped */
-	FORWARD_VIA_MAX = 255,         /* as many hops as a ttl allows; more: dropped */
+	FORWARD_VIA_MAX = 255,	       /* as many hops as a ttl allows; more: dropped */
 	FORWARD_OPTIONS_MAX = 64,      /* more: dropped */
 	FORWARD_POPS_MAX = FORWARD_DESTINATIONS_MAX,
 	FORWARD_TRIES_MAX = LAYOUT_ROUTES_MAX,
 	FORWARD_HEAD_MAX = FORWARD_FIXED + FORWARD_LIST_LIMIT + 2 * FORWARD_NODE_ENTRY,
 	FORWARD_COPY_MAX = FORWARD_HEAD_MAX / 8,
 #endif
-	FORWARD_ROUTE_STEPS = 13,      /* binary search over LAYOUT_ROUTES_MAX entries */
+	FORWARD_ROUTE_STEPS = 13, /* binary search over LAYOUT_ROUTES_MAX entries */
 };
 
 /* Frames, destinations, options and codes this file looks at; the names are those of userspace/wire/codes.h with a prefix. */
@@ -67,51 +67,51 @@ enum {
 #define FORWARD_TOKEN 0xd2454c4fu
 
 enum forward_input_flags {
-	FORWARD_OWN = 0x01,            /* a message of this node: no via entry, no ttl decrement, may go anywhere (no FW-D14) */
+	FORWARD_OWN = 0x01, /* a message of this node: no via entry, no ttl decrement, may go anywhere (no FW-D14) */
 };
 
-enum { FORWARD_ENTRY_FOREIGN = 0xff };  /* type of an entry nobody can route to */
+enum { FORWARD_ENTRY_FOREIGN = 0xff }; /* type of an entry nobody can route to */
 
 /* One entry of a destination list. */
 struct forward_entry {
-	struct forward_id id;          /* node, resource */
+	struct forward_id id; /* node, resource */
 	__u32 size;
-	__u16 opaque;                  /* compact form or an opaque of two octets */
-	__u8 type;                     /* enum of FORWARD_TYPE_*, FORWARD_ENTRY_FOREIGN for an opaque that is not ours */
+	__u16 opaque; /* compact form or an opaque of two octets */
+	__u8 type;    /* enum of FORWARD_TYPE_*, FORWARD_ENTRY_FOREIGN for an opaque that is not ours */
 	__u8 reserved;
 };
 
 #ifndef FORWARD_CUSTOM_HOOKS
 struct forward_tables;
-#define FORWARD_WORK_MEMBERS                                                                                                     \
-	const __u8 *octets;            /* the message, `length` octets */                                                        \
-	const struct forward_tables *tables;                                                                                     \
-	__u8 *head;                    /* forward_edit() writes here */                                                          \
-	__u32 head_capacity;           /* octets of room there; verdict.head_length are needed */                               \
-	__u32 overruns;                /* reads and writes outside the message or head; 0 unless this file has a defect */
+#define FORWARD_WORK_MEMBERS                                                                                                       \
+	const __u8 *octets; /* the message, `length` octets */                                                                     \
+	const struct forward_tables *tables;                                                                                       \
+	__u8 *head;	     /* forward_edit() writes here */                                                                      \
+	__u32 head_capacity; /* octets of room there; verdict.head_length are needed */                                            \
+	__u32 overruns;	     /* reads and writes outside the message or head; 0 unless this file has a defect */
 #endif
 
 struct forward_work {
 	/* set by the caller */
 	struct forward_node node;
 	struct forward_link arrival;
-	__u32 length;                  /* octets of the message as the link's framing says */
-	__u32 input_flags;             /* enum forward_input_flags */
+	__u32 length;	   /* octets of the message as the link's framing says */
+	__u32 input_flags; /* enum forward_input_flags */
 
 	/* results */
-	struct forward_header header;  /* valid as far as checked before a drop */
+	struct forward_header header; /* valid as far as checked before a drop */
 	struct forward_verdict verdict;
 
 	/* working storage */
-	struct forward_link link;      /* filled by forward_link_at(), forward_link_of() */
-	struct forward_route route;    /* filled by forward_route_at() */
-	struct forward_id point;       /* what forward_next_hop() looks for */
-	struct forward_entry entry;    /* first entry of the destination list */
+	struct forward_link link;   /* filled by forward_link_at(), forward_link_of() */
+	struct forward_route route; /* filled by forward_route_at() */
+	struct forward_id point;    /* what forward_next_hop() looks for */
+	struct forward_entry entry; /* first entry of the destination list */
 	volatile __u32 cursor;
 	volatile __u32 count;
 	volatile __u32 low, high;
-	volatile __u32 destination;    /* where the destination list starts now */
-	volatile __u32 critical;       /* an unknown option is FORWARD_CRITICAL (FW-C12) */
+	volatile __u32 destination; /* where the destination list starts now */
+	volatile __u32 critical;    /* an unknown option is FORWARD_CRITICAL (FW-C12) */
 	volatile __u64 digest;
 	__u32 starts[FORWARD_DESTINATIONS_MAX];
 	__u32 sizes[FORWARD_DESTINATIONS_MAX];

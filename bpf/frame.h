@@ -5,10 +5,10 @@
 #include "forward_work.h"
 
 struct forward_frame {
-	__u32 sequence;                /* of the data frame, or the one acknowledged */
-	__u32 received;                /* ack: mask */
-	__u32 message_length;          /* data: octets of the message, which starts at FORWARD_FRAME_DATA */
-	__u32 type;                    /* FORWARD_FRAME_TYPE_*; 0: discard (FW-A02) */
+	__u32 sequence;	      /* of the data frame, or the one acknowledged */
+	__u32 received;	      /* ack: mask */
+	__u32 message_length; /* data: octets of the message, which starts at FORWARD_FRAME_DATA */
+	__u32 type;	      /* FORWARD_FRAME_TYPE_*; 0: discard (FW-A02) */
 };
 enum { FORWARD_FRAME_TYPE_DATA = 128, FORWARD_FRAME_TYPE_ACK = 129, FORWARD_FRAME_DATA = 8, FORWARD_FRAME_ACK = 9 };
 

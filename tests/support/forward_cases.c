@@ -42,6 +42,7 @@ static const struct forward_link case_links[] = {
 const struct forward_case forward_cases[] = {
 	/* ---- A ---- */
 	{"FW-A04", "37 octets", .in = {FETCH, .destinations = "rb0"}, .resize = -60, DROP(SHORT)},
+	{"FW-A04", "38 octets are a header", .in = {FETCH, .destinations = "", .body = ""}, DROP(DEST_EMPTY)},
 	{"FW-A05", "frame longer than the message", .in = {FETCH, .destinations = "rb0"}, .resize = 1, DROP(LEN_MISMATCH)},
 	{"FW-A05", "frame shorter than the message", .in = {FETCH, .destinations = "rb0"}, .resize = -1, DROP(LEN_MISMATCH)},
 
@@ -57,6 +58,8 @@ const struct forward_case forward_cases[] = {
 	 DROP(BAD_OVERLAY)},
 	{"FW-B04", "header larger than any message", .in = {FETCH, .via = "c900", .destinations = "rb0"}, .flags = FORWARD_CLOSE_LINK,
 	 DROP(HDR_TOO_LARGE)},
+	{"FW-B04", "header just as large as a message may be",
+	 .in = {FETCH, .via = "z255 z255 z255 z255 z255 z255 z200", .destinations = "n20", .body = ""}, DROP(WOULD_EXCEED_MAX)},
 	{"FW-B05", "request larger than any message", .in = {FETCH, .destinations = "rb0", .size = 1801}, .flags = FORWARD_CLOSE_LINK,
 	 DROP_ERROR(TOO_LARGE, ERROR_MESSAGE_TOO_LARGE)},
 	{"FW-B05", "answer larger than any message", .in = {ANSWER, .destinations = "n20", .size = 1801}, .flags = FORWARD_CLOSE_LINK,
@@ -141,6 +144,8 @@ const struct forward_case forward_cases[] = {
 	{"FW-C09", "later destination overruns", .in = {FETCH, .destinations = "n20 x0905aa"}, DROP(HDR_OVERRUN)},
 	{"FW-C09", "one octet behind the destinations", .in = {FETCH, .destinations = "n20 x01"}, DROP(HDR_OVERRUN)},
 	{"FW-C09", "via entry overruns", .in = {FETCH, .via = "o1.002 x0110aa", .destinations = "rb0"}, DROP(HDR_OVERRUN)},
+	{"FW-C09", "the only option overruns", .in = {FETCH, .destinations = "rb0", .options = "c8/00=4"}, .patch = {{38 + 19 + 2, 2, 5}},
+	 DROP(HDR_OVERRUN)},
 	{"FW-C09", "option overruns", .in = {FETCH, .destinations = "rb0", .options = "c8/00=4 c9/00=0"}, .patch = {{38 + 19 + 2, 2, 5}},
 	 DROP(HDR_OVERRUN)},
 	{"FW-C09", "option without room for its head", .in = {FETCH, .destinations = "rb0", .options = "c8/00=7"},

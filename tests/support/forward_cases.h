@@ -28,36 +28,36 @@ enum {
 struct forward_message {
 	uint8_t ttl;
 	uint16_t code;
-	uint32_t fragment;             /* 0: an unfragmented message */
+	uint32_t fragment; /* 0: an unfragmented message */
 	const char *via, *destinations, *options;
-	const char *body;              /* octets behind the header in hexadecimal; NULL: code, empty body, no extensions, filler */
-	size_t size;                   /* octets of the whole, by more filler; 0: as it comes */
-	uint64_t transaction_id;       /* 0: some number */
+	const char *body;	 /* octets behind the header in hexadecimal; NULL: code, empty body, no extensions, filler */
+	size_t size;		 /* octets of the whole, by more filler; 0: as it comes */
+	uint64_t transaction_id; /* 0: some number */
 };
 
 struct forward_patch {
-	uint16_t offset;               /* in the message once built */
-	uint8_t width;                 /* 0: no patch; 1, 2 or 4 */
+	uint16_t offset; /* in the message once built */
+	uint8_t width;	 /* 0: no patch; 1, 2 or 4 */
 	uint32_t value;
 };
 
 struct forward_case {
-	const char *row, *text;        /* row of spec/forwarding.md */
-	uint16_t arrival;              /* slot; 0: slot 1 */
+	const char *row, *text; /* row of spec/forwarding.md */
+	uint16_t arrival;	/* slot; 0: slot 1 */
 	struct forward_message in;
 	struct forward_patch patch[3];
-	int resize;                    /* octets added to (or cut from) the end after building, the length field untouched */
+	int resize;		       /* octets added to (or cut from) the end after building, the length field untouched */
 	uint16_t set_node, clear_node; /* enum forward_node_flags changed */
 	uint32_t max_message_size;     /* 0: FORWARD_CASE_MAX_MESSAGE */
-	uint16_t without_slots;        /* bit n: there is no link in slot n */
-	uint16_t down_slots;           /* bit n: the link in slot n is not up */
+	uint16_t without_slots;	       /* bit n: there is no link in slot n */
+	uint16_t down_slots;	       /* bit n: the link in slot n is not up */
 	bool no_routes, own;
 
 	uint8_t action, reason, flags; /* expected; FORWARD_DROP is 0 */
 	uint16_t error_code;
 	uint16_t slot, popped;
-	struct forward_message out;    /* fields left out are those of `in`; lists that are NULL as well; "" is the empty list */
-	bool fast_punts;               /* the fast path's bounds are narrower: FORWARD_PUNT there */
+	struct forward_message out; /* fields left out are those of `in`; lists that are NULL as well; "" is the empty list */
+	bool fast_punts;	    /* the fast path's bounds are narrower: FORWARD_PUNT there */
 };
 
 extern const struct forward_case forward_cases[];

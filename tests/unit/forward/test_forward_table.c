@@ -6,11 +6,11 @@
  * B-6.1.2-02 B-6.1.2-03 B-6.1.2-04 B-6.1.2-06 B-6.1.2-07 B-6.1.2-08 B-6.1.2-09 B-6.1.3-01 B-6.3.2-01 B-6.3.2-02 B-6.3.2-04
  * B-6.3.2-05 B-6.3.2-06 B-6.3.2-08 B-6.3.2-09 B-6.3.2.2-01 B-6.3.2.2-04 B-6.3.2.2-05 B-6.3.2.2-06 B-6.3.2.3-01 D-5.2.1-01
  */
+#include <cmocka.h>
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <setjmp.h>
-#include <cmocka.h>
 
 #include "base/id.h"
 #include "forward.h"
@@ -251,12 +251,12 @@ static void test_stateless(void **state) {
 /* Every row of the table that a decision about one message can show has a case. */
 static void test_rows_covered(void **state) {
 	static const char *const rows[] = {
-		"FW-A04", "FW-A05", "FW-B01", "FW-B02", "FW-B03", "FW-B04", "FW-B05", "FW-B06", "FW-B07", "FW-B08", "FW-B09", "FW-B10",
-		"FW-B11", "FW-B12", "FW-B14", "FW-C01", "FW-C02", "FW-C03", "FW-C04", "FW-C05", "FW-C06", "FW-C07", "FW-C08", "FW-C09",
-		"FW-C10", "FW-C11", "FW-C12", "FW-C13", "FW-C14", "FW-C15", "FW-C16", "FW-C17", "FW-D01", "FW-D02", "FW-D03", "FW-D04",
-		"FW-D05", "FW-D06", "FW-D07", "FW-D08", "FW-D09", "FW-D10", "FW-D11", "FW-D12", "FW-D13", "FW-D14", "FW-D15", "FW-E01",
-		"FW-E02", "FW-E03", "FW-E04", "FW-E05", "FW-E07", "FW-E10", "FW-F01", "FW-F02", "FW-F03", "FW-F06", "FW-F07", "FW-F08",
-		"FW-F10", "FW-F11",
+		"FW-A04", "FW-A05", "FW-B01", "FW-B02", "FW-B03", "FW-B04", "FW-B05", "FW-B06", "FW-B07", "FW-B08", "FW-B09",
+		"FW-B10", "FW-B11", "FW-B12", "FW-B14", "FW-C01", "FW-C02", "FW-C03", "FW-C04", "FW-C05", "FW-C06", "FW-C07",
+		"FW-C08", "FW-C09", "FW-C10", "FW-C11", "FW-C12", "FW-C13", "FW-C14", "FW-C15", "FW-C16", "FW-C17", "FW-D01",
+		"FW-D02", "FW-D03", "FW-D04", "FW-D05", "FW-D06", "FW-D07", "FW-D08", "FW-D09", "FW-D10", "FW-D11", "FW-D12",
+		"FW-D13", "FW-D14", "FW-D15", "FW-E01", "FW-E02", "FW-E03", "FW-E04", "FW-E05", "FW-E07", "FW-E10", "FW-F01",
+		"FW-F02", "FW-F03", "FW-F06", "FW-F07", "FW-F08", "FW-F10", "FW-F11",
 	};
 
 	(void)state;
@@ -467,7 +467,8 @@ static int reference_next_hop(const struct forward_work *work, const struct test
 	int before = -1, after = -1;
 
 	for (size_t i = 0; i < t->route_count; i++) {
-		struct id id = id_of_forward(&t->routes[i].id), from_self = id_subtract(&id, &self), from_point = id_subtract(&id, &point);
+		struct id id = id_of_forward(&t->routes[i].id), from_self = id_subtract(&id, &self),
+			  from_point = id_subtract(&id, &point);
 		struct forward_link link;
 
 		if (!table_link_at((void *)t, t->routes[i].slot, &link) || link.flags & FORWARD_LINK_SUSPECT)
@@ -542,7 +543,8 @@ static int full_route_at(void *userdata, __u32 index, struct forward_route *ret)
 
 static int full_link_at(void *userdata, __u32 slot, struct forward_link *ret) {
 	(void)userdata;
-	*ret = (struct forward_link){.id = full_table[slot].id, .slot = (uint16_t)slot,
+	*ret = (struct forward_link){.id = full_table[slot].id,
+				     .slot = (uint16_t)slot,
 				     .flags = FORWARD_LINK_UP | FORWARD_LINK_BOUND | FORWARD_LINK_ROUTABLE};
 	return 1;
 }
@@ -559,6 +561,9 @@ static void test_next_hop_full_table(void **state) {
 		assert_int_equal(forward_next_hop(&work), FORWARD_HOP_FOUND);
 		assert_int_equal(work.link.slot, i);
 	}
+	work.node.route_count = LAYOUT_ROUTES_MAX + 1; /* more than the search reaches */
+	assert_int_equal(forward_next_hop(&work), FORWARD_HOP_NONE);
+	work.node.route_count = LAYOUT_ROUTES_MAX;
 	work.point = (struct forward_id){.high = 7}; /* nobody between 5 and 7 */
 	assert_int_equal(forward_next_hop(&work), FORWARD_HOP_FOUND);
 	assert_int_equal(work.link.slot, 0);
