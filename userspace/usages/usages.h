@@ -27,10 +27,10 @@ enum { SIP_CONTACTS_MAX = 16, SIP_RESOLVE_DEPTH_MAX = 8, SIP_CONTACT_SIZE = 512 
 int sip_aor_of_uri(const char *uri, char *aor, size_t size);
 
 struct sip_contact {
-	char uri[SIP_CONTACT_SIZE];           /* sip: or sips: URI */
-	struct id registrant;                 /* dictionary key */
+	char uri[SIP_CONTACT_SIZE]; /* sip: or sips: URI */
+	struct id registrant;	    /* dictionary key */
 	uint32_t lifetime_s;
-	bool route;                           /* the value was a route to `registrant`'s gateway: uri is empty */
+	bool route; /* the value was a route to `registrant`'s gateway: uri is empty */
 	uint8_t destination_list[256];
 	size_t destination_list_length;
 };
@@ -41,6 +41,11 @@ typedef void (*sip_store_done)(void *userdata, const struct storage_outcome *out
 int sip_registration_store(struct router *router, struct credential *credential, const char *aor, const char *contact_uri,
 			   uint32_t lifetime_s, sip_store_done done, void *userdata);
 
-/* error: 0, -ENOENT no such AoR, -ENETUNREACH or -ETIMEDOUT overlay not reachable, -ELOOP. AoR-to-AoR mappings are followed, bounded. */
+/* error: 0, -ENOENT no such AoR, -ENETUNREACH or -ETIMEDOUT overlay not reachable, -ELOOP. AoR-to-AoR mappings are followed,
+ * bounded. */
 typedef void (*sip_resolve_done)(void *userdata, int error, const struct sip_contact *contacts, size_t count);
 int sip_resolve(struct router *router, const char *aor, sip_resolve_done done, void *userdata);
+
+/* The same; registrations older than what `history` (may be NULL, borrowed until `done`) remembers are left out (B-13.5-02). */
+int sip_resolve_with(struct router *router, struct storage_history *history, const char *aor, sip_resolve_done done,
+		     void *userdata);
