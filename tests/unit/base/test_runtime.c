@@ -164,6 +164,7 @@ static void test_due_while_firing(void **state) {
 	arming.next = &second;
 	timer_arm(&arming.runtime, &first, 5);
 	runtime_fire(&arming.runtime);
+	arming.runtime.now_us++;
 	runtime_fire(&arming.runtime);
 	assert_int_equal(arming.fired, 2);
 	assert_true(runtime_next(&arming.runtime) == USEC_NEVER);
