@@ -66,7 +66,7 @@ PROGRAM_NEEDS := control node enroll sip usages storage topology forward fastpat
 UNIT_TESTS := $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/*/test_*.c)))
 BENCHES := $(patsubst tests/bench/%.c,%,$(wildcard tests/bench/bench_*.c))
 
-.PHONY: help all deps run check bench fuzz install clean unit programs replay fuzzers
+.PHONY: help all deps run check bench fuzz install clean unit programs replay fuzzers net
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -136,6 +136,17 @@ $(BUILD)/bench/$(1): tests/bench/$(1).c $(SUPPORT) $(call archives,sim $(PROGRAM
 endef
 $(foreach t,$(BENCHES),$(eval $(call bench_rule,$(t))))
 
+# Programs that the network tests in tests/net use.
+NET_PROGRAMS := $(patsubst tests/net/%.c,%,$(wildcard tests/net/*.c))
+define net_rule
+$(BUILD)/net/$(1): tests/net/$(1).c $(call archives,$(PROGRAM_NEEDS))
+	$$(say) NET $$@
+	$$(Q)mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(CPPFLAGS) $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -MMD -MP -o $$@ $$< -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIBRARIES)
+endef
+$(foreach p,$(NET_PROGRAMS),$(eval $(call net_rule,$(p))))
+net: $(NET_PROGRAMS:%=$(BUILD)/net/%)
+
 FUZZERS := $(patsubst tests/fuzz/%.c,%,$(filter-out tests/fuzz/replay.c,$(wildcard tests/fuzz/fuzz_*.c)))
 
 # The same target twice: replayed over its corpus by `make check`, and driven by libFuzzer in `make fuzz`.
@@ -177,7 +188,7 @@ run: deps  ## start PEERS=5 gateways on this machine and say how to use them (ON
 	$(Q)BUILD=$(BUILD) PEERS=$(PEERS) ONCE=$(ONCE) KEYLOG=$(KEYLOG) PCAP=$(PCAP) appliance/trial/run.sh
 
 check: deps  ## build and run all tests
-	$(Q)$(MAKE) --no-print-directory CI=1 programs
+	$(Q)$(MAKE) --no-print-directory CI=1 programs net
 	$(Q)$(MAKE) --no-print-directory CI=1 SAN=1 unit replay programs
 	$(Q)BUILD=$(BUILD) tests/run-tests.sh $(TESTS)
 

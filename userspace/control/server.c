@@ -128,8 +128,13 @@ const char *control_argument(const struct control_request *request, const char *
 	return json_string_value(json_object_get(request->arguments, name));
 }
 
+/* Answers come in any order; a client that has several requests open gives each a "tag" and finds it in the answer. */
 static void request_end(struct control_request *request, json_t *answer) {
 	struct client *client = request->client;
+	json_t *tag = json_object_get(request->arguments, "tag");
+
+	if (tag)
+		json_object_set(answer, "tag", tag);
 
 	json_decref(request->arguments);
 	free(request);
