@@ -6,11 +6,12 @@
  * B-6.1.2-02 B-6.1.2-03 B-6.1.2-04 B-6.1.2-06 B-6.1.2-07 B-6.1.2-08 B-6.1.2-09 B-6.1.3-01 B-6.3.2-01 B-6.3.2-02 B-6.3.2-04
  * B-6.3.2-05 B-6.3.2-06 B-6.3.2-08 B-6.3.2-09 B-6.3.2.2-01 B-6.3.2.2-04 B-6.3.2.2-05 B-6.3.2.2-06 B-6.3.2.3-01 D-5.2.1-01
  */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 
 #include "base/id.h"
 #include "forward.h"

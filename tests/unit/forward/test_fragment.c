@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Splitting and reassembly: FW-S01 to FW-S07, FW-D15, B-6.7-*, Q-08, Q-55, Q-58, Q-73. */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 
 #include "base/limits.h"
 #include "forward/fragment.h"
