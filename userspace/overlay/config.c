@@ -105,16 +105,16 @@ int overlay_config_check_successor(const struct overlay_config *current, const s
 		return -EKEYREJECTED;
 	}
 	/* B-11.1-11: one good signature is enough, by a signer of the configuration in force. */
+	const char *sentence = "";
 	for (size_t i = 0; i < next->signature_count; i++) {
-		const char *sentence = "";
-		int r =
-		    security_block_check((struct overlay_config *)(uintptr_t)current, next->configuration,
-					 OCTETS(next->signatures[i], next->signature_lengths[i]), current->configuration_signers,
-					 current->configuration_signer_count, realtime_ms, &sentence);
+		int r = security_block_check((struct overlay_config *)(uintptr_t)current, next->configuration,
+					     OCTETS(next->signatures[i], next->signature_lengths[i]),
+					     current->configuration_signers, current->configuration_signer_count, realtime_ms,
+					     &sentence);
 		if (r >= 0)
 			return 0;
-		snprintf(reason, CONFIG_REASON_SIZE, "The signature of the document is not good: %s.", sentence);
 	}
+	snprintf(reason, CONFIG_REASON_SIZE, "The signature of the document is not good: %s.", sentence);
 	return -EKEYREJECTED;
 }
 

@@ -412,6 +412,8 @@ static int find_signer(const struct overlay_config *config, const struct securit
 		_cleanup_(certificate_unrefp) struct certificate *certificate = NULL;
 		const char *reason;
 
+		if (entry.type != CERTIFICATE_X509)
+			continue;
 		if (certificate_from_der(entry.certificate, config->overlay_name, config->node_id_length, &certificate, &reason) <
 		    0)
 			*ret_reason = reason;
