@@ -220,7 +220,7 @@ void chord_check_fire(struct timer *timer, void *userdata);
 /* ---- chord_join.c ---- */
 
 void chord_join_start(struct chord *chord, uint16_t slot);
-void chord_join_attached(struct chord *chord, const struct chord_attach *attach, int error, uint16_t slot, const struct id *peer);
+void chord_join_attached(struct chord *chord, const struct chord_attach *attach, int error, const struct id *peer);
 void chord_join_answered(struct chord *chord, const struct chord_request *request, int error, const struct response *response);
 /* An Update of `member` was taken in; `predecessors` as it sent them. */
 void chord_join_updated(struct chord *chord, const struct id *sender, const struct id *predecessors, size_t predecessor_count,

@@ -168,7 +168,7 @@ static void attach_ended(void *userdata, int error, uint16_t slot, const struct 
 	else if (attach.purpose != CHORD_ATTACH_ADMITTING)
 		neighbor_failed(chord, &attach, error);
 	if (chord->state == TOPOLOGY_JOINING)
-		chord_join_attached(chord, &attach, error, slot, peer);
+		chord_join_attached(chord, &attach, error, peer);
 	else
 		chord_join_settle(chord);
 }

@@ -16,6 +16,7 @@ enum {
 	SETTLE_S = 3,	/* for the first Update of a peer we attached to */
 	PAUSE_MS = 100, /* doubles with each attempt */
 	PAUSE_MAX_MS = 3000,
+	JOIN_ATTEMPTS_MAX = 4,	  /* to attach to an admitting peer */
 	SUCCESSORS_BY_ATTACH = 3, /* found one by one when no table comes (B-10.5-10) */
 };
 
@@ -127,7 +128,7 @@ static void find_successor(struct chord *chord, const struct id *after) {
 		chord_join_progress(chord);
 }
 
-void chord_join_attached(struct chord *chord, const struct chord_attach *attach, int error, uint16_t slot, const struct id *peer) {
+void chord_join_attached(struct chord *chord, const struct chord_attach *attach, int error, const struct id *peer) {
 	struct chord_join *join = &chord->join;
 	struct chord_member *member;
 
@@ -137,8 +138,8 @@ void chord_join_attached(struct chord *chord, const struct chord_attach *attach,
 		if (join->phase != CHORD_JOIN_FIND)
 			return;
 		if (error < 0) {
-			if (slot == LINK_SLOT_NONE || entrance(chord) == LINK_SLOT_NONE || ++join->attempts > 4)
-				chord_join_fail(chord, "no admitting peer could be attached to");
+			if (entrance(chord) == LINK_SLOT_NONE || ++join->attempts > JOIN_ATTEMPTS_MAX)
+				chord_join_fail(chord, strerror(-error));
 			else
 				pause_then(chord, true);
 			return;

@@ -328,7 +328,8 @@ double chord_table_size(const struct chord_table *table) {
 	if (whole_ring_known(table))
 		return (double)(chord_table_usable(table) + 1);
 	double span = fraction(&predecessors[before - 1], &successors[after - 1]);
-	return span > 0 ? (double)(after + before) / span : (double)(after + before + 1);
+	/* One gap less than there are: the mean of count / span is too high when the span is what varies. */
+	return span > 0 ? (double)(after + before - 1) / span : (double)(after + before + 1);
 }
 
 bool chord_table_adjust_depth(struct chord_table *table) {
