@@ -5,11 +5,20 @@
  */
 #pragma once
 
+#include "base/limits.h"
 #include "base/runtime.h"
 #include "link/transport.h"
 #include "overlay/signature.h"
 
 struct dtls_links;
+
+enum {
+	DTLS_MESSAGES_MAX = 32768,    /* messages queued or kept for resending on all links together; more: -EAGAIN */
+	DTLS_HANDSHAKES_PER_HOST = 32, /* handshakes others begin from one IPv4 address or IPv6 /64; more are not started */
+	DTLS_HANDSHAKES_OWN = LIMIT_HANDSHAKES_OPEN / 4, /* of LIMIT_HANDSHAKES_OPEN kept free for connect() */
+	DTLS_EARLY_RECORDS = 8,       /* records of one link that arrive before its handshake is done; more are dropped */
+	DTLS_CANDIDATE_SECONDS = 3,   /* without an answer the next candidate is tried */
+};
 
 enum dtls_cipher { DTLS_CIPHER_CHACHA20_POLY1305, DTLS_CIPHER_AES128_GCM, DTLS_CIPHER_AES256_GCM };
 
@@ -25,6 +34,7 @@ struct dtls_settings {
 	const char *cipher_list;          /* NULL: CHACHA20-POLY1305 preferred, then AES-GCM */
 	uint16_t links_max;               /* 0: LINK_SLOTS_MAX */
 	uint32_t mtu;                     /* octets of an IP packet; 0: 1500 until the kernel says otherwise */
+	uint32_t handshake_timeout_ms;    /* first wait before a handshake flight is sent again, doubled each time; 0: 1000 (RFC 6347) */
 };
 
 /* Opens the sockets. -EADDRINUSE etc.; `reason` receives one sentence. */
@@ -38,6 +48,9 @@ struct transport dtls_links_transport(struct dtls_links *links);
 
 /* File descriptors to poll for reading (and writing while dtls_links_want_write()); at most 2. */
 size_t dtls_links_fds(const struct dtls_links *links, int *fds, size_t max);
+
+/* Is a datagram waiting for room in the kernel? Then poll for writing too and call dtls_links_flush(). */
+bool dtls_links_want_write(const struct dtls_links *links);
 
 /* Reads and handles what has arrived, in batches; flushes what is to be sent. Bounded work per call; returns true if more may wait. */
 bool dtls_links_receive(struct dtls_links *links, int fd);

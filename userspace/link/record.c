@@ -23,12 +23,12 @@ static int key_block(const char *digest, const uint8_t *master, const uint8_t *c
 	EVP_KDF *kdf = EVP_KDF_fetch(NULL, OSSL_KDF_NAME_TLS1_PRF, NULL);
 	EVP_KDF_CTX *context = kdf ? EVP_KDF_CTX_new(kdf) : NULL;
 	OSSL_PARAM parameters[] = {
-	    OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, (char *)digest, 0),
-	    OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SECRET, (void *)master, RECORD_MASTER_SECRET),
-	    OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SEED, (void *)label, sizeof(label) - 1),
-	    OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SEED, (void *)server_random, RECORD_RANDOM),
-	    OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SEED, (void *)client_random, RECORD_RANDOM),
-	    OSSL_PARAM_construct_end(),
+		OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, (char *)digest, 0),
+		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SECRET, (void *)master, RECORD_MASTER_SECRET),
+		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SEED, (void *)label, sizeof(label) - 1),
+		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SEED, (void *)server_random, RECORD_RANDOM),
+		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SEED, (void *)client_random, RECORD_RANDOM),
+		OSSL_PARAM_construct_end(),
 	};
 	int result = context && EVP_KDF_derive(context, out, length, parameters) == 1 ? 0 : -EIO;
 
@@ -69,9 +69,9 @@ int record_state_derive(struct record_state *state, enum record_cipher cipher, c
  */
 static EVP_CIPHER_CTX *cipher_context(const struct record_state *state, bool seal) {
 	static const char *const names[] = {
-	    [RECORD_CHACHA20_POLY1305] = "ChaCha20-Poly1305",
-	    [RECORD_AES128_GCM] = "AES-128-GCM",
-	    [RECORD_AES256_GCM] = "AES-256-GCM",
+		[RECORD_CHACHA20_POLY1305] = "ChaCha20-Poly1305",
+		[RECORD_AES128_GCM] = "AES-128-GCM",
+		[RECORD_AES256_GCM] = "AES-256-GCM",
 	};
 	const uint8_t *key = seal ? state->tx_key : state->rx_key;
 	const uint8_t *iv = seal ? state->tx_iv : state->rx_iv;

@@ -14,10 +14,10 @@ enum status {
 
 void sender_init(struct sender *s) {
 	*s = (struct sender){
-	    .window = SENDER_WINDOW_INITIAL,
-	    .threshold = SENDER_WINDOW_MAX,
-	    .rto_us = SENDER_RTO_INITIAL_US,
-	    .own_due_us = UINT64_MAX,
+		.window = SENDER_WINDOW_INITIAL,
+		.threshold = SENDER_WINDOW_MAX,
+		.rto_us = SENDER_RTO_INITIAL_US,
+		.own_due_us = UINT64_MAX,
 	};
 }
 
@@ -302,6 +302,12 @@ struct sender_message *sender_resend(struct sender *s, uint64_t now_us) {
 	if (found)
 		lose_own(s, found);
 	return found;
+}
+
+void sender_postpone(struct sender *s, struct sender_message *message, uint64_t due_us) {
+	message->due_us = due_us;
+	if (due_us < s->own_due_us)
+		s->own_due_us = due_us;
 }
 
 void sender_hint_unreachable(struct sender *s, uint64_t now_us) {

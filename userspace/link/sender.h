@@ -103,8 +103,9 @@ enum sender_verdict {
 /* Handles what is due. The caller then sends what sender_resend() returns. */
 enum sender_verdict sender_timeout(struct sender *s, uint64_t now_us);
 
-/* The next own message to send again now, or NULL; sender_sent() must follow. */
+/* The next own message to send again now, or NULL; sender_sent() must follow, or sender_postpone() when it cannot be sent. */
 struct sender_message *sender_resend(struct sender *s, uint64_t now_us);
+void sender_postpone(struct sender *s, struct sender_message *message, uint64_t due_us);
 
 /*
  * A hard ICMP error came for this link. Anybody can forge one, so it proves nothing by itself: it makes the next wait without an
