@@ -215,15 +215,13 @@ static bool ask(struct register_job *job, const char *contact, unsigned expires_
 	return true;
 }
 
-/* Restores what the overlay held before a step. */
+/* Restores what the overlay held before a step. False when there is nothing to do, or no memory to do it. */
 static bool ask_undo(struct register_job *job, const struct step *step) {
 	uint64_t now_us = job->registration->gateway->runtime->now_us;
 
-	if (!step->former)
-		return step->expires_s > 0 && ask(job, step->binding->contact, 0);
-	if (step->former_expires_us <= now_us)
-		return false;
-	return ask(job, step->former, (unsigned)((step->former_expires_us - now_us + USEC_PER_SEC - 1) / USEC_PER_SEC));
+	if (step->former && step->former_expires_us > now_us)
+		return ask(job, step->former, (unsigned)((step->former_expires_us - now_us + USEC_PER_SEC - 1) / USEC_PER_SEC));
+	return step->expires_s > 0 && ask(job, step->binding->contact, 0);
 }
 
 static void commit(struct register_job *job) {
