@@ -2,8 +2,9 @@
 /*
  * Attaches of others: the answer, then the link to them, which we open (B-6.5.1.13-01).
  *
- * A link to the requester that exists is used again if it is alive. One that was silent lately is asked with a Ping first, since a
- * requester that was restarted knows nothing of it: without an answer a new link is opened, which replaces the old one.
+ * A link to the requester that exists is used again if it is alive, which an Attach that came over it shows. Otherwise a Ping over
+ * it tells, since a requester that was restarted knows nothing of it, however much was heard there a moment ago: without an answer
+ * a new link is opened, which replaces the old one.
  */
 #include "forward/attach.h"
 
@@ -187,25 +188,18 @@ static void answer_check_link(struct attach_answer *answer, uint16_t slot) {
 	destination_write_node(&destination, &answer->peer);
 	ping_req_write(&ping, OCTETS_NONE);
 	struct outgoing outgoing = {
-	    .destination_list = writer_octets_written(&destination),
-	    .code = PING_REQ,
-	    .body = writer_octets_written(&ping),
-	    .via_slot = slot,
-	    .once = true,
-	    .done = on_check_answer,
-	    .userdata = answer,
+		.destination_list = writer_octets_written(&destination),
+		.code = PING_REQ,
+		.body = writer_octets_written(&ping),
+		.via_slot = slot,
+		.once = true,
+		.done = on_check_answer,
+		.userdata = answer,
 	};
 	if (router_send_request(router, &outgoing, &answer->check) < 0)
 		answer_connect(answer);
 	else
 		timer_arm_after(router->runtime, &answer->timer, ROUTER_ALIVE_US);
-}
-
-static bool link_heard_lately(const struct router *router, uint16_t slot) {
-	struct link_statistics statistics;
-
-	router->transport.ops->statistics(router->transport.object, slot, &statistics);
-	return statistics.last_received_us != 0 && router->runtime->now_us - statistics.last_received_us < ROUTER_ALIVE_US;
 }
 
 /* ---- the request ---- */
@@ -235,7 +229,7 @@ static struct attach_answer *answer_add(struct router *router, const struct atta
 
 /* The requester is connected; its Attach came over that link, or another one. */
 static void attach_connected(struct router *router, struct request *request, const struct attach_answer *wanted, uint16_t slot) {
-	bool alive = request->slot == slot || link_heard_lately(router, slot);
+	bool alive = request->slot == slot;
 	struct attach_answer *answer = answer_for(router, &wanted->peer);
 	struct id peer = wanted->peer;
 
