@@ -32,12 +32,21 @@ static void pieces_free(struct pieces *pieces) {
 	pieces->count = 0;
 }
 
-/* Cuts `octets`, given in two parts at `head`, and appends the pieces to `ret`. */
+static uint8_t *copy_of(const uint8_t *octets, size_t length) {
+	uint8_t *copy = malloc(length ? length : 1);
+
+	assert_non_null(copy);
+	memcpy(copy, octets, length);
+	return copy;
+}
+
+/* Cuts `octets`, given in two parts at `head` that lie in blocks of their own, and appends the pieces to `ret`. */
 static void cut(const uint8_t *octets, size_t length, size_t head, size_t payload_max, struct pieces *ret) {
+	uint8_t *first = copy_of(octets, head), *second = copy_of(octets + head, length - head);
 	struct fragment_split split;
 	struct fragment_piece piece;
 
-	assert_int_equal(fragment_split_begin(&split, OCTETS(octets, head), OCTETS(octets + head, length - head), payload_max), 0);
+	assert_int_equal(fragment_split_begin(&split, OCTETS(first, head), OCTETS(second, length - head), payload_max), 0);
 	while (fragment_split_next(&split, &piece)) {
 		size_t at = 0;
 
@@ -57,6 +66,8 @@ static void cut(const uint8_t *octets, size_t length, size_t head, size_t payloa
 		ret->piece[ret->count++].length = piece.length;
 	}
 	assert_false(fragment_split_next(&split, &piece));
+	free(first);
+	free(second);
 }
 
 static void read_header(const uint8_t *octets, size_t length, struct forwarding_header *ret) {
@@ -78,10 +89,7 @@ static size_t build(size_t size, uint8_t octets[static FORWARD_CASE_OCTETS]) {
 
 static int add(struct reassembly *reassembly, uint16_t slot, const uint8_t *data, size_t length, uint8_t **ret,
 	       size_t *ret_length) {
-	uint8_t *copy = malloc(length ? length : 1); /* exact, and gone afterwards */
-
-	assert_non_null(copy);
-	memcpy(copy, data, length);
+	uint8_t *copy = copy_of(data, length); /* exact, and gone afterwards */
 	int r = reassembly_add(reassembly, slot, OCTETS(copy, length), 0, ret, ret_length);
 	free(copy);
 	return r;
@@ -165,7 +173,7 @@ static void test_round_trip(void **state) {
 	for (size_t p = 0; p < sizeof(payloads) / sizeof(payloads[0]); p++) {
 		for (size_t size = 200; size <= 5000; size += size % 100 < 8 ? 1 : 23) {
 			struct pieces pieces = {0};
-			size_t length = build(size, octets), head = FRAGMENT_FIXED + size % 90;
+			size_t length = build(size, octets), head = FRAGMENT_FIXED + size % 160;
 
 			cut(octets, length, head, payloads[p], &pieces);
 			if (length <= payloads[p]) { /* FW-S06 */
@@ -236,6 +244,14 @@ static void test_no_split(void **state) {
 	assert_int_equal(fragment_split_begin(&split, OCTETS(octets, length), OCTETS_NONE, 83 + 306), 0);
 	assert_false(split.oversize);
 	assert_int_equal(split.count, 3);
+	/* the least there can be: two pieces of 256 */
+	length = build(83 + 512, octets);
+	assert_int_equal(fragment_split_begin(&split, OCTETS(octets, length), OCTETS_NONE, 83 + 256), 0);
+	assert_false(split.oversize);
+	assert_int_equal(split.count, 2);
+	length = build(83 + 511, octets);
+	assert_int_equal(fragment_split_begin(&split, OCTETS(octets, length), OCTETS_NONE, 83 + 256), 0);
+	assert_true(split.oversize);
 	assert_int_equal(fragment_split_begin(&split, OCTETS(octets, length), OCTETS_NONE, length), 0);
 	assert_false(split.oversize);
 	assert_int_equal(split.count, 1);
@@ -568,10 +584,12 @@ static void test_limit_per_link(void **state) {
 	assert_int_equal(add_fragment(reassembly, 5, 1, 900, true, 300, 0), 1);
 	assert_int_equal(add_fragment(reassembly, 5, 1001, 300, false, 300, 0), 0);
 	assert_int_equal(add_fragment(reassembly, 5, 1002, 300, false, 300, 0), -ENOBUFS);
-	/* the next link in this slot does not inherit the bill */
+	/* the next link in this slot does not inherit the bill, and that of others stays */
+	reassembly_link_down(reassembly, 6);
+	assert_int_equal(add_fragment(reassembly, 5, 1002, 300, false, 300, 0), -ENOBUFS);
 	reassembly_link_down(reassembly, 5);
 	assert_int_equal(add_fragment(reassembly, 5, 1002, 300, false, 300, 0), 0);
-	assert_int_equal(reassembly_counters(reassembly)->refused, 2);
+	assert_int_equal(reassembly_counters(reassembly)->refused, 3);
 	end_reassembly(reassembly, &runtime);
 }
 
