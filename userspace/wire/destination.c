@@ -12,19 +12,31 @@ enum {
 	IPV6_LENGTH = 18,
 };
 
-/* The inner byte string of a resource or opaque entry, which fills the entry (B-6.3.2.2-02). */
-static struct octets read_inner(struct reader *r, struct octets data) {
-	struct reader nested = reader_nested(r, data);
-	struct octets value = reader_vector8(&nested);
-
-	reader_finish_nested(r, &nested);
-	return value;
-}
-
 static bool is_node_id_length(const struct reader *r, size_t length) {
 	if (r->node_id_length == 0)
 		return length >= ID_LENGTH_MIN && length <= ID_LENGTH_MAX;
 	return length == r->node_id_length;
+}
+
+/* The value of an entry whose type has been read, and is no compact one. */
+static struct octets value_read(struct reader *r, uint8_t type) {
+	uint8_t length = reader_u8(r);
+	struct octets value;
+
+	switch (type) {
+	case DESTINATION_NODE:
+		if (!is_node_id_length(r, length))
+			reader_fail(r);
+		return reader_octets(r, length);
+	case DESTINATION_RESOURCE:
+	case DESTINATION_OPAQUE:
+		value = reader_vector8(r);
+		if (value.length + 1 != length) /* an inner length that does not fill the entry: B-6.3.2.2-02 */
+			reader_fail(r);
+		return value;
+	default: /* skipped by its length: B-6.3.2.2-06 */
+		return reader_octets(r, length);
+	}
 }
 
 int destination_read(struct reader *r, struct destination *ret) {
@@ -35,39 +47,31 @@ int destination_read(struct reader *r, struct destination *ret) {
 		destination.type = DESTINATION_OPAQUE;
 		destination.compact = true;
 		reader_u8(r);
-		destination.value = reader_between(&before, r);
 	} else {
-		destination.value = reader_vector8(r);
-		switch (destination.type) {
-		case DESTINATION_NODE:
-			if (!is_node_id_length(r, destination.value.length))
-				reader_fail(r);
-			break;
-		case DESTINATION_RESOURCE:
-		case DESTINATION_OPAQUE:
-			destination.value = read_inner(r, destination.value);
-			break;
-		default: /* skipped by its length: B-6.3.2.2-06 */
-			break;
-		}
+		destination.value = value_read(r, destination.type);
 	}
 	if (r->error < 0)
 		return -EBADMSG;
 	destination.whole = reader_between(&before, r);
+	if (destination.compact)
+		destination.value = destination.whole;
 	*ret = destination;
 	return 0;
 }
 
+/* Runs over every list of every message: reads what destination_read() would, but keeps nothing. */
 int destination_list_check(struct octets list, uint8_t node_id_length, size_t max_entries) {
 	struct reader r = node_id_length == 0 ? reader_of_octets(list) : reader_of_body(list, node_id_length);
-	struct destination destination;
 
 	r.node_id_length = node_id_length;
 	for (size_t entries = 0; reader_more(&r); entries++) {
 		if (entries == max_entries)
 			return -E2BIG;
-		if (destination_read(&r, &destination) < 0)
-			return -EBADMSG;
+		uint8_t type = reader_u8(&r);
+		if (type & COMPACT_BIT)
+			reader_u8(&r);
+		else
+			value_read(&r, type);
 	}
 	return reader_finish(&r);
 }

@@ -55,10 +55,12 @@ static inline struct octets reader_node_ids16(struct reader *r) {
 /* Walks `list` with a *_next(reader, element) function; evaluates to 0 or its error. */
 #define LIST_CHECK(settings, octets, type, next)                                                                                   \
 	({                                                                                                                         \
-		struct reader _list = reader_nested((settings), (octets));                                                         \
-		type _element;                                                                                                     \
-		int _status;                                                                                                       \
-		while ((_status = next(&_list, &_element)) > 0)                                                                    \
-			;                                                                                                          \
+		int _status = 0;                                                                                                   \
+		if ((octets).length > 0) {                                                                                         \
+			struct reader _list = reader_nested((settings), (octets));                                                 \
+			type _element;                                                                                             \
+			while ((_status = next(&_list, &_element)) > 0)                                                            \
+				;                                                                                                  \
+		}                                                                                                                  \
 		_status;                                                                                                           \
 	})
