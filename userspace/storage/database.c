@@ -307,13 +307,11 @@ static int load_totals(struct record_database *database) {
 	return error;
 }
 
-/* A transaction that is undone proves that the file and its directory can be written. */
-static int check_writable(struct record_database *database) {
-	if (sqlite3_db_readonly(database->sqlite, "main") != 0) {
-		snprintf(database->reason, sizeof(database->reason), "permission denied");
-		return -EROFS;
-	}
-	return execute(database, "BEGIN IMMEDIATE; ROLLBACK");
+static int check_permission(struct record_database *database) {
+	if (sqlite3_db_readonly(database->sqlite, "main") == 0)
+		return 0;
+	snprintf(database->reason, sizeof(database->reason), "permission denied");
+	return -EROFS;
 }
 
 static void say(char *reason, size_t size, const char *path, const struct record_database *database, int error, int64_t found) {
@@ -348,13 +346,17 @@ static int set_up(struct record_database *database, bool in_memory, int64_t *ret
 	/* Until the file has proved sound nothing may change it, not even the checkpoint on closing. */
 	sqlite3_db_config(database->sqlite, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 	sqlite3_db_config(database->sqlite, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-	int error = check_contents(database, &fresh, ret_schema);
+	int error = check_permission(database);
 	if (error == 0)
-		error = check_writable(database);
+		error = execute(database, "PRAGMA locking_mode = EXCLUSIVE"); /* one daemon per file */
+	if (error == 0)
+		error = check_contents(database, &fresh, ret_schema);
+	if (error == 0) /* a transaction that is undone proves that the file and its directory can be written */
+		error = execute(database, "BEGIN IMMEDIATE; ROLLBACK");
 	if (error == 0)
 		error = execute(database,
 				in_memory ? "PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF; PRAGMA cache_size = -256"
-					  : "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
+					  : "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
 					    "PRAGMA cache_size = -16384; PRAGMA journal_size_limit = 16777216");
 	if (error == 0 && fresh)
 		error = create_schema(database);
