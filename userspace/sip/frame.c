@@ -151,7 +151,7 @@ static void read_field(struct sip_frame *frame, struct octets field) {
 	size_t name_length = colon ? (size_t)(colon - field.data) : 0;
 	struct octets name = trim(part(field, 0, name_length));
 
-	if (!is_token(name))
+	if (is_blank(field.data[0]) || !is_token(name))
 		return refuse(frame, 400, "Malformed Header Field");
 	for (size_t i = 0; i < SIP_FIELDS; i++) {
 		bool compact = name.length == 1 && fields[i].compact != 0 && (name.data[0] | 0x20) == fields[i].compact;

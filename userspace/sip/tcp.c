@@ -332,7 +332,7 @@ void sip_tcp_accept(struct sip_gateway *gateway, struct sip_listener *listener) 
 			continue; /* of this one connection */
 		}
 		struct address source = address_of_sockaddr((const struct sockaddr *)&remote);
-		if (HASH_COUNT(gateway->connections) >= LIMIT_SIP_TCP_CONNECTIONS ||
+		if (gateway->figures.tcp_connections >= LIMIT_SIP_TCP_CONNECTIONS ||
 		    !gateway->events.allowed(gateway->events.userdata, &source)) {
 			gateway->figures.dropped++;
 			close(fd);
