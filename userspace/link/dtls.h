@@ -13,28 +13,29 @@
 struct dtls_links;
 
 enum {
-	DTLS_MESSAGES_MAX = 32768,    /* messages queued or kept for resending on all links together; more: -EAGAIN */
+	DTLS_MESSAGES_MAX = 32768,     /* messages queued or kept for resending on all links together; more: -EAGAIN */
 	DTLS_HANDSHAKES_PER_HOST = 32, /* handshakes others begin from one IPv4 address or IPv6 /64; more are not started */
 	DTLS_HANDSHAKES_OWN = LIMIT_HANDSHAKES_OPEN / 4, /* of LIMIT_HANDSHAKES_OPEN kept free for connect() */
-	DTLS_EARLY_RECORDS = 8,       /* records of one link that arrive before its handshake is done; more are dropped */
-	DTLS_CANDIDATE_SECONDS = 3,   /* without an answer the next candidate is tried */
+	DTLS_EARLY_RECORDS = 8,	    /* records of one link that arrive before its handshake is done; more are dropped */
+	DTLS_CANDIDATE_SECONDS = 3, /* without an answer the next candidate is tried */
 };
 
 enum dtls_cipher { DTLS_CIPHER_CHACHA20_POLY1305, DTLS_CIPHER_AES128_GCM, DTLS_CIPHER_AES256_GCM };
 
 struct dtls_settings {
 	struct runtime *runtime;
-	struct trust *trust;              /* borrowed */
-	struct credential *credential;    /* referenced */
-	struct address listen[2];         /* one per family; family 0: not used; port 0: any */
+	struct trust *trust;	       /* borrowed */
+	struct credential *credential; /* referenced */
+	struct address listen[2];      /* one per family; family 0: not used; port 0: any */
 	size_t listen_count;
 	struct address announce[LINK_CANDIDATES_MAX]; /* candidates to offer; 0: the listen addresses, or those of the interfaces */
 	size_t announce_count;
-	const char *keylog_path;          /* SSLKEYLOGFILE format for debugging, NULL: none; file mode 0600 */
-	const char *cipher_list;          /* NULL: CHACHA20-POLY1305 preferred, then AES-GCM */
-	uint16_t links_max;               /* 0: LINK_SLOTS_MAX */
-	uint32_t mtu;                     /* octets of an IP packet; 0: 1500 until the kernel says otherwise */
-	uint32_t handshake_timeout_ms;    /* first wait before a handshake flight is sent again, doubled each time; 0: 1000 (RFC 6347) */
+	const char *keylog_path;       /* SSLKEYLOGFILE format for debugging, NULL: none; file mode 0600 */
+	const char *cipher_list;       /* NULL: CHACHA20-POLY1305 preferred, then AES-GCM */
+	uint16_t links_max;	       /* 0: LINK_SLOTS_MAX */
+	uint32_t mtu;		       /* octets of an IP packet; 0: 1500 until the kernel says otherwise */
+	uint32_t handshake_timeout_ms; /* first wait before a handshake flight is sent again, doubled each time; 0: 1000 (RFC 6347)
+					*/
 };
 
 /* Opens the sockets. -EADDRINUSE etc.; `reason` receives one sentence. */
@@ -52,7 +53,8 @@ size_t dtls_links_fds(const struct dtls_links *links, int *fds, size_t max);
 /* Is a datagram waiting for room in the kernel? Then poll for writing too and call dtls_links_flush(). */
 bool dtls_links_want_write(const struct dtls_links *links);
 
-/* Reads and handles what has arrived, in batches; flushes what is to be sent. Bounded work per call; returns true if more may wait. */
+/* Reads and handles what has arrived, in batches; flushes what is to be sent. Bounded work per call; returns true if more may wait.
+ */
 bool dtls_links_receive(struct dtls_links *links, int fd);
 
 /* Sends everything batched so far; the driver calls this after firing timers and before sleeping. */

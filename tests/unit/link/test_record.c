@@ -502,21 +502,21 @@ static void test_interop_aes256_gcm(void **state) {
 
 int main(void) {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_rfc8439_vector),
-	    cmocka_unit_test(test_lengths),
-	    cmocka_unit_test(test_large_numbers),
-	    cmocka_unit_test(test_largest),
-	    cmocka_unit_test(test_forged),
-	    cmocka_unit_test(test_truncated),
-	    cmocka_unit_test(test_several_records),
-	    cmocka_unit_test(test_replay_window),
-	    cmocka_unit_test(test_forged_does_not_move_window),
-	    cmocka_unit_test(test_numbers_run_out),
-	    cmocka_unit_test(test_number_advances_always),
-	    cmocka_unit_test(test_unknown_cipher),
-	    cmocka_unit_test(test_interop_chacha20_poly1305),
-	    cmocka_unit_test(test_interop_aes128_gcm),
-	    cmocka_unit_test(test_interop_aes256_gcm),
+		cmocka_unit_test(test_rfc8439_vector),
+		cmocka_unit_test(test_lengths),
+		cmocka_unit_test(test_large_numbers),
+		cmocka_unit_test(test_largest),
+		cmocka_unit_test(test_forged),
+		cmocka_unit_test(test_truncated),
+		cmocka_unit_test(test_several_records),
+		cmocka_unit_test(test_replay_window),
+		cmocka_unit_test(test_forged_does_not_move_window),
+		cmocka_unit_test(test_numbers_run_out),
+		cmocka_unit_test(test_number_advances_always),
+		cmocka_unit_test(test_unknown_cipher),
+		cmocka_unit_test(test_interop_chacha20_poly1305),
+		cmocka_unit_test(test_interop_aes128_gcm),
+		cmocka_unit_test(test_interop_aes256_gcm),
 	};
 
 	return cmocka_run_group_tests_name("record", tests, NULL, NULL);
