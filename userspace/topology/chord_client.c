@@ -99,6 +99,8 @@ static void client_settled(struct chord *chord) {
 	chord->join.attempts = 0;
 	timer_disarm(chord->runtime, &chord->join_timer);
 	close_others(chord);
+	if (!chord->check_timer.armed)
+		timer_arm_after(chord->runtime, &chord->check_timer, chord_jitter(chord, chord->check_interval_us));
 	if (chord->state == TOPOLOGY_JOINED)
 		return;
 	chord->joined_us = chord_now(chord);

@@ -88,8 +88,8 @@ void chord_join_start(struct chord *chord, uint16_t slot) {
  * B-10.5-11: finger i by an Attach to n + 2^(128-i). The owners of points up to the last known successor are known, and points
  * between the first predecessor and ourselves will be ours: neither is asked for.
  */
-static void start_fingers(struct chord *chord, const struct id *last_successor) {
-	struct id none = ID_NONE, predecessor = chord_table_first(&chord->table, CHORD_PREDECESSORS);
+static void start_fingers(struct chord *chord, const struct id *predecessor, const struct id *last_successor) {
+	struct id none = ID_NONE;
 	const struct chord_member *admitting = chord_table_find(&chord->table, &chord->join.admitting_peer);
 
 	if (chord->join.fingers_started || !admitting)
@@ -99,7 +99,7 @@ static void start_fingers(struct chord *chord, const struct id *last_successor) 
 		struct id point = chord_finger_start(chord_self(chord), i);
 		if (id_in_range(&point, chord_self(chord), last_successor))
 			break; /* all later ones are nearer still */
-		if (!id_is_none(&predecessor) && id_in_range(&point, &predecessor, chord_self(chord)))
+		if (id_in_range(&point, predecessor, chord_self(chord)))
 			continue;
 		if (chord_attach_start(chord, CHORD_ATTACH_FINGER, &point, true, &none, admitting->slot) == -ENOBUFS)
 			break;
@@ -216,10 +216,11 @@ void chord_join_progress(struct chord *chord) {
 		arm_deadline(chord, join->settle_us);
 		return;
 	}
-	/* Who is next after us may have changed since we asked. */
+	/* Another peer may have come between since we asked. */
 	struct id successor = chord_table_first(&chord->table, CHORD_SUCCESSORS);
-	const struct chord_member *admitting =
-		chord_table_find(&chord->table, id_is_none(&successor) ? &join->admitting_peer : &successor);
+	const struct chord_member *admitting = chord_table_find(&chord->table, &join->admitting_peer);
+	if (!id_is_none(&successor) && (!admitting || id_between(&successor, chord_self(chord), &admitting->id)))
+		admitting = chord_table_find(&chord->table, &successor);
 	if (admitting)
 		send_join(chord, admitting);
 	else
@@ -247,7 +248,7 @@ void chord_join_answered(struct chord *chord, const struct chord_request *reques
 		return; /* B-6.4.2.1-05: forged; the deadline decides */
 	if (error == 0) {
 		join->deadline_us = chord_now(chord) + PLACE_LIMIT_S * USEC_PER_SEC;
-		enter_phase(chord, CHORD_JOIN_PLACE, USEC_NEVER);
+		enter_phase(chord, CHORD_JOIN_PLACE, chord->check_interval_us);
 	} else if (error == -EREMOTEIO) {
 		/* Busy with another joiner, or no longer responsible: its Updates tell who is, the next look decides. */
 		pause_then(chord, response->error.code != ERROR_IN_PROGRESS);
@@ -302,7 +303,8 @@ void chord_join_updated(struct chord *chord, const struct id *sender, const stru
 	}
 	if (from_admitting_peer && join->phase == CHORD_JOIN_TABLE && member && member->listed) {
 		enter_phase(chord, CHORD_JOIN_NEIGHBORS, USEC_NEVER);
-		start_fingers(chord, id_is_none(last_successor) ? sender : last_successor);
+		if (predecessor_count > 0 && !id_is_none(last_successor)) /* else it is alone */
+			start_fingers(chord, &predecessors[0], last_successor);
 	}
 	chord_join_progress(chord);
 }
@@ -351,6 +353,12 @@ void chord_join_fire(struct timer *timer, void *userdata) {
 			ask_for_table(chord);
 		else
 			find_successor(chord, &join->admitting_peer);
+	} else if (join->phase == CHORD_JOIN_PLACE) {
+		/* The handover may take long; whether the admitting peer still lives must not. */
+		const struct chord_member *admitting = chord_table_find(&chord->table, &join->admitting_peer);
+		if (admitting)
+			chord_ping_peer(chord, admitting);
+		enter_phase(chord, CHORD_JOIN_PLACE, chord->check_interval_us);
 	} else {
 		chord_join_progress(chord);
 	}

@@ -12,7 +12,7 @@ struct chord_member *chord_member_of(struct chord *chord, const struct connectio
 	if (member->since_us == 0 || member->slot != connection->slot) {
 		member->slot = connection->slot;
 		member->since_us = connection->since_us;
-		member->left = member->listed = false;
+		member->left = member->listed = member->awaited = false;
 		member->silent_pings = 0;
 		member->ready = connection->update_received;
 	}

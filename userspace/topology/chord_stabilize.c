@@ -66,6 +66,8 @@ void chord_stabilize_fire(struct timer *timer, void *userdata) {
 		return;
 	timer_arm_after(chord->runtime, &chord->stabilize_timer,
 			chord_jitter(chord, router_config(chord->router)->chord_update_interval_s * USEC_PER_SEC));
+	for (size_t i = 0; i < chord->table.count; i++)
+		chord->table.members[i].awaited = false; /* whoever has said nothing by now is no peer */
 	close_surplus(chord);
 	struct id successor = chord_table_first(&chord->table, CHORD_SUCCESSORS);
 	const struct chord_member *member = id_is_none(&successor) ? NULL : chord_table_find(&chord->table, &successor);

@@ -105,8 +105,8 @@ size_t chord_table_neighbors(const struct chord_table *table, enum chord_side si
 	return chord_table_nearest(table, side, out, table->depth);
 }
 
-/* How many usable members stand nearer than `id` on a side. */
-static size_t rank(const struct chord_table *table, enum chord_side side, const struct id *id) {
+/* How many usable members, or prospective ones too, stand nearer than `id` on a side. */
+static size_t rank(const struct chord_table *table, enum chord_side side, const struct id *id, bool prospective) {
 	size_t nearer_members = 0;
 
 	for (size_t i = 0; i < table->count; i++) {
@@ -115,7 +115,8 @@ static size_t rank(const struct chord_table *table, enum chord_side side, const 
 			break;
 		if (side == CHORD_SUCCESSORS ? !nearer(&table->self, &member->id, id) : nearer(&table->self, &member->id, id))
 			break;
-		nearer_members += chord_member_usable(member);
+		nearer_members +=
+			chord_member_usable(member) || (prospective && member->awaited && !member->suspected && !member->left);
 	}
 	return nearer_members;
 }
@@ -124,7 +125,8 @@ bool chord_table_is_neighbor(const struct chord_table *table, const struct id *i
 	const struct chord_member *member = chord_table_find(table, id);
 
 	return member && chord_member_usable(member) &&
-	       (rank(table, CHORD_SUCCESSORS, id) < table->depth || rank(table, CHORD_PREDECESSORS, id) < table->depth);
+	       (rank(table, CHORD_SUCCESSORS, id, false) < table->depth ||
+		rank(table, CHORD_PREDECESSORS, id, false) < table->depth);
 }
 
 bool chord_table_refresh(struct chord_table *table) {
@@ -183,7 +185,7 @@ static bool plausible(const struct chord_table *table, const struct id *id) {
 
 bool chord_table_wants(const struct chord_table *table, const struct id *id) {
 	return plausible(table, id) &&
-	       (rank(table, CHORD_SUCCESSORS, id) < table->depth || rank(table, CHORD_PREDECESSORS, id) < table->depth);
+	       (rank(table, CHORD_SUCCESSORS, id, true) < table->depth || rank(table, CHORD_PREDECESSORS, id, true) < table->depth);
 }
 
 /* Appends unless already there. */
@@ -206,7 +208,8 @@ size_t chord_table_select(const struct chord_table *table, const struct id *cand
 			wanted = append_once(pool, wanted, &candidates[i]);
 
 	for (size_t i = 0; i < wanted && selected < max; i++) {
-		size_t after = rank(table, CHORD_SUCCESSORS, &pool[i]), before = rank(table, CHORD_PREDECESSORS, &pool[i]);
+		size_t after = rank(table, CHORD_SUCCESSORS, &pool[i], true),
+		       before = rank(table, CHORD_PREDECESSORS, &pool[i], true);
 		for (size_t k = 0; k < wanted; k++) {
 			if (k == i)
 				continue;

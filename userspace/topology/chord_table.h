@@ -19,6 +19,7 @@ enum {
 struct chord_member {
 	struct id id;
 	bool ready;	/* it sent an Update over this link, or we admitted it: a peer of the ring (B-6.5.1-01, Q-68) */
+	bool awaited;	/* we attached to it and its Update is on the way: nobody else is needed in its place */
 	bool suspected; /* its link is suspect */
 	bool left;	/* it sent a Leave */
 	bool listed;	/* it told us its neighbors */
@@ -82,12 +83,13 @@ struct id chord_table_owner(const struct chord_table *table, const struct id *po
 /* Usable peers met from `point` (included) clockwise to ourselves (excluded): 0 when `point` is ours. */
 size_t chord_table_between(const struct chord_table *table, const struct id *point);
 
-/* Could `id` be among the `depth` nearest of a side, judged by usable members alone? */
+/* Could `id` be among the `depth` nearest of a side, judged by usable and awaited members alone? */
 bool chord_table_wants(const struct chord_table *table, const struct id *id);
 
 /*
  * Which of `candidates` belong into the Neighbor Table when all of them are reachable: those among the `depth` nearest of a side in
- * the union of usable members and candidates. Invalid Node-IDs, ourselves, members and duplicates are left out. Returns how many.
+ * the union of usable and awaited members and candidates. Invalid Node-IDs, ourselves, members and duplicates are left out. Returns
+ * how many.
  */
 size_t chord_table_select(const struct chord_table *table, const struct id *candidates, size_t count, struct id *out, size_t max);
 

@@ -180,6 +180,7 @@ static void take_in(struct chord *chord, const struct connection *connection, co
 	if (!member || member->left)
 		return; /* it said good-bye; only a new link makes it a peer again */
 	member->ready = true;
+	member->awaited = false;
 	member->silent_pings = 0;
 	member->confirm_by_us = 0;
 	member->listed = member->listed || listed->lists;
