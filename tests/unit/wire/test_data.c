@@ -339,9 +339,15 @@ static void test_sip_registration(void **state) {
 	assert_int_equal(sip_registration_read(HEX("07 0002 abcd"), &read), 0);
 	assert_int_equal(read.type, 7);
 	assert_int_equal(read.uri.length, 0);
+	registration.destination_list = HEX("030100"); /* three octets, the shortest */
+	w = writer_new();
+	sip_registration_write(&w, &registration);
+	assert_written(&w, "02 0008 0001 70 0003 030100");
+	assert_int_equal(sip_registration_read(writer_octets_written(&w), &registration), 0);
 	registration.destination_list = HEX("8005");
 	sip_registration_write(&w, &registration);
 	assert_int_equal(writer_finish(&w), -EINVAL);
+	assert_int_equal(sip_registration_read(HEX("07 0002 abcd"), &read), 0);
 	w = writer_new();
 	sip_registration_write(&w, &read);
 	assert_int_equal(writer_finish(&w), -EINVAL);

@@ -2,6 +2,7 @@
 #include "wire_test.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "wire/uri.h"
@@ -140,6 +141,70 @@ static void test_bounds(void **state) {
 	assert_int_equal(reload_uri_parse(text, &parsed), -EINVAL);
 }
 
+/* B-6.3.2-03 */
+static void test_overlay_name_bounds(void **state) {
+	char label[65], text[RELOAD_URI_MAX + 1], again[RELOAD_URI_MAX];
+	struct reload_uri uri;
+
+	(void)state;
+	memset(label, 'a', sizeof(label));
+	snprintf(text, sizeof(text), "reload://8005@%.63s.org/", label);
+	assert_int_equal(reload_uri_parse(text, &uri), 0);
+	snprintf(text, sizeof(text), "reload://8005@%.64s.org/", label);
+	assert_int_equal(reload_uri_parse(text, &uri), -EINVAL);
+	/* 63 + 63 + 63 + 61 and three dots are 253. */
+	snprintf(text, sizeof(text), "reload://8005@%.63s.%.63s.%.63s.%.61s/", label, label, label, label);
+	assert_int_equal(reload_uri_parse(text, &uri), 0);
+	assert_int_equal(strlen(uri.overlay), OVERLAY_NAME_MAX);
+	assert_int_equal(reload_uri_format(&uri, again, sizeof(again)), 0);
+	assert_string_equal(text, again);
+	snprintf(text, sizeof(text), "reload://8005@%.63s.%.63s.%.63s.%.62s/", label, label, label, label);
+	assert_int_equal(reload_uri_parse(text, &uri), -EINVAL);
+}
+
+/* Text of RELOAD_URI_MAX with its NUL is the longest, both ways. */
+static void test_longest_uri(void **state) {
+	char text[RELOAD_URI_MAX + 8], again[RELOAD_URI_MAX + 8];
+	struct reload_uri uri = {.destination_list = {3, 255, 254}, .destination_list_length = 257};
+	struct reload_uri parsed;
+
+	(void)state;
+	uint8_t *second = uri.destination_list + 257;
+	second[0] = 9; /* a type of later days, which fills up */
+	second[1] = 224;
+	uri.destination_list_length += 2u + second[1];
+	size_t fixed = strlen("reload://@/") + 1 + 2 * uri.destination_list_length;
+	memset(uri.overlay, 'a', RELOAD_URI_MAX - fixed);
+	assert_true(RELOAD_URI_MAX - fixed <= 63);
+	assert_int_equal(reload_uri_format(&uri, text, sizeof(text)), 0);
+	assert_int_equal(strlen(text), RELOAD_URI_MAX - 1);
+	assert_int_equal(reload_uri_parse(text, &parsed), 0);
+	assert_int_equal(reload_uri_format(&parsed, again, sizeof(again)), 0);
+	assert_string_equal(text, again);
+	uri.overlay[RELOAD_URI_MAX - fixed] = 'a';
+	assert_int_equal(reload_uri_format(&uri, again, sizeof(again)), -ENOBUFS);
+	strcpy(text + strlen(text) - 1, "a/");
+	assert_int_equal(reload_uri_parse(text, &parsed), -EINVAL);
+	uri.specifier_length = sizeof(uri.specifier) + 1;
+	assert_int_equal(reload_uri_format(&uri, again, sizeof(again)), -EINVAL);
+}
+
+static void test_longest_gruu(void **state) {
+	uint8_t list[GRUU_LIST_MAX + 1] = {3, 255, 254}, again[GRUU_LIST_MAX];
+	char text[1024];
+	size_t length;
+
+	(void)state;
+	list[257] = 9;
+	list[258] = 253; /* 257 + 2 + 253 are 512 */
+	assert_int_equal(gruu_value_format(OCTETS(list, GRUU_LIST_MAX), text, sizeof(text)), 0);
+	assert_int_equal(gruu_value_parse(text, again, sizeof(again), &length), 0);
+	assert_int_equal(length, GRUU_LIST_MAX);
+	assert_memory_equal(list, again, length);
+	list[258]++;
+	assert_int_equal(gruu_value_format(OCTETS(list, GRUU_LIST_MAX + 1), text, sizeof(text)), -EINVAL);
+}
+
 /* S-6-01 */
 static void test_gruu(void **state) {
 	uint8_t list[GRUU_LIST_MAX];
@@ -205,9 +270,11 @@ static void test_gruu_malformed(void **state) {
 
 int main(void) {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_peer),	       cmocka_unit_test(test_case),   cmocka_unit_test(test_specifier),
-		cmocka_unit_test(test_malformed),      cmocka_unit_test(test_bounds), cmocka_unit_test(test_gruu),
-		cmocka_unit_test(test_gruu_malformed),
+		cmocka_unit_test(test_peer),	       cmocka_unit_test(test_case),
+		cmocka_unit_test(test_specifier),      cmocka_unit_test(test_malformed),
+		cmocka_unit_test(test_bounds),	       cmocka_unit_test(test_gruu),
+		cmocka_unit_test(test_gruu_malformed), cmocka_unit_test(test_overlay_name_bounds),
+		cmocka_unit_test(test_longest_uri),    cmocka_unit_test(test_longest_gruu),
 	};
 
 	return cmocka_run_group_tests_name("wire/uri", tests, NULL, NULL);
