@@ -145,7 +145,7 @@ static void answer_remember(struct router *router, struct answer_entry *entry, u
 	entry->rest_length = length;
 	/* A shortened timer must not break the order. */
 	entry->expires_us =
-	    router->answer_last && router->answer_last->expires_us > expires_us ? router->answer_last->expires_us : expires_us;
+		router->answer_last && router->answer_last->expires_us > expires_us ? router->answer_last->expires_us : expires_us;
 	if (router->answer_last)
 		router->answer_last->newer = entry;
 	else
@@ -324,10 +324,10 @@ void answer_transit_error(struct router *router, uint16_t slot, const struct for
 		return;
 	}
 	struct request request = {
-	    .router = router,
-	    .message = {.header = *header},
-	    .slot = slot,
-	    .previous_hop = link->connection.peer,
+		.router = router,
+		.message = {.header = *header},
+		.slot = slot,
+		.previous_hop = link->connection.peer,
 	};
 	struct return_path path = {.request = &request, .serial = link->serial};
 	struct writer w = writer_fixed(body, sizeof(body));

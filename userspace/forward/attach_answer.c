@@ -227,6 +227,15 @@ static void send_answer(struct router *router, struct request *request) {
 
 static struct attach_answer *answer_add(struct router *router, const struct attach_answer *wanted);
 
+/* Asked once more while the old link is being checked, or a new one opened. The Update is paid when that is through. */
+static void answer_renew(struct attach_answer *answer, const struct attach_answer *wanted) {
+	answer->update_owed |= wanted->update_owed;
+	if (answer->slot == LINK_SLOT_NONE) {
+		memcpy(answer->candidates, wanted->candidates, sizeof(answer->candidates));
+		answer->candidate_count = wanted->candidate_count;
+	}
+}
+
 /* The requester is connected; its Attach came over that link, or another one. */
 static void attach_connected(struct router *router, struct request *request, const struct attach_answer *wanted, uint16_t slot) {
 	bool alive = request->slot == slot;
@@ -240,7 +249,7 @@ static void attach_connected(struct router *router, struct request *request, con
 	if (check)
 		answer_check_link(answer, slot);
 	else if (answer)
-		answer->update_owed |= wanted->update_owed; /* paid when its check or its link is through */
+		answer_renew(answer, wanted);
 	else if (wanted->update_owed)
 		connection_update_wanted(router, &peer);
 }

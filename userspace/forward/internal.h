@@ -22,8 +22,8 @@ enum {
 	ROUTER_EXTENSIONS_MAX = 16,		    /* message extensions somebody understands */
 	ROUTER_CROSSING_US = 2 * 1000 * 1000,	    /* links of one peer in both directions within this time have crossed */
 	ROUTER_ATTACH_LINK_US = 10 * 1000 * 1000,   /* from the AttachAns until the link must be up */
-	ROUTER_ALIVE_US = 1000 * 1000, /* longest wait for the Ping that checks a link */
-	ROUTER_TEXT_MAX = 256,	       /* octets of an error text of ours */
+	ROUTER_ALIVE_US = 1000 * 1000,		    /* longest wait for the Ping that checks a link */
+	ROUTER_TEXT_MAX = 256,			    /* octets of an error text of ours */
 };
 
 /* One link that is up. */

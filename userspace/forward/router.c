@@ -56,11 +56,11 @@ struct router *router_free(struct router *router) {
 
 struct transport_events router_transport_events(struct router *router) {
 	return (struct transport_events){
-	    .userdata = router,
-	    .up = connection_on_up,
-	    .down = connection_on_down,
-	    .suspect = connection_on_suspect,
-	    .receive = transit_on_receive,
+		.userdata = router,
+		.up = connection_on_up,
+		.down = connection_on_down,
+		.suspect = connection_on_suspect,
+		.receive = transit_on_receive,
 	};
 }
 

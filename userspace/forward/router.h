@@ -78,7 +78,8 @@ void router_close(struct router *router, uint16_t slot, enum link_reason reason)
 
 /* ---- what the topology plug-in decides ---- */
 
-/* Members of the Routing Table in ring order; only those that are connected and have sent an Update are used (FW-E05). -ENOMEM. */
+/* Members of the Routing Table in any order; only those that are connected and have sent an Update are used (FW-E05). More than
+ * LAYOUT_ROUTES_MAX are left out. -ENOMEM. */
 int router_set_routes(struct router *router, const struct id *ids, size_t count);
 
 /* Own range is (predecessor, self]; NULL: the whole ring. `joined` false: not responsible for anything, does not route (FW-D14). */
@@ -198,7 +199,8 @@ struct router_counters {
 };
 const struct router_counters *router_counters(const struct router *router);
 
-/* One line per message for `ringgatectl trace`; NULL switches it off. */
+/* One line per message for `ringgatectl trace`; NULL switches it off. Events: send, forward, deliver, drop (`detail`: the reason).
+ * `header` is NULL where it could not be read. */
 typedef void (*router_trace)(void *userdata, const char *event, const struct forwarding_header *header, uint16_t code,
 			     uint16_t slot, const char *detail);
 void router_set_trace(struct router *router, router_trace trace, void *userdata);

@@ -29,12 +29,12 @@ struct forwarding_header router_header(const struct router *router, uint64_t tra
 	const struct overlay_config *config = trust_config(router->trust);
 
 	return (struct forwarding_header){
-	    .overlay = config->overlay_hash,
-	    .configuration_sequence = config->sequence,
-	    .version = RELOAD_VERSION,
-	    .ttl = config->initial_ttl, /* B-6.3.2-07, Q-20 */
-	    .fragment = FRAGMENT_NONE,	/* B-6.3.2-09 */
-	    .transaction_id = transaction_id,
+		.overlay = config->overlay_hash,
+		.configuration_sequence = config->sequence,
+		.version = RELOAD_VERSION,
+		.ttl = config->initial_ttl, /* B-6.3.2-07, Q-20 */
+		.fragment = FRAGMENT_NONE,  /* B-6.3.2-09 */
+		.transaction_id = transaction_id,
 	};
 }
 
@@ -48,8 +48,8 @@ int router_send_parts(struct router *router, uint16_t slot, struct octets head, 
 	size_t payload_max = transport->ops->payload_max(transport->object, slot);
 	if (head.length + rest.length <= payload_max) {
 		const struct iovec parts[] = {
-		    {.iov_base = (void *)head.data, .iov_len = head.length},
-		    {.iov_base = (void *)rest.data, .iov_len = rest.length},
+			{.iov_base = (void *)head.data, .iov_len = head.length},
+			{.iov_base = (void *)rest.data, .iov_len = rest.length},
 		};
 		return transport->ops->send(transport->object, slot, parts, rest.length ? 2 : 1, flags);
 	}

@@ -13,7 +13,7 @@
 
 enum target_type { TARGET_ANY, TARGET_NODE, TARGET_RESOURCE };
 
-/* A signed error of a node that was not asked. */
+/* The latest signed error of a node that was not asked: at most one message of max-message-size for each transaction. */
 struct advisory {
 	uint8_t *octets;
 	size_t length;
@@ -205,7 +205,7 @@ static int transaction_prepare(struct transaction *transaction, const struct out
 	if (error < 0)
 		return error;
 	size_t length =
-	    FORWARDING_HEADER_FIXED + outgoing->destination_list.length + outgoing->options.length + transaction->rest_length;
+		FORWARDING_HEADER_FIXED + outgoing->destination_list.length + outgoing->options.length + transaction->rest_length;
 	if (length + ROUTER_VIA_ROOM > trust_config(router->trust)->max_message_size) /* */
 		return -EMSGSIZE;
 	transaction->code = outgoing->code;
@@ -326,14 +326,14 @@ void transaction_receive(struct router *router, uint16_t slot, const struct mess
 		return;
 	}
 	struct response response = {
-	    .code = code,
-	    .body = message->contents.body,
-	    .signer = signer,
-	    .signer_id = *signer_id,
-	    .bucket = bucket,
-	    .message = message,
-	    .elapsed_us = elapsed_us(transaction),
-	    .ttl_received = message->header.ttl,
+		.code = code,
+		.body = message->contents.body,
+		.signer = signer,
+		.signer_id = *signer_id,
+		.bucket = bucket,
+		.message = message,
+		.elapsed_us = elapsed_us(transaction),
+		.ttl_received = message->header.ttl,
 	};
 	if ((code == MESSAGE_ERROR && error_response_read(message->contents.body, &response.error) < 0) ||
 	    extensions_check(router, message->contents.extensions, &unknown) < 0) {

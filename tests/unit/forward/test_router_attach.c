@@ -773,19 +773,29 @@ static void test_attach_moved(void **state) {
 	router_net_stop(&net);
 }
 
-/* LIMIT_ATTACHES_OPEN, ours: -ENOBUFS. */
+/* LIMIT_ATTACHES_OPEN: -ENOBUFS for ours, Error_In_Progress for others'. */
 static void test_attach_limit(void **state) {
 	static struct router_net_outcome outcome;
+	struct router_net_outcome refused;
 	struct router_net net;
 
 	(void)state;
 	router_net_row(&net, NULL);
-	struct router_net_node *a = &net.nodes[0], *t = &net.nodes[1];
+	struct router_net_node *a = &net.nodes[0], *t = &net.nodes[1], *b = &net.nodes[2];
 	struct id absent = support_node_id(0x77);
 	cut(a, t, true);
 	for (size_t i = 0; i < LIMIT_ATTACHES_OPEN; i++)
 		assert_int_equal(attach(a, router_net_node_list(&absent), 0, &outcome), 0);
 	assert_int_equal(attach(a, router_net_node_list(&absent), 0, &outcome), -ENOBUFS);
+	cut(a, t, false);
+	static const struct offered good = {"10.0.0.3:6084", LINK_DTLS_UDP_SR_NO_ICE, CANDIDATE_HOST, true};
+	uint8_t memory[256];
+	const struct id *const route[] = {&t->id, &a->id};
+	struct octets body = attach_request(&good, 1, "passive", memory, sizeof(memory));
+	assert_int_equal(router_net_send(b, router_net_list(route, 2, NULL), ATTACH_REQ, body, &refused), 0);
+	router_net_run_ms(&net, 100);
+	assert_int_equal(refused.error_code, ERROR_IN_PROGRESS);
+	assert_null(router_net_link(a, b));
 	attach_cancel(a->router, &outcome);
 	assert_int_equal(attach(a, router_net_node_list(&absent), 0, &outcome), 0);
 	router_net_stop(&net);

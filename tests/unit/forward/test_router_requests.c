@@ -332,6 +332,81 @@ static void test_answer_octets_limit(void **state) {
 	router_net_stop(&net);
 }
 
+/* LIMIT_ANSWERS_REMEMBERED: with one more the oldest is forgotten, the second oldest is not. */
+static void test_answers_limit(void **state) {
+	struct router_net net;
+	struct counter counter = {.mode = COUNTER_ANSWER};
+
+	(void)state;
+	pair_start(&net, NULL);
+	struct router_net_node *a = &net.nodes[0], *b = &net.nodes[1];
+	router_handle(b->router, STORE_REQ, on_counted, &counter);
+	for (size_t i = 0; i <= LIMIT_ANSWERS_REMEMBERED; i++) {
+		struct forged forged = forge(&net, &b->id, i, a->credential, STORE_REQ, OCTETS_NONE);
+		inject(b, a, &forged);
+	}
+	assert_int_equal(counter.calls, LIMIT_ANSWERS_REMEMBERED + 1);
+	struct forged second = forge(&net, &b->id, 1, a->credential, STORE_REQ, OCTETS_NONE);
+	inject(b, a, &second);
+	assert_int_equal(counter.calls, LIMIT_ANSWERS_REMEMBERED + 1);
+	struct forged first = forge(&net, &b->id, 0, a->credential, STORE_REQ, OCTETS_NONE);
+	inject(b, a, &first);
+	assert_int_equal(counter.calls, LIMIT_ANSWERS_REMEMBERED + 2);
+	router_net_stop(&net);
+}
+
+/* B-6.1-01: every octet of a request and of an answer damaged in turn, at the destination and in transit: nothing gets through but
+ * what the header may carry freely, and the node goes on. */
+static void test_damaged_messages(void **state) {
+	struct router_net net;
+	struct router_net_outcome outcome;
+	struct counter counter = {.mode = COUNTER_DROP};
+
+	(void)state;
+	router_net_row(&net, NULL);
+	struct router_net_node *a = &net.nodes[0], *t = &net.nodes[1], *b = &net.nodes[2];
+	router_handle(b->router, STORE_REQ, on_counted, &counter);
+	struct forged good[] = {forge(&net, &b->id, 1, a->credential, STORE_REQ, OCTETS("body", 4)),
+				forge(&net, &b->id, 1, a->credential, STORE_ANS, OCTETS("body", 4))};
+	size_t header_length = FORWARDING_HEADER_FIXED + 18;
+	for (size_t m = 0; m < ARRAY_LENGTH(good); m++) {
+		for (size_t i = 0; i < good[m].length; i++) {
+			for (unsigned bit = 0; bit < 8; bit += i < header_length + 16 ? 1 : 7) {
+				struct forged damaged = good[m];
+				unsigned before = counter.calls;
+				damaged.octets[i] ^= (uint8_t)(1 << bit);
+				if (!router_net_link(b, t)) /* a length beyond max-message-size cost the link */
+					router_net_peers(t, b);
+				inject(b, t, &damaged);
+				if (i >= header_length || m == 1)
+					assert_int_equal(counter.calls, before); /* signed, or an answer to nothing */
+				damaged = good[m];
+				damaged.octets[i] ^= (uint8_t)(1 << bit);
+				if (!router_net_link(t, a))
+					router_net_peers(a, t);
+				inject(t, a, &damaged);
+			}
+		}
+	}
+	router_net_run_ms(&net, 20000);
+	if (!router_net_link(t, b))
+		router_net_peers(t, b);
+	if (!router_net_link(a, t))
+		router_net_peers(a, t);
+	assert_int_equal(router_net_send(a, router_net_node_list(&b->id), PING_REQ, router_net_ping(0), &outcome), 0);
+	router_net_run_ms(&net, 100);
+	assert_int_equal(outcome.error, 0);
+	/* the same, cut short everywhere */
+	for (size_t length = 0; length < good[0].length; length++) {
+		struct forged cut_short = good[0];
+		cut_short.length = length;
+		unsigned before = counter.calls;
+		inject(b, t, &cut_short);
+		assert_int_equal(counter.calls, before);
+	}
+	router_net_stop(&net);
+}
+
 /* ---- who may answer ---- */
 
 struct spy {
@@ -959,6 +1034,8 @@ int main(void) {
 		cmocka_unit_test(test_duplicate_key),
 		cmocka_unit_test(test_open_request_limit),
 		cmocka_unit_test(test_answer_octets_limit),
+		cmocka_unit_test(test_answers_limit),
+		cmocka_unit_test(test_damaged_messages),
 		cmocka_unit_test(test_wrong_signer),
 		cmocka_unit_test(test_ending_errors),
 		cmocka_unit_test(test_resource_responder),
