@@ -42,6 +42,7 @@ gateway_create() {
 		listen = $address:6084 [2001:db8:6084::$((10 + number))]:6084
 		neighbor-check-interval = ${NEIGHBOR_CHECK:-2000}
 		${KEYLOG:+keylog = $KEYLOG}
+		${CIPHERS:+ciphers = $CIPHERS}
 		[sip]
 		listen = $address:5060
 		allow = $SIP_ALLOW
@@ -52,8 +53,9 @@ gateway_create() {
 
 gateway_start() {
 	local number=$1 state=$WORK/gateway-$1
-	: >"$state/ready"
-	network_in "g$number" "$BUILD/ringgated" --config "$state/ringgate.conf" >>"$state/log" 2>&1 &
+	touch "$state/log"
+	# Not through a function: then the process number would be that of a subshell.
+	ip netns exec "$NETWORK-g$number" "$BUILD/ringgated" --config "$state/ringgate.conf" >>"$state/log" 2>&1 &
 	GATEWAY_PID[$number]=$!
 	# The first line that is logged after the sockets are open; tail ends with the daemon.
 	timeout 30 grep -q -m1 "Node [0-9a-f]* of overlay" < <(tail -n +1 -f --pid="${GATEWAY_PID[$number]}" "$state/log" 2>/dev/null) || {

@@ -5,6 +5,7 @@
 #   ONCE=1         do the example call alone, print a line a step, end with status 0 or 1
 #   KEYLOG=file    write the keys of all links there (SSLKEYLOGFILE format)
 #   PCAP=file      record all RELOAD traffic there
+#   CIPHERS=list   OpenSSL cipher list of the links (with KEYLOG: AES-GCM, see below)
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 PEERS=${PEERS:-5}
@@ -16,6 +17,8 @@ esac
 [ "$PEERS" -ge 1 ] && [ "$PEERS" -le 100 ] || { echo "PEERS is $PEERS, expected a number from 1 to 100."; exit 2; }
 [ -z "${KEYLOG:-}" ] || { KEYLOG=$(realpath -m "$KEYLOG"); : >"$KEYLOG"; chmod 600 "$KEYLOG"; }
 [ -z "${PCAP:-}" ] || PCAP=$(realpath -m "$PCAP")
+# Wireshark 4.0, of Debian 12, cannot decrypt ChaCha20-Poly1305 in DTLS; what is recorded should be readable.
+[ -z "${KEYLOG:-}" ] || CIPHERS=${CIPHERS:-ECDHE-ECDSA-AES128-GCM-SHA256}
 . appliance/trial/network.sh
 . appliance/trial/overlay.sh
 
@@ -38,7 +41,7 @@ finish() {
 		timeout 10 tail --pid="${GATEWAY_PID[$number]}" -f /dev/null 2>/dev/null
 	done
 	if [ -n "$capture_pid" ]; then
-		kill -INT "$capture_pid" 2>/dev/null
+		kill -TERM "$capture_pid" 2>/dev/null
 		wait "$capture_pid" 2>/dev/null
 	fi
 	network_close
@@ -48,7 +51,8 @@ trap finish EXIT
 trap 'exit 130' INT TERM
 
 start_capture() {
-	network_in lan tcpdump -i lan -s 0 -B 65536 -U -Z root -w "$PCAP" udp port 6084 2>"$WORK/tcpdump.log" &
+	: >"$WORK/tcpdump.log"
+	ip netns exec "$NETWORK-lan" tcpdump -i lan -s 0 -B 65536 -U -Z root -w "$PCAP" udp port 6084 2>"$WORK/tcpdump.log" &
 	capture_pid=$!
 	timeout 20 grep -q -m1 "listening on" < <(tail -n +1 -f --pid=$capture_pid "$WORK/tcpdump.log" 2>/dev/null) ||
 		fail "tcpdump does not start: $(cat "$WORK/tcpdump.log")"
@@ -77,9 +81,9 @@ start_overlay() {
 	wanted=$((PEERS - 1 < 6 ? PEERS - 1 : 6))
 	for number in $(seq "$PEERS"); do
 		gateway_wait "$number" "$wanted" 120 || fail "gateway $number does not join"
-		printf '\r    joined: %d of %d' "$number" "$PEERS"
+		[ ! -t 1 ] || printf '\r    joined: %d of %d' "$number" "$PEERS"
 	done
-	printf '\r'
+	[ ! -t 1 ] || printf '\r'
 	say "all $PEERS peers have joined the ring over DTLS"
 	network_site phone 192.0.2.5 || fail "the phones' namespace cannot be made"
 }
@@ -104,7 +108,7 @@ explain() {
 		  ip netns exec $NETWORK-phone sipp -sf tests/sip/register.xml -s alice -key domain $OVERLAY -key contact_port 5070 -i 192.0.2.5 -p 5070 -m 1 $(gateway_address 1):5060
 
 		  # somebody calls her through gateway $last: the answer is 302 with her Contact
-		  ip netns exec $NETWORK-phone sipp -sf tests/sip/invite_302.xml -s alice -key domain $OVERLAY -i 192.0.2.5 -p 5080 -m 1 $(gateway_address "$last"):5060
+		  ip netns exec $NETWORK-phone sipp -sf tests/sip/invite_302.xml -s alice -key domain $OVERLAY -key expect sip:alice@192.0.2.5:5070 -i 192.0.2.5 -p 5080 -m 1 $(gateway_address "$last"):5060
 
 		  # what the overlay knows
 		  $BUILD/ringgatectl --socket $WORK/gateway-$last/control resolve alice@$OVERLAY
@@ -127,10 +131,10 @@ call_once() {
 	sipp_run register -s alice -key contact_port 5070 -p 5070 "$(gateway_address $registrar):5060" ||
 		fail "REGISTER at gateway $registrar: $(tail -n 3 "$WORK/sipp.log")"
 	say "alice's phone is registered at gateway $registrar (REGISTER, 200)"
-	sipp_run invite_302 -s alice -key expected_contact "$contact" -p 5080 "$(gateway_address "$caller"):5060" ||
+	sipp_run invite_302 -s alice -key expect "$contact" -p 5080 "$(gateway_address "$caller"):5060" ||
 		fail "INVITE at gateway $caller: $(tail -n 3 "$WORK/sipp.log")"
 	say "INVITE for alice@$OVERLAY at gateway $caller is answered 302, Contact <$contact> as registered"
-	sipp_run options -s alice -p 5081 "$(gateway_address "$caller"):5060" || fail "OPTIONS at gateway $caller: $(tail -n 3 "$WORK/sipp.log")"
+	sipp_run options_302 -s alice -key expect "$contact" -p 5081 "$(gateway_address "$caller"):5060" || fail "OPTIONS at gateway $caller: $(tail -n 3 "$WORK/sipp.log")"
 	say "OPTIONS for alice is answered 302 as well"
 	sipp_run invite_404 -s nobody -p 5082 "$(gateway_address "$caller"):5060" || fail "INVITE for nobody: $(tail -n 3 "$WORK/sipp.log")"
 	say "INVITE for nobody@$OVERLAY is answered 404"

@@ -51,10 +51,11 @@ int ctl_peers(struct ctl *ctl) {
 	if (!result)
 		return status;
 	printf("%-32s  %-26s %-6s %9s %9s %9s  %s\n", "NODE-ID", "ADDRESS", "KIND", "RTT ms", "SENT", "RECEIVED", "CIPHER");
-	json_array_foreach(json_object_get(result, "peers"), index, peer) printf(
-	    "%-32s  %-26s %-6s %9.2f %9lld %9lld  %s%s\n", text_of(peer, "node_id"), text_of(peer, "address"),
-	    text_of(peer, "kind"), (double)number_of(peer, "rtt_us") / 1000, number_of(peer, "sent"), number_of(peer, "received"),
-	    text_of(peer, "cipher"), json_is_true(json_object_get(peer, "suspected")) ? "  (silent)" : "");
+	json_array_foreach(json_object_get(result, "peers"), index, peer)
+		printf("%-32s  %-26s %-6s %9.2f %9lld %9lld  %s%s\n", text_of(peer, "node_id"), text_of(peer, "address"),
+		       text_of(peer, "kind"), (double)number_of(peer, "rtt_us") / 1000, number_of(peer, "sent"),
+		       number_of(peer, "received"), text_of(peer, "cipher"),
+		       json_is_true(json_object_get(peer, "suspected")) ? "  (silent)" : "");
 	json_decref(result);
 	return CTL_DONE;
 }
@@ -130,7 +131,7 @@ int ctl_registrations(struct ctl *ctl) {
 	if (json_array_size(json_object_get(result, "registrations")) == 0)
 		puts("no phone is registered here");
 	json_array_foreach(json_object_get(result, "registrations"), index, one)
-	    printf("%-32s %-48s %6lld s\n", text_of(one, "aor"), text_of(one, "contact"), number_of(one, "expires_s"));
+		printf("%-32s %-48s %6lld s\n", text_of(one, "aor"), text_of(one, "contact"), number_of(one, "expires_s"));
 	json_decref(result);
 	return CTL_DONE;
 }

@@ -98,8 +98,8 @@ int ctl_resolve(struct ctl *ctl) {
 	if (json_array_size(json_object_get(result, "contacts")) == 0)
 		puts("no contact is registered");
 	json_array_foreach(json_object_get(result, "contacts"), index, contact)
-	    printf("%s  (%lld s left, registered by %s)\n", text_of(contact, "uri"),
-		   (long long)json_integer_value(json_object_get(contact, "lifetime_s")), text_of(contact, "registrant"));
+		printf("%s  (%lld s left, registered by %s)\n", text_of(contact, "uri"),
+		       (long long)json_integer_value(json_object_get(contact, "lifetime_s")), text_of(contact, "registrant"));
 	json_decref(result);
 	return CTL_DONE;
 }

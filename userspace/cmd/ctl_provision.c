@@ -71,18 +71,19 @@ static json_t *json_config(const struct overlay_config *config) {
 		json_array_append_new(bootstrap, json_string(address_format(&config->bootstrap[i], text)));
 	for (size_t i = 0; i < config->kind_count; i++)
 		json_array_append_new(
-		    kinds,
-		    json_pack("{s:I, s:s, s:s, s:s, s:I, s:I, s:b}", "id", (json_int_t)config->kinds[i].id, "name",
-			      config->kinds[i].name, "data_model", data_model_name(config->kinds[i].model), "access_policy",
-			      access_policy_name(config->kinds[i].access), "max_count", (json_int_t)config->kinds[i].max_count,
-			      "max_size", (json_int_t)config->kinds[i].max_size, "required", config->kinds[i].required));
-	return json_pack(
-	    "{s:s, s:i, s:I, s:s, s:i, s:o, s:o, s:o, s:i, s:I, s:I, s:I}", "overlay", config->overlay_name, "sequence",
-	    (int)config->sequence, "expiration_ms", (json_int_t)config->expiration_ms, "topology_plugin", config->topology_plugin,
-	    "root_certificates", (int)config->root_count, "bootstrap_nodes", bootstrap, "kinds", kinds, "configuration_signers",
-	    json_ids(config->configuration_signers, config->configuration_signer_count), "initial_ttl", (int)config->initial_ttl,
-	    "max_message_size", (json_int_t)config->max_message_size, "chord_update_interval_s",
-	    (json_int_t)config->chord_update_interval_s, "overlay_reliability_timer_ms", (json_int_t)config->reliability_timer_ms);
+			kinds,
+			json_pack("{s:I, s:s, s:s, s:s, s:I, s:I, s:b}", "id", (json_int_t)config->kinds[i].id, "name",
+				  config->kinds[i].name, "data_model", data_model_name(config->kinds[i].model), "access_policy",
+				  access_policy_name(config->kinds[i].access), "max_count", (json_int_t)config->kinds[i].max_count,
+				  "max_size", (json_int_t)config->kinds[i].max_size, "required", config->kinds[i].required));
+	return json_pack("{s:s, s:i, s:I, s:s, s:i, s:o, s:o, s:o, s:i, s:I, s:I, s:I}", "overlay", config->overlay_name,
+			 "sequence", (int)config->sequence, "expiration_ms", (json_int_t)config->expiration_ms, "topology_plugin",
+			 config->topology_plugin, "root_certificates", (int)config->root_count, "bootstrap_nodes", bootstrap,
+			 "kinds", kinds, "configuration_signers",
+			 json_ids(config->configuration_signers, config->configuration_signer_count), "initial_ttl",
+			 (int)config->initial_ttl, "max_message_size", (json_int_t)config->max_message_size,
+			 "chord_update_interval_s", (json_int_t)config->chord_update_interval_s, "overlay_reliability_timer_ms",
+			 (json_int_t)config->reliability_timer_ms);
 }
 
 static void print_config(const struct overlay_config *config) {

@@ -6,59 +6,59 @@
 #include <string.h>
 
 static const char usage[] =
-    "ringgatectl - ask and steer a Ringgate node\n"
-    "\n"
-    "Usage: ringgatectl [OPTION...] COMMAND [ARGUMENT...]\n"
-    "\n"
-    "This node:\n"
-    "  status                      state, overlay, addresses and figures of the node\n"
-    "  peers                       established links with round-trip times\n"
-    "  ring                        predecessors, successors and fingers\n"
-    "  drops                       what was dropped, by reason\n"
-    "  registrations               phones registered at this gateway\n"
-    "  metrics                     all counters as Prometheus text\n"
-    "  leave                       leave the overlay in order; the daemon ends\n"
-    "\n"
-    "The overlay:\n"
-    "  fetch NAME --kind KIND      records of a name, for instance: fetch alice@example.org --kind SIP-REGISTRATION\n"
-    "  store NAME --kind KIND --value TEXT   store a record signed by this node, or with --user by a user of this site\n"
-    "  find NAME --kind KIND       the closest resource at the peer responsible for NAME that has records of KIND\n"
-    "  resolve NAME                contacts of an address of record, as a caller is redirected to them\n"
-    "  ping TARGET                 round trip to a Node-ID, to the peer responsible for a name, or to \"wildcard\"\n"
-    "  trace TARGET                the peers a message for TARGET passes\n"
-    "\n"
-    "Provisioning (files only, no daemon needed):\n"
-    "  overlay create DIRECTORY --name NAME [--bootstrap ADDRESS]...\n"
-    "  overlay issue DIRECTORY --output STEM [--user alice@example.org] [--node-ids N] [--days N]\n"
-    "  overlay show FILE           check a configuration document and print what it says\n"
-    "\n"
-    "Options:\n"
-    "  -s, --socket PATH           control socket (default /run/ringgate/control)\n"
-    "      --json                  print the answer as JSON\n"
-    "      --kind KIND             a Kind by name (CERTIFICATE-BY-USER) or number (0xf0000001)\n"
-    "      --resource HEX          a Resource-ID instead of a NAME\n"
-    "      --node HEX|self         the resource of a Node-ID; --multiple N for NODE-MULTIPLE Kinds\n"
-    "      --at HEX                fetch from this Node-ID instead of the responsible peer\n"
-    "      --value TEXT, --key TEXT, --index N, --lifetime SECONDS, --user NAME   see store\n"
-    "      --count N               ping: how often (default 1)\n"
-    "      --name NAME, --bootstrap ADDRESS, --output STEM, --node-ids N, --days N, --rsa   see overlay\n"
-    "      --require-kind ID:MODEL:ACCESS:COUNT:SIZE[:MULTIPLE]   overlay create: a private Kind\n"
-    "      --update-interval S, --ping-interval S   overlay create: Chord timers\n"
-    "  -h, --help                  this text\n"
-    "      --version               version\n"
-    "\n"
-    "Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no daemon answers.\n";
+	"ringgatectl - ask and steer a Ringgate node\n"
+	"\n"
+	"Usage: ringgatectl [OPTION...] COMMAND [ARGUMENT...]\n"
+	"\n"
+	"This node:\n"
+	"  status                      state, overlay, addresses and figures of the node\n"
+	"  peers                       established links with round-trip times\n"
+	"  ring                        predecessors, successors and fingers\n"
+	"  drops                       what was dropped, by reason\n"
+	"  registrations               phones registered at this gateway\n"
+	"  metrics                     all counters as Prometheus text\n"
+	"  leave                       leave the overlay in order; the daemon ends\n"
+	"\n"
+	"The overlay:\n"
+	"  fetch NAME --kind KIND      records of a name, for instance: fetch alice@example.org --kind SIP-REGISTRATION\n"
+	"  store NAME --kind KIND --value TEXT   store a record signed by this node, or with --user by a user of this site\n"
+	"  find NAME --kind KIND       the closest resource at the peer responsible for NAME that has records of KIND\n"
+	"  resolve NAME                contacts of an address of record, as a caller is redirected to them\n"
+	"  ping TARGET                 round trip to a Node-ID, to the peer responsible for a name, or to \"wildcard\"\n"
+	"  trace TARGET                the peers a message for TARGET passes\n"
+	"\n"
+	"Provisioning (files only, no daemon needed):\n"
+	"  overlay create DIRECTORY --name NAME [--bootstrap ADDRESS]...\n"
+	"  overlay issue DIRECTORY --output STEM [--user alice@example.org] [--node-ids N] [--days N]\n"
+	"  overlay show FILE           check a configuration document and print what it says\n"
+	"\n"
+	"Options:\n"
+	"  -s, --socket PATH           control socket (default /run/ringgate/control)\n"
+	"      --json                  print the answer as JSON\n"
+	"      --kind KIND             a Kind by name (CERTIFICATE-BY-USER) or number (0xf0000001)\n"
+	"      --resource HEX          a Resource-ID instead of a NAME\n"
+	"      --node HEX|self         the resource of a Node-ID; --multiple N for NODE-MULTIPLE Kinds\n"
+	"      --at HEX                fetch from this Node-ID instead of the responsible peer\n"
+	"      --value TEXT, --key TEXT, --index N, --lifetime SECONDS, --user NAME   see store\n"
+	"      --count N               ping: how often (default 1)\n"
+	"      --name NAME, --bootstrap ADDRESS, --output STEM, --node-ids N, --days N, --rsa   see overlay\n"
+	"      --require-kind ID:MODEL:ACCESS:COUNT:SIZE[:MULTIPLE]   overlay create: a private Kind\n"
+	"      --update-interval S, --ping-interval S   overlay create: Chord timers\n"
+	"  -h, --help                  this text\n"
+	"      --version               version\n"
+	"\n"
+	"Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no daemon answers.\n";
 
 static const struct command {
 	const char *name;
 	int (*run)(struct ctl *ctl);
 	int arguments_min, arguments_max;
 } commands[] = {
-    {"status", ctl_status, 0, 0},   {"peers", ctl_peers, 0, 0}, {"ring", ctl_ring, 0, 0},
-    {"drops", ctl_drops, 0, 0},	    {"leave", ctl_leave, 0, 0}, {"registrations", ctl_registrations, 0, 0},
-    {"metrics", ctl_metrics, 0, 0}, {"wait", ctl_wait, 0, 0},	{"fetch", ctl_fetch, 0, 1},
-    {"store", ctl_store, 0, 1},	    {"find", ctl_find, 0, 1},	{"resolve", ctl_resolve, 1, 1},
-    {"ping", ctl_ping, 0, 1},	    {"trace", ctl_trace, 0, 1}, {"overlay", ctl_overlay, 2, 2},
+	{"status", ctl_status, 0, 0},	{"peers", ctl_peers, 0, 0}, {"ring", ctl_ring, 0, 0},
+	{"drops", ctl_drops, 0, 0},	{"leave", ctl_leave, 0, 0}, {"registrations", ctl_registrations, 0, 0},
+	{"metrics", ctl_metrics, 0, 0}, {"wait", ctl_wait, 0, 0},   {"fetch", ctl_fetch, 0, 1},
+	{"store", ctl_store, 0, 1},	{"find", ctl_find, 0, 1},   {"resolve", ctl_resolve, 1, 1},
+	{"ping", ctl_ping, 0, 1},	{"trace", ctl_trace, 0, 1}, {"overlay", ctl_overlay, 2, 2},
 };
 
 enum {
@@ -89,31 +89,33 @@ enum {
 };
 
 static const struct option options[] = {
-    {"socket", required_argument, NULL, 's'},
-    {"json", no_argument, NULL, OPTION_JSON},
-    {"kind", required_argument, NULL, OPTION_KIND},
-    {"resource", required_argument, NULL, OPTION_RESOURCE},
-    {"node", required_argument, NULL, OPTION_NODE},
-    {"multiple", required_argument, NULL, OPTION_MULTIPLE},
-    {"at", required_argument, NULL, OPTION_AT},
-    {"value", required_argument, NULL, OPTION_VALUE},
-    {"key", required_argument, NULL, OPTION_KEY},
-    {"index", required_argument, NULL, OPTION_INDEX},
-    {"lifetime", required_argument, NULL, OPTION_LIFETIME},
-    {"user", required_argument, NULL, OPTION_USER},
-    {"count", required_argument, NULL, OPTION_COUNT},
-    {"name", required_argument, NULL, OPTION_NAME},
-    {"bootstrap", required_argument, NULL, OPTION_BOOTSTRAP},
-    {"output", required_argument, NULL, OPTION_OUTPUT},
-    {"node-ids", required_argument, NULL, OPTION_NODE_IDS},
-    {"days", required_argument, NULL, OPTION_DAYS},
-    {"rsa", no_argument, NULL, OPTION_RSA},
-    {"require-kind", required_argument, NULL, OPTION_REQUIRE_KIND},
-    {"update-interval", required_argument, NULL, OPTION_UPDATE_INTERVAL},
-    {"ping-interval", required_argument, NULL, OPTION_PING_INTERVAL},
-    {"help", no_argument, NULL, 'h'},
-    {"version", no_argument, NULL, OPTION_VERSION},
-    {NULL, 0, NULL, 0},
+	{"socket", required_argument, NULL, 's'},
+	{"json", no_argument, NULL, OPTION_JSON},
+	{"kind", required_argument, NULL, OPTION_KIND},
+	{"resource", required_argument, NULL, OPTION_RESOURCE},
+	{"node", required_argument, NULL, OPTION_NODE},
+	{"multiple", required_argument, NULL, OPTION_MULTIPLE},
+	{"at", required_argument, NULL, OPTION_AT},
+	{"value", required_argument, NULL, OPTION_VALUE},
+	{"key", required_argument, NULL, OPTION_KEY},
+	{"index", required_argument, NULL, OPTION_INDEX},
+	{"lifetime", required_argument, NULL, OPTION_LIFETIME},
+	{"user", required_argument, NULL, OPTION_USER},
+	{"count", required_argument, NULL, OPTION_COUNT},
+	{"name", required_argument, NULL, OPTION_NAME},
+	{"bootstrap", required_argument, NULL, OPTION_BOOTSTRAP},
+	{"output", required_argument, NULL, OPTION_OUTPUT},
+	{"node-ids", required_argument, NULL, OPTION_NODE_IDS},
+	{"days", required_argument, NULL, OPTION_DAYS},
+	{"rsa", no_argument, NULL, OPTION_RSA},
+	{"require-kind", required_argument, NULL, OPTION_REQUIRE_KIND},
+	{"update-interval", required_argument, NULL, OPTION_UPDATE_INTERVAL},
+	{"ping-interval", required_argument, NULL, OPTION_PING_INTERVAL},
+	{"peers", required_argument, NULL, OPTION_PEERS},
+	{"timeout", required_argument, NULL, OPTION_TIMEOUT},
+	{"help", no_argument, NULL, 'h'},
+	{"version", no_argument, NULL, OPTION_VERSION},
+	{NULL, 0, NULL, 0},
 };
 
 /* Options that are handed to the daemon as they are. */
@@ -121,16 +123,16 @@ static const struct {
 	int option;
 	const char *argument;
 } passed_on[] = {
-    {OPTION_KIND, "kind"},
-    {OPTION_RESOURCE, "resource"},
-    {OPTION_NODE, "node"},
-    {OPTION_MULTIPLE, "multiple"},
-    {OPTION_AT, "at"},
-    {OPTION_VALUE, "value"},
-    {OPTION_KEY, "key"},
-    {OPTION_INDEX, "index"},
-    {OPTION_LIFETIME, "lifetime"},
-    {OPTION_USER, "user"},
+	{OPTION_KIND, "kind"},
+	{OPTION_RESOURCE, "resource"},
+	{OPTION_NODE, "node"},
+	{OPTION_MULTIPLE, "multiple"},
+	{OPTION_AT, "at"},
+	{OPTION_VALUE, "value"},
+	{OPTION_KEY, "key"},
+	{OPTION_INDEX, "index"},
+	{OPTION_LIFETIME, "lifetime"},
+	{OPTION_USER, "user"},
 };
 
 static int number(const char *name, const char *text, unsigned max, unsigned *ret) {
@@ -189,10 +191,10 @@ static int provisioning_option(struct ctl *ctl, int option) {
 			ctl->overlay.kind_count++;
 			return 0;
 		}
-		fprintf(
-		    stderr,
-		    "ringgatectl: --require-kind is \"%s\", expected something like 0xf0000001:SINGLE:NODE-MULTIPLE:10:1000:100.\n",
-		    optarg);
+		fprintf(stderr,
+			"ringgatectl: --require-kind is \"%s\", expected something like "
+			"0xf0000001:SINGLE:NODE-MULTIPLE:10:1000:100.\n",
+			optarg);
 		return CTL_USAGE;
 	default:
 		return CTL_USAGE;
@@ -263,12 +265,12 @@ static int run_command(struct ctl *ctl, int argc, char **argv) {
 
 int main(int argc, char **argv) {
 	struct ctl ctl = {
-	    .socket_path = "/run/ringgate/control",
-	    .fd = -1,
-	    .count = 1,
-	    .request = json_object(),
-	    .overlay = {.key_type = KEY_ECDSA_P256},
-	    .certificate = {.key_type = KEY_ECDSA_P256, .node_id_count = 1, .days = PROVISION_DAYS_DEFAULT},
+		.socket_path = "/run/ringgate/control",
+		.fd = -1,
+		.count = 1,
+		.request = json_object(),
+		.overlay = {.key_type = KEY_ECDSA_P256},
+		.certificate = {.key_type = KEY_ECDSA_P256, .node_id_count = 1, .days = PROVISION_DAYS_DEFAULT},
 	};
 	int option, status = 0;
 

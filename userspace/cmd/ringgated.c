@@ -21,27 +21,27 @@ struct arguments {
 };
 
 static const char usage[] =
-    "ringgated - the Ringgate peer daemon: a P2PSIP site gateway on a RELOAD overlay\n"
-    "\n"
-    "Usage: ringgated [OPTION...]\n"
-    "\n"
-    "  -c, --config FILE   settings file (default " SYSCONFDIR "/ringgate/ringgate.conf, with drop-ins in FILE.d/)\n"
-    "      --check         read settings, configuration document and certificates, say whether they are usable, and exit\n"
-    "  -h, --help          this text\n"
-    "      --version       version\n"
-    "\n"
-    "The daemon stays in the foreground and logs to the journal, or to standard error. SIGTERM makes it leave the\n"
-    "overlay in order; a second SIGTERM ends it at once. Ask it how it is with: ringgatectl status\n"
-    "\n"
-    "See ringgated(8), ringgate.conf(5), ringgatectl(1).\n";
+	"ringgated - the Ringgate peer daemon: a P2PSIP site gateway on a RELOAD overlay\n"
+	"\n"
+	"Usage: ringgated [OPTION...]\n"
+	"\n"
+	"  -c, --config FILE   settings file (default " SYSCONFDIR "/ringgate/ringgate.conf, with drop-ins in FILE.d/)\n"
+	"      --check         read settings, configuration document and certificates, say whether they are usable, and exit\n"
+	"  -h, --help          this text\n"
+	"      --version       version\n"
+	"\n"
+	"The daemon stays in the foreground and logs to the journal, or to standard error. SIGTERM makes it leave the\n"
+	"overlay in order; a second SIGTERM ends it at once. Ask it how it is with: ringgatectl status\n"
+	"\n"
+	"See ringgated(8), ringgate.conf(5), ringgatectl(1).\n";
 
 static int parse_arguments(int argc, char **argv, struct arguments *ret) {
 	static const struct option options[] = {
-	    {"config", required_argument, NULL, 'c'},
-	    {"check", no_argument, NULL, 'k'},
-	    {"help", no_argument, NULL, 'h'},
-	    {"version", no_argument, NULL, 'v'},
-	    {NULL, 0, NULL, 0},
+		{"config", required_argument, NULL, 'c'},
+		{"check", no_argument, NULL, 'k'},
+		{"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'v'},
+		{NULL, 0, NULL, 0},
 	};
 	int option;
 

@@ -54,9 +54,9 @@ static void write_links(FILE *out, const struct dtls_counters *links) {
 		const char *reason;
 		uint64_t count;
 	} drops[] = {
-	    {"unknown", links->drop_unknown},	    {"forged", links->drop_forged}, {"replayed", links->drop_replayed},
-	    {"malformed", links->drop_malformed},   {"epoch", links->drop_epoch},   {"limit", links->drop_limit},
-	    {"congestion", links->drop_congestion},
+		{"unknown", links->drop_unknown},	{"forged", links->drop_forged}, {"replayed", links->drop_replayed},
+		{"malformed", links->drop_malformed},	{"epoch", links->drop_epoch},	{"limit", links->drop_limit},
+		{"congestion", links->drop_congestion},
 	};
 	for (size_t i = 0; i < ARRAY_LENGTH(drops); i++)
 		fprintf(out, "ringgate_datagrams_dropped_total{reason=\"%s\"} %llu\n", drops[i].reason,
@@ -174,11 +174,11 @@ static void client_answer(struct metrics_client *client) {
 	bool known = strncmp(client->request, "GET /metrics ", 13) == 0;
 	_cleanup_free_ char *body = known ? control_metrics(client->server->node) : strdup("The metrics are at /metrics.\n");
 	int length =
-	    body ? asprintf(&client->answer,
-			    "HTTP/1.1 %s\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\nContent-Length: %zu\r\n"
-			    "Connection: close\r\n\r\n%s",
-			    known ? "200 OK" : "404 Not Found", strlen(body), body)
-		 : -1;
+		body ? asprintf(&client->answer,
+				"HTTP/1.1 %s\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\nContent-Length: %zu\r\n"
+				"Connection: close\r\n\r\n%s",
+				known ? "200 OK" : "404 Not Found", strlen(body), body)
+		     : -1;
 
 	if (length < 0) {
 		client->answer = NULL;

@@ -41,6 +41,16 @@ static int argument_number(const struct control_request *request, const char *na
 	return parse_number(json_string_value(value), max, ret);
 }
 
+/* Kind names are written with hyphens and with underscores, in either case. */
+static bool same_name(const char *a, const char *b) {
+	for (; *a && *b; a++, b++) {
+		int x = *a == '_' ? '-' : tolower((unsigned char)*a), y = *b == '_' ? '-' : tolower((unsigned char)*b);
+		if (x != y)
+			return false;
+	}
+	return *a == *b;
+}
+
 static const struct kind *argument_kind(const struct control_request *request) {
 	const struct overlay_config *config = router_config(control_node(request)->router);
 	const char *text = control_argument(request, "kind");
@@ -51,10 +61,9 @@ static const struct kind *argument_kind(const struct control_request *request) {
 	if (parse_number(text, UINT32_MAX, &id) == 0)
 		return overlay_config_kind(config, (uint32_t)id);
 	for (size_t i = 0; i < config->kind_count; i++)
-		if (strcasecmp(config->kinds[i].name, text) == 0)
+		if (config->kinds[i].name[0] && same_name(config->kinds[i].name, text))
 			return &config->kinds[i];
-	const struct kind *registered = kind_registered_by_name(text);
-	return registered ? overlay_config_kind(config, registered->id) : NULL;
+	return NULL;
 }
 
 /* "resource": hexadecimal; "name": a Resource Name; "node": a Node-ID or "self", hashed; with "multiple" the NODE-MULTIPLE form. */
@@ -95,9 +104,9 @@ static bool check_resource(struct control_request *request, struct id *ret) {
 		control_fail(request, "Name what you mean: name (such as alice@example.org), resource (hexadecimal) or node.");
 	else if (error < 0)
 		control_fail(
-		    request,
-		    "The resource, node or multiple is not valid: identifiers are %u hexadecimal digits, multiple is 0 to 255.",
-		    2u * router_config(control_node(request)->router)->node_id_length);
+			request,
+			"The resource, node or multiple is not valid: identifiers are %u hexadecimal digits, multiple is 0 to 255.",
+			2u * router_config(control_node(request)->router)->node_id_length);
 	return error == 0;
 }
 
@@ -179,7 +188,7 @@ static json_t *json_value(const struct fetched_value *fetched, uint32_t kind) {
 	if (value->model == DATA_MODEL_DICTIONARY)
 		json_object_set_new(object, "key", json_hex(value->key));
 	json_t *text =
-	    value->exists ? json_stringn((const char *)value->value.data, value->value.length) : NULL; /* NULL unless UTF-8 */
+		value->exists ? json_stringn((const char *)value->value.data, value->value.length) : NULL; /* NULL unless UTF-8 */
 	if (text)
 		json_object_set_new(object, "text", text);
 	if (kind == KIND_SIP_REGISTRATION && value->exists)
@@ -226,7 +235,7 @@ static void on_fetch(struct control_request *request) {
 	if (fetch)
 		*fetch = (struct fetch){.request = request, .kind = kind->id};
 	int error =
-	    fetch ? storage_fetch(node->router, &resource_id, kind->id, at ? &destination : NULL, on_fetched, fetch) : -ENOMEM;
+		fetch ? storage_fetch(node->router, &resource_id, kind->id, at ? &destination : NULL, on_fetched, fetch) : -ENOMEM;
 	if (error < 0) {
 		free(fetch);
 		control_fail(request, "The request could not be sent: %s.", strerror(-error));
@@ -275,12 +284,12 @@ static int argument_value(struct control_request *request, const struct kind *ki
 		return -EINVAL;
 	}
 	*ret = (struct storage_value){
-	    .lifetime_s = (uint32_t)lifetime,
-	    .value = {.model = kind->model,
-		      .index = (uint32_t)index,
-		      .exists = text != NULL,
-		      .value = octets_of_string(text),
-		      .key = key ? octets_of_string(key) : id_octets(&credential->node_id)},
+		.lifetime_s = (uint32_t)lifetime,
+		.value = {.model = kind->model,
+			  .index = (uint32_t)index,
+			  .exists = text != NULL,
+			  .value = octets_of_string(text),
+			  .key = key ? octets_of_string(key) : id_octets(&credential->node_id)},
 	};
 	return 0;
 }
@@ -403,13 +412,13 @@ static void on_ping(struct control_request *request) {
 	if (argument_target(request, &target, &resource) < 0 || argument_via(request, &via) < 0)
 		return;
 	struct outgoing outgoing = {
-	    OUTGOING_DEFAULT,
-	    .destination_list = make_list(list, sizeof(list), &via, &target, resource),
-	    .code = PING_REQ,
-	    .body = OCTETS(padding, sizeof(padding)),
-	    .any_responder = id_is_wildcard(&target),
-	    .done = on_pong,
-	    .userdata = request,
+		OUTGOING_DEFAULT,
+		.destination_list = make_list(list, sizeof(list), &via, &target, resource),
+		.code = PING_REQ,
+		.body = OCTETS(padding, sizeof(padding)),
+		.any_responder = id_is_wildcard(&target),
+		.done = on_pong,
+		.userdata = request,
 	};
 	send_request(request, &outgoing);
 }
@@ -441,12 +450,13 @@ static void on_route_query(struct control_request *request) {
 	struct writer w = writer_fixed(body, sizeof(body));
 	route_query_write(&w, &query);
 	struct outgoing outgoing = {
-	    OUTGOING_DEFAULT,
-	    .destination_list = make_list(list, sizeof(list), NULL, id_is_none(&via) ? &node->credential->node_id : &via, false),
-	    .code = ROUTE_QUERY_REQ,
-	    .body = writer_octets_written(&w),
-	    .done = on_route_answer,
-	    .userdata = request,
+		OUTGOING_DEFAULT,
+		.destination_list =
+			make_list(list, sizeof(list), NULL, id_is_none(&via) ? &node->credential->node_id : &via, false),
+		.code = ROUTE_QUERY_REQ,
+		.body = writer_octets_written(&w),
+		.done = on_route_answer,
+		.userdata = request,
 	};
 	send_request(request, &outgoing);
 }
@@ -483,6 +493,6 @@ static void on_resolve(struct control_request *request) {
 }
 
 const struct control_command control_overlay_commands[] = {
-    {"fetch", on_fetch},     {"store", on_store}, {"find", on_find}, {"ping", on_ping}, {"route-query", on_route_query},
-    {"resolve", on_resolve}, {NULL, NULL},
+	{"fetch", on_fetch},	 {"store", on_store}, {"find", on_find}, {"ping", on_ping}, {"route-query", on_route_query},
+	{"resolve", on_resolve}, {NULL, NULL},
 };

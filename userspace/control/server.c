@@ -101,8 +101,8 @@ static void client_send(struct client *client, json_t *answer) {
 	if (client->closed)
 		return;
 	char *output = text && client->output_length + length + 1 <= OUTPUT_MAX
-			   ? realloc(client->output, client->output_length + length + 1)
-			   : NULL;
+			       ? realloc(client->output, client->output_length + length + 1)
+			       : NULL;
 	if (!output) {
 		client_close(client);
 		return;

@@ -46,14 +46,14 @@ static void on_status(struct control_request *request) {
 	node->topology->ops->view(node->topology, view);
 	store_figures(node->store, &store);
 	json_t *result =
-	    json_pack("{s:s, s:o, s:s, s:s, s:s, s:o, s:I, s:I, s:f, s:I, s:I, s:I, s:i, s:I, s:s}", "version", VERSION, "node_id",
-		      json_id(&node->credential->node_id), "overlay", config->overlay_name, "role",
-		      node->settings->client ? "client" : "peer", "state", topology_state_text(node->state), "address",
-		      json_address(&local), "uptime_s", (json_int_t)((node->runtime.now_us - node->started_us) / USEC_PER_SEC),
-		      "peers", (json_int_t)count_peers(node->router), "size_estimate", view->size_estimate, "resources",
-		      (json_int_t)store.resources, "records", (json_int_t)store.records, "record_octets", (json_int_t)store.octets,
-		      "configuration_sequence", (int)config->sequence, "users", (json_int_t)users_count(node->users), "storage",
-		      store.database_error < 0 ? store.database_reason : "ok");
+		json_pack("{s:s, s:o, s:s, s:s, s:s, s:o, s:I, s:I, s:f, s:I, s:I, s:I, s:i, s:I, s:s}", "version", VERSION,
+			  "node_id", json_id(&node->credential->node_id), "overlay", config->overlay_name, "role",
+			  node->settings->client ? "client" : "peer", "state", topology_state_text(node->state), "address",
+			  json_address(&local), "uptime_s", (json_int_t)((node->runtime.now_us - node->started_us) / USEC_PER_SEC),
+			  "peers", (json_int_t)count_peers(node->router), "size_estimate", view->size_estimate, "resources",
+			  (json_int_t)store.resources, "records", (json_int_t)store.records, "record_octets",
+			  (json_int_t)store.octets, "configuration_sequence", (int)config->sequence, "users",
+			  (json_int_t)users_count(node->users), "storage", store.database_error < 0 ? store.database_reason : "ok");
 	free(view);
 	control_answer(request, result);
 }
@@ -185,7 +185,7 @@ static void on_leave(struct control_request *request) {
 }
 
 const struct control_command control_status_commands[] = {
-    {"status", on_status}, {"peers", on_peers},	    {"ring", on_ring},
-    {"drops", on_drops},   {"metrics", on_metrics}, {"registrations", on_registrations},
-    {"leave", on_leave},   {"wait", on_wait},	    {NULL, NULL},
+	{"status", on_status}, {"peers", on_peers},	{"ring", on_ring},
+	{"drops", on_drops},   {"metrics", on_metrics}, {"registrations", on_registrations},
+	{"leave", on_leave},   {"wait", on_wait},	{NULL, NULL},
 };

@@ -137,9 +137,9 @@ static void on_mismatch(void *userdata, const struct id *node_id, bool newer) {
 	config_update_write_config(&body, OCTETS(config->document, config->document_length)); /* B-6.3.2.1-03, B-6.5.4-01 */
 	destination_write_node(&destination, node_id);
 	struct outgoing outgoing = {
-	    OUTGOING_DEFAULT,	       .destination_list = writer_octets_written(&destination),
-	    .code = CONFIG_UPDATE_REQ, .body = writer_octets_written(&body),
-	    .config_update = true,     .done = on_update_answer,
+		OUTGOING_DEFAULT,	   .destination_list = writer_octets_written(&destination),
+		.code = CONFIG_UPDATE_REQ, .body = writer_octets_written(&body),
+		.config_update = true,	   .done = on_update_answer,
 	};
 	int error = writer_finish(&body) < 0 ? writer_finish(&body) : router_send_request(node->router, &outgoing, NULL);
 	if (error < 0)

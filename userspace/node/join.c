@@ -31,31 +31,39 @@ struct join {
 
 /* ---- candidates ---- */
 
-static bool is_own_address(const struct join *join, const struct address *address) {
-	const struct settings *settings = join->node->settings;
-	struct address local = dtls_links_local(join->node->links);
+static bool is_interface_address(const struct address *address) {
 	struct ifaddrs *interfaces = NULL;
-	bool own = false;
+	bool found = false;
 
-	for (size_t i = 0; i < settings->announce_count; i++)
-		own = own || address_equal(&settings->announce[i], address);
-	if (own || address->port != local.port || getifaddrs(&interfaces) < 0)
-		return own;
-	for (const struct ifaddrs *i = interfaces; i && !own; i = i->ifa_next) {
+	if (getifaddrs(&interfaces) < 0)
+		return false;
+	for (const struct ifaddrs *i = interfaces; i && !found; i = i->ifa_next) {
 		if (!i->ifa_addr || (i->ifa_addr->sa_family != AF_INET && i->ifa_addr->sa_family != AF_INET6))
 			continue;
 		struct address candidate = address_of_sockaddr(i->ifa_addr);
 		candidate.port = address->port;
-		own = address_equal(&candidate, address);
+		found = address_equal(&candidate, address);
 	}
 	freeifaddrs(interfaces);
-	/* Several nodes on one host listen on different loopback addresses: then only our own one counts. */
-	if (own && settings->listen_count == 1 && settings->listen[0].family == address->family) {
-		static const struct address any = {0};
-		if (memcmp(settings->listen[0].octets, any.octets, sizeof(any.octets)) != 0)
-			own = memcmp(settings->listen[0].octets, address->octets, sizeof(any.octets)) == 0;
+	return found;
+}
+
+/* Is this the address of one of our own sockets, or one that leads to it? */
+static bool is_own_address(const struct join *join, const struct address *address) {
+	static const uint8_t any[sizeof(address->octets)] = {0};
+	const struct settings *settings = join->node->settings;
+
+	for (size_t i = 0; i < settings->announce_count; i++)
+		if (address_equal(&settings->announce[i], address))
+			return true;
+	for (size_t i = 0; i < settings->listen_count; i++) {
+		const struct address *listen = &settings->listen[i];
+		if (listen->family != address->family || listen->port != address->port)
+			continue;
+		if (memcmp(listen->octets, any, sizeof(any)) == 0 ? is_interface_address(address) : address_equal(listen, address))
+			return true;
 	}
-	return own;
+	return false;
 }
 
 static void add_candidate(struct join *join, const struct address *address) {

@@ -63,10 +63,7 @@ static int on_timer(sd_event_source *source, uint64_t due_us, void *userdata) {
  * Runs after every round of events: what they wrote is committed, what they want to send leaves, and the loop sleeps until the next
  * timer of the overlay code.
  */
-static int on_settle(sd_event_source *source, void *userdata) {
-	struct node *node = userdata;
-
-	(void)source;
+static int node_settle(struct node *node) {
 	if (store_commit_wanted(node->store))
 		store_commit(node->store);
 	dtls_links_flush(node->links);
@@ -75,6 +72,11 @@ static int on_settle(sd_event_source *source, void *userdata) {
 		return sd_event_source_set_enabled(node->timer_source, SD_EVENT_OFF);
 	int error = sd_event_source_set_time(node->timer_source, due_us);
 	return error < 0 ? error : sd_event_source_set_enabled(node->timer_source, SD_EVENT_ONESHOT);
+}
+
+static int on_settle(sd_event_source *source, void *userdata) {
+	(void)source;
+	return node_settle(userdata);
 }
 
 static int on_sip_ready(sd_event_source *source, int fd, uint32_t events, void *userdata) {
@@ -199,20 +201,20 @@ static int load_identity(struct node *node, char *reason) {
 static int open_links(struct node *node, char *reason) {
 	struct settings *settings = node->settings;
 	struct router_settings router_settings = {
-	    .runtime = &node->runtime,
-	    .trust = node->trust,
-	    .credential = node->credential,
-	    .client = settings->client,
+		.runtime = &node->runtime,
+		.trust = node->trust,
+		.credential = node->credential,
+		.client = settings->client,
 	};
 	struct dtls_settings dtls_settings = {
-	    .runtime = &node->runtime,
-	    .trust = node->trust,
-	    .credential = node->credential,
-	    .listen_count = settings->listen_count < 2 ? settings->listen_count : 2,
-	    .announce_count = settings->announce_count,
-	    .keylog_path = settings->keylog,
-	    .cipher_list = settings->ciphers,
-	    .mtu = settings->mtu,
+		.runtime = &node->runtime,
+		.trust = node->trust,
+		.credential = node->credential,
+		.listen_count = settings->listen_count < 2 ? settings->listen_count : 2,
+		.announce_count = settings->announce_count,
+		.keylog_path = settings->keylog,
+		.cipher_list = settings->ciphers,
+		.mtu = settings->mtu,
 	};
 
 	memcpy(dtls_settings.listen, settings->listen, dtls_settings.listen_count * sizeof(settings->listen[0]));
@@ -231,18 +233,18 @@ static int open_links(struct node *node, char *reason) {
 static int open_overlay(struct node *node, char *reason) {
 	const struct topology_ops *ops = topology_find(router_config(node->router)->topology_plugin);
 	struct topology_settings topology_settings = {
-	    .runtime = &node->runtime,
-	    .router = node->router,
-	    .events =
-		{
-		    .userdata = node,
-		    .hand_over = on_hand_over,
-		    .replicas_changed = on_replicas_changed,
-		    .range_changed = on_range_changed,
-		    .state_changed = on_state_changed,
-		    .bootstrap_wanted = on_bootstrap_wanted,
-		},
-	    .neighbor_check_interval_ms = node->settings->neighbor_check_ms,
+		.runtime = &node->runtime,
+		.router = node->router,
+		.events =
+			{
+				.userdata = node,
+				.hand_over = on_hand_over,
+				.replicas_changed = on_replicas_changed,
+				.range_changed = on_range_changed,
+				.state_changed = on_state_changed,
+				.bootstrap_wanted = on_bootstrap_wanted,
+			},
+		.neighbor_check_interval_ms = node->settings->neighbor_check_ms,
 	};
 	char path[PATH_MAX];
 
@@ -258,7 +260,7 @@ static int open_overlay(struct node *node, char *reason) {
 	if (error < 0)
 		return error;
 	struct store_settings store_settings = {
-	    .runtime = &node->runtime, .router = node->router, .topology = node->topology, .database = node->database};
+		.runtime = &node->runtime, .router = node->router, .topology = node->topology, .database = node->database};
 	error = store_new(&store_settings, &node->store);
 	if (error < 0)
 		return fail(reason, error, "The record store %s cannot be opened: %s.", path, strerror(-error));
@@ -277,11 +279,11 @@ static int open_usages(struct node *node, char *reason) {
 	if (!node->settings->sip)
 		return 0;
 	struct sip_gateway_settings sip_settings = {
-	    .runtime = &node->runtime,
-	    .listen_count = node->settings->sip_listen_count,
-	    .expires_min_s = node->settings->sip_expires_min_s,
-	    .expires_default_s = node->settings->sip_expires_default_s,
-	    .expires_max_s = node->settings->sip_expires_max_s,
+		.runtime = &node->runtime,
+		.listen_count = node->settings->sip_listen_count,
+		.expires_min_s = node->settings->sip_expires_min_s,
+		.expires_default_s = node->settings->sip_expires_default_s,
+		.expires_max_s = node->settings->sip_expires_max_s,
 	};
 	memcpy(sip_settings.listen, node->settings->sip_listen, sip_settings.listen_count * sizeof(sip_settings.listen[0]));
 	error = sip_glue_new(node, &node->sip_glue);
@@ -358,6 +360,10 @@ void node_start(struct node *node) {
 		   router_config(node->router)->overlay_name, address_format(&local, address), users_count(node->users));
 	node_enter(node);
 	join_start(node->join);
+	/* No event of the loop did this, so none will be followed by settling. */
+	int error = node_settle(node);
+	if (error < 0)
+		log_error("The timer cannot be set: %s.", strerror(-error));
 }
 
 void node_leave(struct node *node) {

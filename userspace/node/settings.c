@@ -106,7 +106,7 @@ static int set_log_level(struct settings *settings, size_t offset, const char *v
 		const char *name;
 		int level;
 	} levels[] = {
-	    {"error", LOG_ERR}, {"warning", LOG_WARNING}, {"notice", LOG_NOTICE}, {"info", LOG_INFO}, {"debug", LOG_DEBUG}};
+		{"error", LOG_ERR}, {"warning", LOG_WARNING}, {"notice", LOG_NOTICE}, {"info", LOG_INFO}, {"debug", LOG_DEBUG}};
 
 	for (size_t i = 0; i < ARRAY_LENGTH(levels); i++) {
 		if (strcmp(value, levels[i].name) == 0) {
@@ -220,32 +220,33 @@ static const struct option {
 	size_t offset;
 	const char *expects;
 } options[] = {
-    {"node", "state-directory", set_path, offsetof(struct settings, state_directory), "an absolute path"},
-    {"node", "overlay-config", set_path, offsetof(struct settings, overlay_config), "an absolute path"},
-    {"node", "overlay", set_string, offsetof(struct settings, overlay_name), "an overlay name"},
-    {"node", "certificate", set_path, offsetof(struct settings, certificate), "an absolute path"},
-    {"node", "key", set_path, offsetof(struct settings, key), "an absolute path"},
-    {"node", "role", set_role, offsetof(struct settings, client), "peer or client"},
-    {"node", "first-node", set_boolean, offsetof(struct settings, first_node), "yes or no"},
-    {"node", "log-level", set_log_level, offsetof(struct settings, log_level), "error, warning, notice, info or debug"},
-    {"links", "listen", set_listen, 0, "up to 4 addresses such as 192.0.2.1:6084 or [2001:db8::1]:6084"},
-    {"links", "announce", set_announce, 0, "up to 4 addresses such as 192.0.2.1:6084"},
-    {"links", "bootstrap", set_bootstrap, 0, "up to 16 addresses such as 192.0.2.1:6084"},
-    {"links", "keylog", set_path, offsetof(struct settings, keylog), "an absolute path"},
-    {"links", "ciphers", set_string, offsetof(struct settings, ciphers), "an OpenSSL cipher list"},
-    {"links", "mtu", set_mtu, offsetof(struct settings, mtu), "a number of octets from 576 to 9216"},
-    {"links", "neighbor-check-interval", set_milliseconds, offsetof(struct settings, neighbor_check_ms),
-     "100 to 3600000 milliseconds"},
-    {"sip", "enabled", set_boolean, offsetof(struct settings, sip), "yes or no"},
-    {"sip", "listen", set_sip_listen, 0, "up to 4 addresses such as 192.0.2.1:5060"},
-    {"sip", "allow", set_sip_allow, 0, "up to 32 networks such as 192.0.2.0/24"},
-    {"sip", "users-directory", set_path, offsetof(struct settings, users_directory), "an absolute path"},
-    {"sip", "expires-min", set_seconds, offsetof(struct settings, sip_expires_min_s), "a number of seconds, at least 1"},
-    {"sip", "expires-default", set_seconds, offsetof(struct settings, sip_expires_default_s), "a number of seconds, at least 1"},
-    {"sip", "expires-max", set_seconds, offsetof(struct settings, sip_expires_max_s), "a number of seconds, at least 1"},
-    {"control", "socket", set_path, offsetof(struct settings, control_socket), "an absolute path"},
-    {"control", "group", set_string, offsetof(struct settings, control_group), "a group name"},
-    {"metrics", "listen", set_metrics_listen, 0, "an address such as 127.0.0.1:9464, or off"},
+	{"node", "state-directory", set_path, offsetof(struct settings, state_directory), "an absolute path"},
+	{"node", "overlay-config", set_path, offsetof(struct settings, overlay_config), "an absolute path"},
+	{"node", "overlay", set_string, offsetof(struct settings, overlay_name), "an overlay name"},
+	{"node", "certificate", set_path, offsetof(struct settings, certificate), "an absolute path"},
+	{"node", "key", set_path, offsetof(struct settings, key), "an absolute path"},
+	{"node", "role", set_role, offsetof(struct settings, client), "peer or client"},
+	{"node", "first-node", set_boolean, offsetof(struct settings, first_node), "yes or no"},
+	{"node", "log-level", set_log_level, offsetof(struct settings, log_level), "error, warning, notice, info or debug"},
+	{"links", "listen", set_listen, 0, "up to 4 addresses such as 192.0.2.1:6084 or [2001:db8::1]:6084"},
+	{"links", "announce", set_announce, 0, "up to 4 addresses such as 192.0.2.1:6084"},
+	{"links", "bootstrap", set_bootstrap, 0, "up to 16 addresses such as 192.0.2.1:6084"},
+	{"links", "keylog", set_path, offsetof(struct settings, keylog), "an absolute path"},
+	{"links", "ciphers", set_string, offsetof(struct settings, ciphers), "an OpenSSL cipher list"},
+	{"links", "mtu", set_mtu, offsetof(struct settings, mtu), "a number of octets from 576 to 9216"},
+	{"links", "neighbor-check-interval", set_milliseconds, offsetof(struct settings, neighbor_check_ms),
+	 "100 to 3600000 milliseconds"},
+	{"sip", "enabled", set_boolean, offsetof(struct settings, sip), "yes or no"},
+	{"sip", "listen", set_sip_listen, 0, "up to 4 addresses such as 192.0.2.1:5060"},
+	{"sip", "allow", set_sip_allow, 0, "up to 32 networks such as 192.0.2.0/24"},
+	{"sip", "users-directory", set_path, offsetof(struct settings, users_directory), "an absolute path"},
+	{"sip", "expires-min", set_seconds, offsetof(struct settings, sip_expires_min_s), "a number of seconds, at least 1"},
+	{"sip", "expires-default", set_seconds, offsetof(struct settings, sip_expires_default_s),
+	 "a number of seconds, at least 1"},
+	{"sip", "expires-max", set_seconds, offsetof(struct settings, sip_expires_max_s), "a number of seconds, at least 1"},
+	{"control", "socket", set_path, offsetof(struct settings, control_socket), "an absolute path"},
+	{"control", "group", set_string, offsetof(struct settings, control_group), "a group name"},
+	{"metrics", "listen", set_metrics_listen, 0, "an address such as 127.0.0.1:9464, or off"},
 };
 
 /* Counts lines, because the library does not tell the handler where it is. */
@@ -337,9 +338,10 @@ static int default_string(char **field, const char *directory, const char *name)
 /* Private and link-local networks: phones of a site. Others must be named. */
 static int default_networks(struct settings *settings) {
 	return settings->sip_allow_count > 0
-		   ? 0
-		   : for_each_word("127.0.0.0/8 10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 169.254.0.0/16 ::1/128 fc00::/7 fe80::/10",
-				   add_network, settings);
+		       ? 0
+		       : for_each_word(
+				 "127.0.0.0/8 10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 169.254.0.0/16 ::1/128 fc00::/7 fe80::/10",
+				 add_network, settings);
 }
 
 static int settings_defaults(struct settings *settings) {

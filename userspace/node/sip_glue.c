@@ -145,9 +145,9 @@ static void on_known_user(void *userdata, const struct storage_outcome *outcome,
 
 static void ask_whether_known(struct pending *pending) {
 	struct id resource_id =
-	    resource_id_of_name(octets_of_string(pending->aor), router_config(pending->glue->node->router)->node_id_length);
+		resource_id_of_name(octets_of_string(pending->aor), router_config(pending->glue->node->router)->node_id_length);
 	int error =
-	    storage_fetch(pending->glue->node->router, &resource_id, KIND_CERTIFICATE_BY_USER, NULL, on_known_user, pending);
+		storage_fetch(pending->glue->node->router, &resource_id, KIND_CERTIFICATE_BY_USER, NULL, on_known_user, pending);
 
 	if (error < 0)
 		answer_later(pending, 503, NULL);
@@ -161,7 +161,7 @@ static void on_resolved(void *userdata, int error, const struct sip_contact *con
 	for (size_t i = 0; error == 0 && i < count && usable < SIP_CONTACTS_MAX; i++)
 		if (!contacts[i].route && contacts[i].uri[0] != 0)
 			answer[usable++] =
-			    (struct sip_redirect_contact){.uri = contacts[i].uri, .expires_s = contacts[i].lifetime_s};
+				(struct sip_redirect_contact){.uri = contacts[i].uri, .expires_s = contacts[i].lifetime_s};
 	if (usable > 0) {
 		pending->resolve_done(pending->userdata, 302, answer, usable, 0);
 	} else if (error == 0 || error == -ENOENT) {
@@ -240,11 +240,11 @@ struct sip_glue *sip_glue_free(struct sip_glue *glue) {
 
 struct sip_gateway_events sip_glue_events(struct sip_glue *glue) {
 	return (struct sip_gateway_events){
-	    .userdata = glue,
-	    .bind = on_bind,
-	    .resolve = on_resolve,
-	    .domain = on_domain,
-	    .user = on_user,
-	    .allowed = on_allowed,
+		.userdata = glue,
+		.bind = on_bind,
+		.resolve = on_resolve,
+		.domain = on_domain,
+		.user = on_user,
+		.allowed = on_allowed,
 	};
 }
