@@ -31,7 +31,7 @@ uint64_t keyed_hash(const uint64_t key[static 2], struct octets octets) {
 		key[0] ^ UINT64_C(0x6c7967656e657261),
 		key[1] ^ UINT64_C(0x7465646279746573),
 	};
-	struct reader r = reader_of_octets(octets);
+	struct reader r = reader_of(octets.data ? (const void *)octets.data : "", octets.length);
 	uint64_t word = 0;
 
 	while (reader_left(&r) >= sizeof(word)) {

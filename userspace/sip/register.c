@@ -57,7 +57,6 @@ struct register_job *register_job_free(struct register_job *job) {
 	free(job);
 	return NULL;
 }
-DEFINE_CLEANUP(struct register_job *, register_job_free)
 
 /* --- answers --- */
 

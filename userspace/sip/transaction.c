@@ -47,12 +47,12 @@ static void write_key(struct writer *w, const struct sip_request *request, const
 }
 
 static void write_merge_key(struct writer *w, const struct sip_request *request) {
+	writer_u32(w, request->cseq);
+	writer_octets(w, octets_of_string(request->message->sip_method));
+	writer_u8(w, '\n');
 	writer_octets(w, octets_of_string(request->from_tag));
 	writer_u8(w, '\n');
 	writer_octets(w, request->frame.field[SIP_FIELD_CALL_ID]);
-	writer_u8(w, '\n');
-	writer_u32(w, request->cseq);
-	writer_octets(w, octets_of_string(request->message->sip_method));
 }
 
 static bool merges(const struct sip_request *request) {
