@@ -189,6 +189,7 @@ void chord_enter(struct chord *chord) {
 	uint64_t interval_us = router_config(chord->router)->chord_update_interval_s * USEC_PER_SEC;
 
 	chord->isolated = false;
+	chord->fingers_lost = 0;
 	chord->joined_us = chord_now(chord);
 	chord->replica_count = 0;
 	chord->replica_hold_us = 0;

@@ -19,6 +19,7 @@ enum {
 	CHORD_REFUSED_HOLD_OFF_S = 2, /* one that refused an Attach, mostly since its own was under way */
 	CHORD_RETRIES_MAX = 4,	      /* Attaches to a lost neighbor (B-10.7.1-05) */
 	CHORD_CHECK_S = 15,	      /* default silence before a neighbor is pinged */
+	CHORD_FINGER_CHECKS = 4,      /* a finger may be silent so many times as long */
 	CHORD_REPLACEMENT_S = 30,     /* hold-down before new replicas are made (B-10.7.1-02) */
 	CHORD_CONFIRM_S = 60,	      /* from the Update that places a joiner until its own Update */
 	CHORD_FLUSH_MIN_MS = 10,      /* changes of this time go into one Update */
@@ -108,11 +109,11 @@ struct chord {
 	struct topology_events events;
 	uint64_t check_interval_us, replacement_delay_us;
 	bool client;
-	bool started;  /* explicitly the first node: may own the ring alone */
-	bool isolated; /* offline because everybody was lost */
-	bool placing;  /* placed, but Attaches of the join are under way: no Update yet (B-10.5-09) */
-	bool pull;     /* ask the first successor and predecessor for their tables */
-	bool fingers_lost;
+	bool started;	      /* explicitly the first node: may own the ring alone */
+	bool isolated;	      /* offline because everybody was lost */
+	bool placing;	      /* placed, but Attaches of the join are under way: no Update yet (B-10.5-09) */
+	bool pull;	      /* ask the first successor and predecessor for their tables */
+	uint8_t fingers_lost; /* searches for lost fingers that are due out of turn */
 	enum topology_state state;
 	enum chord_audience audience; /* of the Update that is due */
 	uint64_t created_us, joined_us;
@@ -250,7 +251,8 @@ void chord_leave_finish(struct chord *chord);
 
 void chord_stabilize_fire(struct timer *timer, void *userdata);
 void chord_finger_fire(struct timer *timer, void *userdata);
-void chord_finger_arm(struct chord *chord, bool soon);
+/* `lost`: one more search soon, because a finger failed. Else: the next search in turn. */
+void chord_finger_arm(struct chord *chord, bool lost);
 void chord_finger_answered(struct chord *chord, const struct response *response);
 void chord_partition_check(struct chord *chord, uint16_t slot);
 void chord_partition_answered(struct chord *chord, const struct chord_request *request, const struct response *response);

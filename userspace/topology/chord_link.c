@@ -60,7 +60,8 @@ void chord_link_down(void *userdata, const struct connection *connection, enum l
 		bool was_neighbor = member->successor || member->predecessor || chord_table_is_neighbor(&chord->table, &peer);
 		bool was_finger = chord_table_is_finger(&chord->table, &peer);
 		chord_table_remove(&chord->table, &peer);
-		if (reason != LINK_CLOSED_BY_US && reason != LINK_REVOKED)
+		/* Who closes the link to a peer that is no neighbor may just have no use for it. */
+		if (reason != LINK_CLOSED_BY_US && reason != LINK_REVOKED && (reason != LINK_CLOSED_BY_PEER || was_neighbor))
 			chord_unreachable_add(chord, &peer, CHORD_HOLD_OFF_S, was_neighbor && !was_left);
 		if (was_usable && chord->state == TOPOLOGY_JOINED)
 			log_info("Chord: lost peer %s: %s.", id_format(&peer, text), link_reason_text(reason));
@@ -101,7 +102,7 @@ void chord_link_update_wanted(void *userdata, const struct connection *connectio
 		chord_update_send(chord, connection, CHORD_FULL);
 }
 
-/* ---- liveness of neighbors (B-10.7-03, B-10.7.1-01) ---- */
+/* ---- liveness (B-10.7-03, B-10.7.1-01) ---- */
 
 static uint64_t last_heard_us(const struct chord *chord, uint16_t slot) {
 	struct transport *transport = router_transport(chord->router);
@@ -112,8 +113,8 @@ static uint64_t last_heard_us(const struct chord *chord, uint16_t slot) {
 }
 
 /*
- * A neighbor silent for the check interval is pinged. The answer ends the silence; without one the link's own resending finds out
- * that it is dead and says so by suspect and down.
+ * A neighbor silent for the check interval is pinged, a finger after some of them. The answer ends the silence; without one the
+ * link's own resending finds out that it is dead and says so by suspect and down.
  */
 void chord_check_fire(struct timer *timer, void *userdata) {
 	struct chord *chord = userdata;
@@ -124,17 +125,19 @@ void chord_check_fire(struct timer *timer, void *userdata) {
 		return;
 	for (size_t i = 0; i < chord->table.count; i++) {
 		struct chord_member *member = &chord->table.members[i];
-		if (!chord_member_usable(member) || !(member->successor || member->predecessor))
+		bool neighbor = member->successor || member->predecessor;
+		uint64_t interval_us = chord->check_interval_us * (neighbor ? 1 : CHORD_FINGER_CHECKS);
+		if (!chord_member_usable(member))
 			continue;
 		uint64_t heard_us = last_heard_us(chord, member->slot);
 		if (heard_us < member->since_us)
 			heard_us = member->since_us;
-		uint64_t due_us = heard_us + chord->check_interval_us;
+		uint64_t due_us = heard_us + interval_us;
 		if (due_us < member->check_due_us)
 			due_us = member->check_due_us;
 		if (due_us <= chord_now(chord)) {
 			chord_ping_peer(chord, member);
-			due_us = member->check_due_us = chord_now(chord) + chord_jitter(chord, chord->check_interval_us);
+			due_us = member->check_due_us = chord_now(chord) + chord_jitter(chord, interval_us);
 		}
 		if (due_us < next_us)
 			next_us = due_us;

@@ -77,14 +77,15 @@ void chord_stabilize_fire(struct timer *timer, void *userdata) {
 
 /* ---- fingers (B-10.7.4-02) ---- */
 
-void chord_finger_arm(struct chord *chord, bool soon) {
+void chord_finger_arm(struct chord *chord, bool lost) {
 	uint64_t interval_us = router_config(chord->router)->chord_ping_interval_s * USEC_PER_SEC;
-	uint64_t delay_us = soon ? REACTIVE_SEARCH_MS * USEC_PER_MSEC : interval_us;
 
-	if (soon && chord->fingers_lost)
-		return;
-	chord->fingers_lost = soon;
-	timer_arm_after(chord->runtime, &chord->finger_timer, chord_jitter(chord, delay_us));
+	if (lost && chord->fingers_lost < CHORD_FINGERS_MAX)
+		chord->fingers_lost++;
+	if (chord->fingers_lost == 0)
+		timer_arm_after(chord->runtime, &chord->finger_timer, chord_jitter(chord, interval_us));
+	else if (chord->fingers_lost == 1 || !lost) /* else it is armed already */
+		timer_arm_after(chord->runtime, &chord->finger_timer, chord_jitter(chord, REACTIVE_SEARCH_MS * USEC_PER_MSEC));
 }
 
 /* One of the missing: each with probability one half, from the farthest on. */
@@ -107,6 +108,8 @@ void chord_finger_fire(struct timer *timer, void *userdata) {
 	(void)timer;
 	if (chord->state != TOPOLOGY_JOINED)
 		return;
+	if (chord->fingers_lost > 0)
+		chord->fingers_lost--;
 	chord_finger_arm(chord, false);
 	unsigned index = choose_finger(chord);
 	if (index == 0)

@@ -260,30 +260,39 @@ static int compare_ids(const void *a, const void *b) {
 	return id_compare(a, b);
 }
 
+/*
+ * The finger of the interval that begins with member *i; *i moves on to the next interval. Of several peers the first one whose
+ * link is ours is taken: other links may be closed by those who made them. NULL when no member of the interval is usable.
+ */
+static const struct chord_member *next_finger(const struct chord_table *table, size_t *i) {
+	unsigned index = chord_finger_index(&table->self, &table->members[*i].id);
+	const struct chord_member *finger = NULL;
+
+	for (; *i < table->count && chord_finger_index(&table->self, &table->members[*i].id) == index; (*i)++) {
+		const struct chord_member *member = &table->members[*i];
+		if (chord_member_usable(member) && (!finger || (member->ours && !finger->ours)))
+			finger = member;
+	}
+	return finger;
+}
+
 size_t chord_table_fingers(const struct chord_table *table, struct id *out, size_t max) {
 	size_t found = 0;
-	unsigned last = 0;
 
-	/* Indices fall along the list: of each interval the first peer is taken. */
-	for (size_t i = 0; i < table->count && found < max; i++) {
-		const struct chord_member *member = &table->members[i];
-		unsigned index = chord_finger_index(&table->self, &member->id);
-		if (!chord_member_usable(member) || index == last)
-			continue;
-		out[found++] = member->id;
-		last = index;
+	for (size_t i = 0; i < table->count && found < max;) {
+		const struct chord_member *finger = next_finger(table, &i);
+		if (finger)
+			out[found++] = finger->id;
 	}
 	qsort(out, found, sizeof(*out), compare_ids);
 	return found;
 }
 
 bool chord_table_is_finger(const struct chord_table *table, const struct id *id) {
-	unsigned index = chord_finger_index(&table->self, id);
-
-	for (size_t i = 0; i < table->count; i++) {
-		const struct chord_member *member = &table->members[i];
-		if (chord_member_usable(member) && chord_finger_index(&table->self, &member->id) == index)
-			return id_equal(&member->id, id);
+	for (size_t i = 0; i < table->count;) {
+		const struct chord_member *finger = next_finger(table, &i);
+		if (finger && id_equal(&finger->id, id))
+			return true;
 	}
 	return false;
 }

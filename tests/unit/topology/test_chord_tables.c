@@ -245,6 +245,13 @@ static void test_fingers(void **state) {
 	put(&table, 0xd8);
 	assert_false(chord_table_is_finger(&table, &second));
 	assert_true(chord_table_is_finger(&table, &first));
+	/* A link we made ourselves is the better finger. */
+	chord_table_find(&table, &second)->ours = true;
+	assert_true(chord_table_is_finger(&table, &second));
+	assert_false(chord_table_is_finger(&table, &first));
+	assert_int_equal(chord_table_fingers(&table, fingers, CHORD_FINGERS_MAX), 3);
+	assert_int_equal(fingers[2].octets[0], 0xd8);
+	chord_table_find(&table, &second)->ours = false;
 	/* B-10.7.2-01: when the finger fails, the next best of the interval steps in. */
 	chord_table_find(&table, &first)->suspected = true;
 	assert_true(chord_table_is_finger(&table, &second));
