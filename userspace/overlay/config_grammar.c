@@ -27,11 +27,8 @@ const char config_grammar[] =
 	"<start>" REFERENCE("overlay") "</start>"
 
 	DEFINE("anything",
-		ANY_NUMBER("<choice>"
-			"<element><anyName/>" REFERENCE("anything") "</element>"
-			"<attribute><anyName/></attribute>"
-			"<text/>"
-		"</choice>"))
+		ANY_NUMBER("<attribute><anyName/></attribute>")
+		ANY_NUMBER("<choice><element><anyName/>" REFERENCE("anything") "</element><text/></choice>"))
 	DEFINE("foreign-element", "<element>" FOREIGN_NAME REFERENCE("anything") "</element>")
 	DEFINE("foreign-attributes", ANY_NUMBER("<attribute>" FOREIGN_NAME "<text/></attribute>"))
 

@@ -39,8 +39,7 @@ static int needed_child(const xmlNode *parent, const char *name, const xmlNode *
 /* Nothing of our own namespaces may stand here but what is listed (foreign elements are extensions, and ignored). */
 static int check_children(const xmlNode *parent, const char *const *names, size_t count, char reason[static CONFIG_REASON_SIZE]) {
 	for (const xmlNode *child = xml_element(parent->children); child; child = xml_next(child)) {
-		bool known = child->ns && strcmp((const char *)child->ns->href, NAMESPACE_BASE) != 0 &&
-			     strcmp((const char *)child->ns->href, NAMESPACE_CHORD) != 0;
+		bool known = xml_is_foreign(child);
 		for (size_t i = 0; i < count && !known; i++)
 			known = xml_is(child, NAMESPACE_BASE, names[i]);
 		if (!known)

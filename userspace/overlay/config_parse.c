@@ -313,28 +313,28 @@ static const struct parameter {
 	int (*read)(struct walk *walk, const xmlNode *node);
 	bool repeatable;
 } parameters[] = {
-    {NAMESPACE_BASE, "topology-plugin", read_topology},
-    {NAMESPACE_BASE, "node-id-length", read_node_id_length},
-    {NAMESPACE_BASE, "mandatory-extension", read_mandatory_extension, .repeatable = true},
-    {NAMESPACE_BASE, "root-cert", read_root, .repeatable = true},
-    {NAMESPACE_BASE, "enrollment-server", read_enrollment_server, .repeatable = true},
-    {NAMESPACE_BASE, "self-signed-permitted", read_self_signed},
-    {NAMESPACE_BASE, "bootstrap-node", read_bootstrap, .repeatable = true},
-    {NAMESPACE_BASE, "turn-density", read_turn_density},
-    {NAMESPACE_BASE, "clients-permitted", read_clients_permitted},
-    {NAMESPACE_BASE, "no-ice", read_no_ice},
-    {NAMESPACE_BASE, "shared-secret", read_shared_secret},
-    {NAMESPACE_BASE, "max-message-size", read_max_message_size},
-    {NAMESPACE_BASE, "initial-ttl", read_initial_ttl},
-    {NAMESPACE_BASE, "overlay-reliability-timer", read_reliability_timer},
-    {NAMESPACE_BASE, "overlay-link-protocol", read_link_protocol, .repeatable = true},
-    {NAMESPACE_BASE, "configuration-signer", read_configuration_signer, .repeatable = true},
-    {NAMESPACE_BASE, "kind-signer", read_kind_signer, .repeatable = true},
-    {NAMESPACE_BASE, "bad-node", read_bad_node, .repeatable = true},
-    {NAMESPACE_BASE, "required-kinds", read_required_kinds},
-    {NAMESPACE_CHORD, "chord-update-interval", read_chord_update},
-    {NAMESPACE_CHORD, "chord-ping-interval", read_chord_ping},
-    {NAMESPACE_CHORD, "chord-reactive", read_chord_reactive},
+	{NAMESPACE_BASE, "topology-plugin", read_topology},
+	{NAMESPACE_BASE, "node-id-length", read_node_id_length},
+	{NAMESPACE_BASE, "mandatory-extension", read_mandatory_extension, .repeatable = true},
+	{NAMESPACE_BASE, "root-cert", read_root, .repeatable = true},
+	{NAMESPACE_BASE, "enrollment-server", read_enrollment_server, .repeatable = true},
+	{NAMESPACE_BASE, "self-signed-permitted", read_self_signed},
+	{NAMESPACE_BASE, "bootstrap-node", read_bootstrap, .repeatable = true},
+	{NAMESPACE_BASE, "turn-density", read_turn_density},
+	{NAMESPACE_BASE, "clients-permitted", read_clients_permitted},
+	{NAMESPACE_BASE, "no-ice", read_no_ice},
+	{NAMESPACE_BASE, "shared-secret", read_shared_secret},
+	{NAMESPACE_BASE, "max-message-size", read_max_message_size},
+	{NAMESPACE_BASE, "initial-ttl", read_initial_ttl},
+	{NAMESPACE_BASE, "overlay-reliability-timer", read_reliability_timer},
+	{NAMESPACE_BASE, "overlay-link-protocol", read_link_protocol, .repeatable = true},
+	{NAMESPACE_BASE, "configuration-signer", read_configuration_signer, .repeatable = true},
+	{NAMESPACE_BASE, "kind-signer", read_kind_signer, .repeatable = true},
+	{NAMESPACE_BASE, "bad-node", read_bad_node, .repeatable = true},
+	{NAMESPACE_BASE, "required-kinds", read_required_kinds},
+	{NAMESPACE_CHORD, "chord-update-interval", read_chord_update},
+	{NAMESPACE_CHORD, "chord-ping-interval", read_chord_ping},
+	{NAMESPACE_CHORD, "chord-reactive", read_chord_reactive},
 };
 
 /* Foreign elements are extensions and passed over; unknown ones of our own namespaces, or of none, are errors. */
@@ -349,8 +349,7 @@ static int check_parameter_names(struct walk *walk, const xmlNode *node) {
 			if (seen[i] && !parameters[i].repeatable)
 				return xml_refuse(walk->reason, child, -EBADMSG, "occurs twice.");
 			seen[i] = true;
-		} else if (!child->ns || strcmp((const char *)child->ns->href, NAMESPACE_BASE) == 0 ||
-			   strcmp((const char *)child->ns->href, NAMESPACE_CHORD) == 0)
+		} else if (!xml_is_foreign(child))
 			return xml_refuse(walk->reason, child, -EBADMSG, "is not known inside configuration.");
 	}
 	return 0;

@@ -21,13 +21,15 @@ struct xml_document {
 int xml_document_parse(struct octets source, struct xml_document *ret, char reason[static CONFIG_REASON_SIZE]);
 void xml_document_release(struct xml_document *document);
 
-/* Checks against the grammar of RFC 6940 11.1.1. -EBADMSG, -ENOMEM. */
-int xml_document_validate(const struct xml_document *document, char reason[static CONFIG_REASON_SIZE]);
+/* Checks against the grammar of RFC 6940 11.1.1. Foreign elements are no longer in the tree afterwards. -EBADMSG, -ENOMEM. */
+int xml_document_validate(struct xml_document *document, char reason[static CONFIG_REASON_SIZE]);
 
 /* From the first "<" of the element to its last ">". */
 struct octets xml_element_octets(const xmlNode *node);
 
 bool xml_is(const xmlNode *node, const char *namespace_uri, const char *name);
+/* In a namespace that is none of ours: an extension. */
+bool xml_is_foreign(const xmlNode *node);
 /* Next element at or after `node` among its siblings; NULL at the end. */
 const xmlNode *xml_element(const xmlNode *node);
 const xmlNode *xml_next(const xmlNode *node);

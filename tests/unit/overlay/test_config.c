@@ -451,6 +451,21 @@ static void size_limit(void **state) {
 	assert_string_equal(reason, "The document is larger than 262144 octets.");
 }
 
+/* Matching what an extension holds against the grammar would take hours here. */
+static void large_extensions(void **state) {
+	static char content[SIZE / 4];
+	size_t length = (size_t)snprintf(content, sizeof(content), "%s<ext:x", SELF);
+
+	(void)state;
+	for (size_t i = 0; i < 1000; i++)
+		length += (size_t)snprintf(content + length, sizeof(content) - length, " a%zu='1'", i);
+	length += (size_t)snprintf(content + length, sizeof(content) - length, ">");
+	for (size_t i = 0; i < 1000; i++)
+		length += (size_t)snprintf(content + length, sizeof(content) - length, "<ext:y b='1' c='2' d='3'>text</ext:y>text");
+	snprintf(content + length, sizeof(content) - length, "</ext:x>");
+	overlay_config_unref(parse_good("", content));
+}
+
 static void loading(void **state) {
 	char path[] = "/tmp/test_config_XXXXXX", reason[CONFIG_REASON_SIZE], expected[CONFIG_REASON_SIZE];
 	struct overlay_config *config;
@@ -501,6 +516,7 @@ int main(void) {
 		cmocka_unit_test(several_configurations),
 		cmocka_unit_test(limits),
 		cmocka_unit_test(size_limit),
+		cmocka_unit_test(large_extensions),
 		cmocka_unit_test(loading),
 		cmocka_unit_test(sequence_order),
 	};
