@@ -188,11 +188,14 @@ int certificate_from_der(struct octets der, const char *overlay_name, uint8_t no
 		return -EBADMSG;
 	}
 	_cleanup_(certificate_unrefp) struct certificate *certificate = calloc(1, sizeof(*certificate));
-	if (!certificate || !(certificate->der = malloc(der.length))) {
+	if (certificate) {
+		certificate->references = 1;
+		certificate->der = malloc(der.length);
+	}
+	if (!certificate || !certificate->der) {
 		*ret_reason = "out of memory";
 		return -ENOMEM;
 	}
-	certificate->references = 1;
 	memcpy(certificate->der, der.data, der.length);
 	certificate->der_length = der.length;
 
