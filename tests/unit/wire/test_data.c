@@ -242,6 +242,31 @@ static void test_array_ranges(void **state) {
 	assert_int_equal(ranges_check(many, ARRAY_RANGES_UNORDERED + 1), 0);
 }
 
+/* The walks over specifiers fail at the element that is cut, also when nobody checked before. */
+static void test_specifiers_cut(void **state) {
+	struct array_range range = {77, 77};
+	struct octets key = {.length = 77};
+	size_t position = 0;
+
+	(void)state;
+	assert_int_equal(array_range_next(HEX("000c 00000001 00000002 00000003"), &position, &range), 1);
+	assert_int_equal(position, 8);
+	assert_int_equal(array_range_next(HEX("000c 00000001 00000002 00000003"), &position, &range), -EBADMSG);
+	assert_int_equal(position, 8);
+	assert_true(range.first == 1 && range.last == 2);
+	assert_int_equal(array_ranges_check(HEX("000c 00000001 00000002 00000003")), -EBADMSG);
+	position = 0;
+	assert_int_equal(array_range_next(HEX("0009 00000001 00000002"), &position, &range), -EBADMSG);
+	assert_int_equal(array_range_next(OCTETS_NONE, &position, &range), -EBADMSG);
+	assert_int_equal(dictionary_key_next(HEX("0005 0001 6b 0001"), &position, &key), 1);
+	assert_int_equal(position, 3);
+	assert_int_equal(dictionary_key_next(HEX("0005 0001 6b 0001"), &position, &key), -EBADMSG);
+	assert_int_equal(position, 3);
+	TEXT(key, "k");
+	assert_int_equal(dictionary_keys_check(HEX("0005 0001 6b 0001")), -EBADMSG);
+	assert_int_equal(dictionary_keys_check(HEX("0003 0001 6b 00")), -EBADMSG);
+}
+
 /* B-7.4.3-01, Q-60 */
 static void test_meta_data(void **state) {
 	struct stored_meta_data meta = {
@@ -355,10 +380,19 @@ static void test_sip_registration(void **state) {
 
 int main(void) {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_stored_data), cmocka_unit_test(test_value_models), cmocka_unit_test(test_signature_input),
-		cmocka_unit_test(test_store),	    cmocka_unit_test(test_store_answer), cmocka_unit_test(test_resource_id_bounds),
-		cmocka_unit_test(test_fetch),	    cmocka_unit_test(test_array_ranges), cmocka_unit_test(test_meta_data),
-		cmocka_unit_test(test_find),	    cmocka_unit_test(test_turn_server),	 cmocka_unit_test(test_sip_registration),
+		cmocka_unit_test(test_stored_data),
+		cmocka_unit_test(test_value_models),
+		cmocka_unit_test(test_signature_input),
+		cmocka_unit_test(test_store),
+		cmocka_unit_test(test_store_answer),
+		cmocka_unit_test(test_resource_id_bounds),
+		cmocka_unit_test(test_fetch),
+		cmocka_unit_test(test_array_ranges),
+		cmocka_unit_test(test_specifiers_cut),
+		cmocka_unit_test(test_meta_data),
+		cmocka_unit_test(test_find),
+		cmocka_unit_test(test_turn_server),
+		cmocka_unit_test(test_sip_registration),
 	};
 
 	return cmocka_run_group_tests_name("wire/data", tests, NULL, NULL);
