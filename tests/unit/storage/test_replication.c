@@ -359,6 +359,30 @@ static void test_write_during_handover(void **state) {
 	assert_false(kind_state(3, KIND_SINGLE_USER).owned);
 }
 
+/* The joiner's answer about the old value comes after the new one was stored. */
+static void test_write_overtakes_handover(void **state) {
+	struct id joiner = net.net.nodes[2].id, from = net.net.nodes[1].id;
+	struct address two = virtual_host_address(net.net.nodes[2].host), three = virtual_host_address(net.net.nodes[3].host);
+	struct handed handed = {0};
+
+	(void)state;
+	put(3, KIND_SINGLE_USER, 1000, store_net_single("old"));
+	virtual_network_cut(net.net.network, &two, &three, true);
+	store_hand_over(net.nodes[3].store, &joiner, &from, &joiner, on_handed, &handed);
+	store_net_run_ms(&net, 1000);
+	assert_string_equal(held(2, KIND_SINGLE_USER), "old ");
+	assert_int_equal(handed.calls, 0);
+	put(3, KIND_SINGLE_USER, 1001, store_net_single("new"));
+	virtual_network_cut(net.net.network, &two, &three, false);
+	store_net_run_ms(&net, 10000);
+	assert_int_equal(handed.calls, 1);
+	assert_true(kind_state(3, KIND_SINGLE_USER).owned); /* the new value is not there yet */
+	join_two();
+	store_range_changed(net.nodes[3].store);
+	store_net_run_ms(&net, 2000);
+	assert_string_equal(held(2, KIND_SINGLE_USER), "new ");
+}
+
 /* ---- offers and takeovers ---- */
 
 static void test_offer(void **state) { /* B-6.4.2.3-02 */
@@ -555,6 +579,7 @@ int main(void) {
 		TEST(test_handover_many),
 		TEST(test_handover_fails),
 		TEST(test_write_during_handover),
+		TEST(test_write_overtakes_handover),
 		TEST(test_offer),
 		TEST(test_offer_is_owed),
 		TEST(test_takeover),
