@@ -49,7 +49,7 @@ struct pending {
 	uint8_t *answer;
 	size_t answer_length;
 	struct changes changes; /* to be replicated */
-	struct id sender;
+	struct id sender;	/* needs no replica; ID_NONE: nobody */
 	struct pending *prev, *next;
 };
 

@@ -315,7 +315,8 @@ static int prepare_answer(struct store_work *work) {
 	}
 	pending->request = work->request;
 	pending->answer = writer_take(&w, &pending->answer_length);
-	pending->sender = work->request->signer_id;
+	if (!work->original) /* a holder that offers a replica has it; a node that stores its own record may be a holder, too */
+		pending->sender = work->request->signer_id;
 	work->pending = pending;
 	return 0;
 }
