@@ -184,6 +184,14 @@ void chord_changed(struct chord *chord, enum chord_change change) {
 		chord->events.range_changed(chord->events.userdata);
 }
 
+void chord_forget(struct chord *chord) {
+	struct id self = *chord_self(chord);
+
+	chord_table_release(&chord->table);
+	chord_table_init(&chord->table, &self);
+	set_routes(chord);
+}
+
 void chord_enter(struct chord *chord) {
 	struct id predecessor = own_predecessor(chord);
 	uint64_t interval_us = router_config(chord->router)->chord_update_interval_s * USEC_PER_SEC;

@@ -159,6 +159,9 @@ enum chord_change { CHORD_GAIN, CHORD_LOSS };
 /* Draws the consequences of a changed table: routes, own range, replicas, Updates due. */
 void chord_changed(struct chord *chord, enum chord_change change);
 
+/* Before a new attempt to join: what we knew of the ring may be long out of date, and nobody watched it. */
+void chord_forget(struct chord *chord);
+
 /* We are in the ring now: own range, timers, events. */
 void chord_enter(struct chord *chord);
 

@@ -51,6 +51,7 @@ void chord_client_join(struct chord *chord, uint16_t slot) {
 
 	chord->join = (struct chord_join){.slot = slot, .deadline_us = chord_now(chord) + CLIENT_LIMIT_S * USEC_PER_SEC};
 	router_set_range(chord->router, NULL, false);
+	chord_forget(chord);
 	chord_set_state(chord, TOPOLOGY_JOINING);
 	if (!connection || !connection->up)
 		client_fail(chord, "the link to the bootstrap peer is down");

@@ -38,6 +38,7 @@ void chord_join_fail(struct chord *chord, const char *why) {
 	chord_attaches_cancel(chord);
 	chord_requests_cancel(chord, CHORD_REQUEST_JOIN);
 	timer_disarm(chord->runtime, &chord->join_timer);
+	timer_disarm(chord->runtime, &chord->check_timer);
 	chord->join.phase = CHORD_JOIN_IDLE;
 	router_set_range(chord->router, NULL, false);
 	chord_set_state(chord, TOPOLOGY_OFFLINE);
@@ -75,7 +76,9 @@ void chord_join_start(struct chord *chord, uint16_t slot) {
 	chord->join = (struct chord_join){.slot = slot, .deadline_us = chord_now(chord) + JOIN_LIMIT_S * USEC_PER_SEC};
 	chord->placing = false;
 	chord->range_bound = ID_NONE;
+	chord_forget(chord);
 	chord_set_state(chord, TOPOLOGY_JOINING);
+	timer_arm_after(chord->runtime, &chord->check_timer, chord_jitter(chord, chord->check_interval_us));
 	if (!connection || !connection->up)
 		chord_join_fail(chord, "the link to the bootstrap peer is down"); /* B-10.5-01 */
 	else
@@ -248,7 +251,7 @@ void chord_join_answered(struct chord *chord, const struct chord_request *reques
 		return; /* B-6.4.2.1-05: forged; the deadline decides */
 	if (error == 0) {
 		join->deadline_us = chord_now(chord) + PLACE_LIMIT_S * USEC_PER_SEC;
-		enter_phase(chord, CHORD_JOIN_PLACE, chord->check_interval_us);
+		enter_phase(chord, CHORD_JOIN_PLACE, USEC_NEVER);
 	} else if (error == -EREMOTEIO) {
 		/* Busy with another joiner, or no longer responsible: its Updates tell who is, the next look decides. */
 		pause_then(chord, response->error.code != ERROR_IN_PROGRESS);
@@ -353,12 +356,6 @@ void chord_join_fire(struct timer *timer, void *userdata) {
 			ask_for_table(chord);
 		else
 			find_successor(chord, &join->admitting_peer);
-	} else if (join->phase == CHORD_JOIN_PLACE) {
-		/* The handover may take long; whether the admitting peer still lives must not. */
-		const struct chord_member *admitting = chord_table_find(&chord->table, &join->admitting_peer);
-		if (admitting)
-			chord_ping_peer(chord, admitting);
-		enter_phase(chord, CHORD_JOIN_PLACE, chord->check_interval_us);
 	} else {
 		chord_join_progress(chord);
 	}

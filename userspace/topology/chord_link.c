@@ -121,8 +121,10 @@ void chord_check_fire(struct timer *timer, void *userdata) {
 	uint64_t next_us = USEC_NEVER;
 
 	(void)timer;
-	if (chord->state != TOPOLOGY_JOINED)
+	if (chord->state != TOPOLOGY_JOINED && chord->state != TOPOLOGY_JOINING)
 		return;
+	if (chord->state == TOPOLOGY_JOINING) /* whom we know comes and goes */
+		next_us = chord_now(chord) + chord_jitter(chord, chord->check_interval_us);
 	for (size_t i = 0; i < chord->table.count; i++) {
 		struct chord_member *member = &chord->table.members[i];
 		bool neighbor = member->successor || member->predecessor;
