@@ -51,17 +51,29 @@ bool chord_owns(const struct chord *chord, const struct id *point) {
 
 /* The Routing Table: all peers, those not yet heard from included; the router relays only through the others. */
 static void set_routes(struct chord *chord) {
-	struct id *ids = calloc(chord->table.count ? chord->table.count : 1, sizeof(*ids));
+	bool changed = chord->table.routed_removed;
 	size_t count = 0;
-	int error = -ENOMEM;
 
+	for (size_t i = 0; i < chord->table.count; i++) {
+		struct chord_member *member = &chord->table.members[i];
+		bool routed = !member->left && !member->suspected; /* B-10.5-03 */
+		changed = changed || routed != member->routed;
+		member->routed = routed;
+		count += routed;
+	}
+	if (!changed)
+		return;
+	struct id *ids = calloc(count ? count : 1, sizeof(*ids));
+	int error = -ENOMEM;
+	count = 0;
 	for (size_t i = 0; ids && i < chord->table.count; i++)
-		if (!chord->table.members[i].left && !chord->table.members[i].suspected)
-			ids[count++] = chord->table.members[i].id; /* B-10.5-03 */
+		if (chord->table.members[i].routed)
+			ids[count++] = chord->table.members[i].id;
 	if (ids)
 		error = router_set_routes(chord->router, ids, count);
 	if (error < 0)
 		log_error("Chord: the routing table cannot be updated: %s.", strerror(-error));
+	chord->table.routed_removed = error < 0; /* then it is tried again with the next change */
 	free(ids);
 }
 
@@ -189,6 +201,7 @@ void chord_forget(struct chord *chord) {
 
 	chord_table_release(&chord->table);
 	chord_table_init(&chord->table, &self);
+	chord->table.routed_removed = true;
 	set_routes(chord);
 }
 

@@ -233,6 +233,8 @@ void chord_learn(struct chord *chord, const struct id *reporter, const struct id
 	struct chord_attach *attach;
 	size_t candidate_count = 0;
 
+	if (count == 0)
+		return;
 	for (size_t i = 0; i < count && i < CHORD_LISTED_MAX; i++)
 		if (!chord_unreachable_now(chord, &ids[i]))
 			candidates[candidate_count++] = ids[i];

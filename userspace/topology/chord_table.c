@@ -77,6 +77,7 @@ void chord_table_remove(struct chord_table *table, const struct id *id) {
 	if (!member)
 		return;
 	table->neighbor_removed = table->neighbor_removed || member->successor || member->predecessor;
+	table->routed_removed = table->routed_removed || member->routed;
 	size_t i = (size_t)(member - table->members);
 	memmove(member, member + 1, (table->count - i - 1) * sizeof(*member));
 	table->count--;

@@ -26,6 +26,7 @@ struct chord_member {
 	bool ours;	/* the link was made for our use: we may close it when we need it no more */
 	bool successor; /* stood in that list at the last chord_table_refresh() */
 	bool predecessor;
+	bool routed;	      /* stands in the router's table */
 	uint8_t silent_pings; /* liveness checks without an answer, in a row */
 	uint16_t slot;
 	uint64_t since_us;	/* link */
@@ -40,6 +41,7 @@ struct chord_table {
 	size_t count, capacity;
 	unsigned depth;	       /* successors, and predecessors, that are neighbors */
 	bool neighbor_removed; /* since the last chord_table_refresh() */
+	bool routed_removed;   /* since the router was told */
 };
 
 enum chord_side { CHORD_SUCCESSORS, CHORD_PREDECESSORS };
