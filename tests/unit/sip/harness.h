@@ -54,7 +54,6 @@ struct fixture {
 	size_t contact_count;
 	unsigned retry_after_s;
 	bool forbidden; /* no source is allowed */
-	bool orphans;	/* the gateway went before its questions were answered */
 	struct timer answer_timer;
 	unsigned number;	    /* of the next request */
 	char answer[ANSWER_OCTETS]; /* the last one received */

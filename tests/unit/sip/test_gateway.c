@@ -404,6 +404,20 @@ static void test_any_order(void **state) {
 	assert_int_equal(f->gateway->call_count, 0);
 }
 
+/* The gateway goes while questions are open; teardown answers them afterwards. */
+static void test_open_questions(void **state) {
+	struct fixture *f = *state;
+
+	f->bind_status = f->resolve_status = 0;
+	send_invite(f, BOB);
+	send_register(f, "Contact: <sip:alice@192.0.2.1>\r\n");
+	send_register(f, "Contact: <sip:alice@192.0.2.2>\r\n");
+	advance(f, USEC_PER_SEC);
+	expect_status(f, 100);
+	expect_nothing(f);
+	assert_int_equal(f->gateway->call_count, 2);
+}
+
 /* --- bounds --- */
 
 /* Finished transactions make room; when all are unfinished, 503. */
@@ -592,6 +606,7 @@ int main(void) {
 		cmocka_unit_test_setup_teardown(test_merged, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_cancel, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_any_order, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_open_questions, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_transaction_limit, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_transaction_octets, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unacknowledged_limit, setup, teardown),

@@ -62,6 +62,7 @@ static void test_expiry(void **state) {
 	assert_int_equal(binding_count(f), 1);
 	advance(f, 1);
 	assert_int_equal(binding_count(f), 0);
+	assert_null(f->gateway->registrations);
 	assert_int_equal(f->asked, 1); /* the overlay was given the same time */
 	send_register(f, ALICE "Expires: 60\r\n");
 	advance(f, 40 * USEC_PER_SEC);
