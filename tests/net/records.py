@@ -110,7 +110,7 @@ def wrong(records, tag, answer):
         return answer["error"]
     values = [v for v in answer["result"]["values"] if v["exists"]]
     if len(values) != 1:
-        return f"{len(values)} values"
+        return f"{len(values)} values from {answer['result']['responder']}"
     return None if values[0].get("text") == records[tag]["value"] else "another value"
 
 

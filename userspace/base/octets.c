@@ -47,7 +47,7 @@ static const uint8_t *reader_advance(struct reader *r, size_t count) {
 		reader_fail(r);
 		return NULL;
 	}
-	const uint8_t *at = r->data + r->position;
+	const uint8_t *at = r->data ? r->data + r->position : NULL; /* even NULL + 0 is undefined */
 	r->position += count;
 	return at;
 }
@@ -167,6 +167,8 @@ static int writer_grow(struct writer *w, size_t needed) {
 		return -ENOBUFS;
 	while (capacity < needed)
 		capacity *= 2;
+	if (capacity > w->limit)
+		capacity = w->limit; /* what stands in the writer never exceeds it */
 	uint8_t *data = realloc(w->data, capacity);
 	if (!data)
 		return -ENOMEM;
@@ -185,7 +187,7 @@ uint8_t *writer_reserve(struct writer *w, size_t length) {
 			return NULL;
 		}
 	}
-	uint8_t *at = w->data + w->length;
+	uint8_t *at = w->data ? w->data + w->length : NULL;
 	w->length += length;
 	return at;
 }

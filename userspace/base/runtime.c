@@ -118,14 +118,15 @@ void timer_disarm(struct runtime *runtime, struct timer *timer) {
 
 void timer_arm(struct runtime *runtime, struct timer *timer, uint64_t due_us) {
 	timer_disarm(runtime, timer);
-	timer->due_us = due_us;
+	/* While firing, "now" is past: a timer that arms itself for now must not keep runtime_fire() from returning. */
+	timer->due_us = runtime->firing && due_us <= runtime->now_us ? runtime->now_us + 1 : due_us;
 	timer->armed = true;
 	runtime->timers = heap_meld(runtime->timers, timer);
 	runtime->timers->previous = NULL;
 }
 
 void timer_arm_after(struct runtime *runtime, struct timer *timer, uint64_t delay_us) {
-	timer_arm(runtime, timer, runtime->now_us + delay_us);
+	timer_arm(runtime, timer, delay_us < USEC_NEVER - runtime->now_us ? runtime->now_us + delay_us : USEC_NEVER);
 }
 
 uint64_t runtime_next(const struct runtime *runtime) {
@@ -135,9 +136,11 @@ uint64_t runtime_next(const struct runtime *runtime) {
 void runtime_fire(struct runtime *runtime) {
 	uint64_t now_us = runtime->now_us;
 
+	runtime->firing = true;
 	while (runtime->timers && runtime->timers->due_us <= now_us) {
 		struct timer *timer = runtime->timers;
 		timer_disarm(runtime, timer);
 		timer->fire(timer, timer->userdata);
 	}
+	runtime->firing = false;
 }

@@ -36,6 +36,7 @@ struct runtime {
 	uint64_t now_us; /* monotonic microseconds, set by the driver */
 	struct runtime_source source;
 	struct timer *timers;
+	bool firing; /* inside runtime_fire() */
 };
 
 /* The system's clock and random numbers. */

@@ -6,7 +6,9 @@
 struct forward_id forward_id_of(const struct id *id) {
 	struct reader r = reader_of_octets(id_octets(id));
 
-	return (struct forward_id){.high = reader_u64(&r), .low = reader_u64(&r)};
+	/* In two statements: the order within an initializer is not defined. */
+	uint64_t high = reader_u64(&r);
+	return (struct forward_id){.high = high, .low = reader_u64(&r)};
 }
 
 static int route_compare(const void *a, const void *b) {

@@ -335,6 +335,13 @@ static void test_writer_growing(void **state) {
 	w.node_id_length = 20;
 	writer_release(&w);
 	assert_int_equal(w.node_id_length, 20);
+
+	/* Also where doubling would pass it. */
+	w = writer_growing(1000);
+	assert_non_null(writer_reserve(&w, 1000));
+	assert_null(writer_reserve(&w, 1));
+	assert_int_equal(writer_finish(&w), -ENOBUFS);
+	writer_release(&w);
 }
 
 int main(void) {

@@ -170,6 +170,30 @@ static void test_due_while_firing(void **state) {
 	assert_true(runtime_next(&arming.runtime) == USEC_NEVER);
 }
 
+static void arm_again(struct timer *timer, void *userdata) {
+	struct chain *chain = userdata;
+
+	chain->fired++;
+	assert_true(chain->fired < 10);
+	timer_arm_after(&chain->runtime, timer, 0);
+}
+
+/* A timer that arms itself for now fires once in each round. */
+static void test_arming_for_now(void **state) {
+	struct chain chain = {.runtime.now_us = 5};
+
+	(void)state;
+	timer_init(&chain.self, arm_again, &chain);
+	timer_arm(&chain.runtime, &chain.self, 5);
+	runtime_fire(&chain.runtime);
+	assert_int_equal(chain.fired, 1);
+	chain.runtime.now_us = runtime_next(&chain.runtime);
+	runtime_fire(&chain.runtime);
+	assert_int_equal(chain.fired, 2);
+	timer_arm_after(&chain.runtime, &chain.self, USEC_NEVER); /* does not wrap */
+	assert_true(runtime_next(&chain.runtime) == USEC_NEVER);
+}
+
 /* The heap against a plain array: arming, arming again, disarming and firing in random order. */
 static void test_random(void **state) {
 	static struct timer timers[TIMERS];
@@ -285,10 +309,11 @@ static void test_system(void **state) {
 
 int main(void) {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_order),	      cmocka_unit_test(test_arming_again),
-		cmocka_unit_test(test_from_fire),     cmocka_unit_test(test_due_while_firing),
-		cmocka_unit_test(test_random),	      cmocka_unit_test(test_random_below),
-		cmocka_unit_test(test_random_spread), cmocka_unit_test(test_system),
+		cmocka_unit_test(test_order),	       cmocka_unit_test(test_arming_again),
+		cmocka_unit_test(test_from_fire),      cmocka_unit_test(test_due_while_firing),
+		cmocka_unit_test(test_arming_for_now), cmocka_unit_test(test_random),
+		cmocka_unit_test(test_random_below),   cmocka_unit_test(test_random_spread),
+		cmocka_unit_test(test_system),
 	};
 
 	return cmocka_run_group_tests_name("base/runtime", tests, NULL, NULL);
