@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * DTLS-UDP-SR-NO-ICE links (RFC 6940 6.6.3, 6.6.4): one UDP socket per address family for all links, OpenSSL for the handshake,
+ * DTLS-UDP-SR-NO-ICE links (RFC 6940 6.6.3, 6.6.6; B-6.6.4-01, DTLS 1.2: Q-56): one UDP socket per address family for all links, OpenSSL for the handshake,
  * our own record layer afterwards. Implements struct transport.
  */
 #pragma once

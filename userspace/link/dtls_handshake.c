@@ -118,7 +118,12 @@ static int verify_certificate(X509_STORE_CTX *store, void *userdata) {
 		certificate = certificate_unref(certificate);
 	}
 	if (!certificate) {
-		log_info("certificate of %s refused: %s", address_format(&handshake->endpoint->to.remote, text), reason);
+		/* Strangers cause these lines: one a second is enough to see what is going on. */
+		bool often = links->refusal_logged_us != 0 && links->runtime->now_us - links->refusal_logged_us < USEC_PER_SEC;
+		log_at(often ? LOG_DEBUG : LOG_NOTICE, "certificate of %s refused: %s",
+		       address_format(&handshake->endpoint->to.remote, text), reason);
+		if (!often)
+			links->refusal_logged_us = links->runtime->now_us;
 		X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_REJECTED);
 		return 0;
 	}

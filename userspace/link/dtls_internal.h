@@ -278,6 +278,7 @@ struct dtls_links {
 	struct dtls_link *dead_links;
 	struct dtls_handshake *dead_handshakes;
 	struct endpoint *dead_endpoints;
+	uint64_t refusal_logged_us;
 	struct dtls_counters counters;
 };
 

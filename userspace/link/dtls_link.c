@@ -95,7 +95,10 @@ static int seal(struct dtls_link *link, enum record_type type, uint8_t *buffer, 
 	return 0;
 }
 
-/* One transmission of a message of `length` octets. `own`: to be resent until acknowledged, may be NULL. */
+/*
+ * One transmission of a message of `length` octets. `own`: to be resent until acknowledged; NULL for transit messages, which are
+ * not (B-6.6.3.1-04, Q-01).
+ */
 static int transmit(struct dtls_link *link, const struct iovec *parts, size_t count, size_t length, struct sender_message *own) {
 	size_t prefix = record_prefix(&link->record.state);
 	uint8_t *buffer = dtls_io_reserve(link->links, link->endpoint->to.socket, length + FRAME_DATA_HEADER + RECORD_OVERHEAD_MAX);

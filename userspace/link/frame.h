@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Framing of messages on a link and the receiver's half of acknowledgement (RFC 6940 6.6.2). */
+/* Framing of messages on a link and the receiver's half of acknowledgement (RFC 6940 6.6.2, B-6.6.2-01). */
 #pragma once
 
 #include "base/octets.h"

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The sender's half of Simple Reliability (RFC 6940 6.6.3): round-trip times, congestion control in the spirit of TCP (RFC 5405),
+ * The sender's half of Simple Reliability (RFC 6940 6.6.3): round-trip times, congestion control as TCP's (RFC 5405, B-6.6.3-01),
  * resending of own messages and detection of dead links. Counts messages, not octets. No sockets, no timers, no allocation: the
  * caller passes the time, asks sender_deadline() when to come back, and sends what it is told to send.
  *
- * Not the stop-and-wait algorithm of 6.6.3.1 (one message at a time, 10 ms apart), which is one possible implementation, but its
- * resending pattern and failure detection. Receivers cannot tell the difference.
+ * Not the stop-and-wait algorithm of 6.6.3.1 (B-6.6.3.1-01: one message at a time, 10 ms apart), which is one possible
+ * implementation, but its resending pattern and failure detection. Receivers cannot tell the difference.
  *
  * Choices:
  * - RTO starts at the static 500 ms of 6.6.3.1 and follows RFC 6298 once an ack was seen, rounded up to a millisecond, at least
