@@ -145,22 +145,35 @@ static int plan_removal(struct register_job *job, const struct binding *former, 
 	return 0;
 }
 
-/*
- * A removal of what we do not know is stored, too: it may be in the overlay from before a restart. A Contact that comes back in
- * another spelling of an equal URI is stored before the former spelling is removed, so that there is no moment without either.
- */
-static int plan_wish(struct register_job *job, size_t index, size_t *added) {
-	struct binding *wish = job->wishes[index], *former = registration_binding(job->registration, wish->uri);
-	bool respelled = former && strcmp(former->contact, wish->contact) != 0;
+static bool respelled(const struct binding *wish, const struct binding *former) {
+	return former && strcmp(former->contact, wish->contact) != 0;
+}
 
-	if (wish->expires_s == 0 && former)
+/* A removal of what we do not know is stored, too: it may be in the overlay from before a restart. */
+static int plan_wish_removal(struct register_job *job, size_t index) {
+	struct binding *wish = job->wishes[index], *former = registration_binding(job->registration, wish->uri);
+
+	if (wish->expires_s > 0)
+		return respelled(wish, former) ? plan_removal(job, former, true) : 0;
+	if (former)
 		return plan_removal(job, former, false);
-	if (add_step(job, wish, wish->expires_s, respelled ? NULL : former) < 0)
+	if (add_step(job, wish, 0, NULL) < 0)
 		return -ENOMEM;
 	job->wishes[index] = NULL;
-	if (wish->expires_s > 0 && !former)
+	return 0;
+}
+
+static int plan_wish_addition(struct register_job *job, size_t index, size_t *added) {
+	struct binding *wish = job->wishes[index], *former = wish ? registration_binding(job->registration, wish->uri) : NULL;
+
+	if (!wish || wish->expires_s == 0)
+		return 0;
+	if (add_step(job, wish, wish->expires_s, respelled(wish, former) ? NULL : former) < 0)
+		return -ENOMEM;
+	job->wishes[index] = NULL;
+	if (!former)
 		++*added;
-	return respelled ? plan_removal(job, former, true) : 0;
+	return 0;
 }
 
 /* Returns 0 or the status to refuse with. */
@@ -185,8 +198,12 @@ static unsigned plan(struct register_job *job, const char **ret_reason) {
 		for (const struct binding *former = registration->bindings; former; former = former->next)
 			if (plan_removal(job, former, false) < 0)
 				return 500;
+	/* Removals come first, also of a former spelling of an equal URI, so that what they occupy is free for what is added. */
 	for (size_t i = 0; i < job->wish_count; i++)
-		if (plan_wish(job, i, &added) < 0)
+		if (plan_wish_removal(job, i) < 0)
+			return 500;
+	for (size_t i = 0; i < job->wish_count; i++)
+		if (plan_wish_addition(job, i, &added) < 0)
 			return 500;
 	*ret_reason = "Too Many Contacts";
 	if (registration->binding_count - removed + added > SIP_CONTACTS_PER_AOR)

@@ -176,7 +176,7 @@ static void test_order(void **state) {
 	assert_int_equal(contact_count(f), 1);
 }
 
-/* RFC 3261 19.1.4: one binding; the overlay learns the new spelling before the old one goes. */
+/* RFC 3261 19.1.4: one binding; the former spelling leaves the overlay before the new one comes. */
 static void test_equal_uris(void **state) {
 	struct fixture *f = *state;
 
@@ -187,10 +187,10 @@ static void test_equal_uris(void **state) {
 	assert_int_equal(contact_count(f), 1);
 	expect_text(f, "<sip:alice@phone.example.org>");
 	assert_int_equal(f->asked, 3);
-	assert_string_equal(f->questions[1].contact, "sip:alice@phone.example.org");
-	assert_int_equal(f->questions[1].expires_s, 3600);
-	assert_string_equal(f->questions[2].contact, "sip:alice@PHONE.example.org;line=1");
-	assert_int_equal(f->questions[2].expires_s, 0);
+	assert_string_equal(f->questions[1].contact, "sip:alice@PHONE.example.org;line=1");
+	assert_int_equal(f->questions[1].expires_s, 0);
+	assert_string_equal(f->questions[2].contact, "sip:alice@phone.example.org");
+	assert_int_equal(f->questions[2].expires_s, 3600);
 	send_register(f, "Contact: <sip:alice@phone.example.org:5060>\r\nContact: <sip:ALICE@phone.example.org>\r\n"
 			 "Contact: <sip:alice@phone.example.org;transport=tcp>\r\nContact: <sips:alice@phone.example.org>\r\n");
 	expect_status(f, 200);
@@ -200,6 +200,35 @@ static void test_equal_uris(void **state) {
 	expect_status(f, 200);
 	assert_int_equal(contact_count(f), 6);
 	expect_text(f, "<sip:x@192.0.2.1>;expires=90\r\n");
+}
+
+/* The new spelling cannot be stored: the former one is stored again. */
+static void test_respelling_undone(void **state) {
+	struct fixture *f = *state;
+
+	send_register(f, "Contact: <sip:alice@phone.example.org;line=1>\r\nExpires: 100\r\n");
+	expect_status(f, 200);
+	f->bind_status = 0;
+	send_register(f,
+		      "Contact: <sip:new@192.0.2.1>, <sip:alice@PHONE.example.org;line=1;x>, <sip:gone@192.0.2.1>;expires=0\r\n");
+	test_answer_bind(f, 1, 200); /* line=1 goes */
+	test_answer_bind(f, 2, 200); /* gone goes */
+	assert_string_equal(f->questions[2].contact, "sip:gone@192.0.2.1");
+	test_answer_bind(f, 3, 200); /* new comes */
+	assert_string_equal(f->questions[4].contact, "sip:alice@PHONE.example.org;line=1;x");
+	test_answer_bind(f, 4, 403);
+	expect_status(f, 403);
+	assert_string_equal(f->questions[5].contact, "sip:new@192.0.2.1");
+	assert_int_equal(f->questions[5].expires_s, 0);
+	test_answer_bind(f, 5, 200);
+	assert_string_equal(f->questions[6].contact, "sip:alice@phone.example.org;line=1"); /* nothing to undo for gone */
+	assert_int_equal(f->questions[6].expires_s, 100);
+	test_answer_bind(f, 6, 200);
+	assert_int_equal(f->asked, 7);
+	send_register(f, NULL);
+	expect_status(f, 200);
+	assert_int_equal(contact_count(f), 1);
+	expect_text(f, "<sip:alice@phone.example.org;line=1>;expires=100\r\n");
 }
 
 static void test_overlay_refuses(void **state) {
@@ -478,6 +507,7 @@ int main(void) {
 		cmocka_unit_test_setup_teardown(test_remove_everything, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_order, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_equal_uris, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_respelling_undone, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_overlay_refuses, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_atomic, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_in_turn, setup, teardown),
