@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * DTLS-UDP-SR-NO-ICE links (RFC 6940 6.6.3, 6.6.6; B-6.6.4-01, DTLS 1.2: Q-56): one UDP socket per address family for all links, OpenSSL for the handshake,
- * our own record layer afterwards. Implements struct transport.
+ * DTLS-UDP-SR-NO-ICE links (RFC 6940 6.6.3, 6.6.6; B-6.6.4-01) over DTLS 1.2 (Q-56): one UDP socket per address family for all
+ * links, OpenSSL for the handshake, our own record layer afterwards. Implements struct transport.
  */
 #pragma once
 
