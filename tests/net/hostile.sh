@@ -15,7 +15,7 @@ trap 'network_close; rm -rf "${WORK:-}"' EXIT
 trap 'exit 130' INT TERM
 die() { echo "$*"; tail -n 20 "$WORK"/gateway-*/log; exit 1; }
 memory_kb() { sed -n 's/^VmRSS: *\([0-9]*\).*/\1/p' "/proc/${GATEWAY_PID[1]}/status"; }
-attack() { network_in g3 "$plain/net/hostile_peer" "$WORK/ca/overlay.xml" "$WORK/hostile.crt" "$WORK/hostile.key" "$(gateway_address 3):0" "$(gateway_address 1):6084" "$1"; }
+attack() { network_in g3 "$plain/net/hostile_peer" "$WORK/ca/overlay.xml" "$WORK/hostile.crt" "$WORK/hostile.key" "$(gateway_address 3)" "$(gateway_address 1):6084" "$1"; }
 
 begin() { # a two-peer overlay and a third site for the attacker
 	WORK=$(mktemp -d /tmp/ringgate.XXXXXX)

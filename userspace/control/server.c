@@ -403,11 +403,17 @@ struct control *control_free(struct control *control) {
 
 	if (!control)
 		return NULL;
+	while (control->waiting) {
+		struct control_request *request = control->waiting;
+		waiting_end(request);
+		control_fail(request, "The daemon ends.");
+	}
 	DL_FOREACH_SAFE (control->clients, client, next) {
 		client_close(client);
 		client_release(client);
 	}
 	sd_event_source_disable_unref(control->source);
+	sd_event_source_disable_unref(control->settle);
 	if (control->fd >= 0) {
 		close(control->fd);
 		unlink(control->path);
