@@ -134,7 +134,7 @@ static void attached(struct chord *chord, const struct chord_attach *attach, uin
 
 	if (!member)
 		return;
-	member->ours = member->ours || attach->purpose != CHORD_ATTACH_MERGE;
+	member->ours = true;
 	member->awaited = !member->ready;
 	chord_changed(chord, CHORD_GAIN);
 	if (chord->state != TOPOLOGY_JOINED)

@@ -93,6 +93,10 @@ static void close_others(struct chord *chord) {
 		if (chord->table.count == before)
 			i++;
 	}
+	const struct connection *bootstrap = router_connection(chord->router, chord->join.slot);
+	if (bootstrap && !id_equal(&bootstrap->peer, &chord->join.admitting_peer))
+		router_close(chord->router, chord->join.slot, LINK_CLOSED_BY_US);
+	chord->join.slot = LINK_SLOT_NONE;
 }
 
 static void client_settled(struct chord *chord) {

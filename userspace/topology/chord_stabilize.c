@@ -6,7 +6,10 @@
 #include <errno.h>
 #include <string.h>
 
-enum { REACTIVE_SEARCH_MS = 1000 }; /* after a lost finger: the ring settles first */
+enum {
+	REACTIVE_SEARCH_MS = 1000, /* after a lost finger: the ring settles first */
+	BOOTSTRAP_LINK_S = 30,	   /* a link to a bootstrap peer is kept at least so long */
+};
 
 /* ---- tables of the nearest neighbors ---- */
 
@@ -35,6 +38,28 @@ void chord_pull(struct chord *chord) {
 	}
 }
 
+static bool needed(const struct chord *chord, const struct chord_member *member) {
+	return member->successor || member->predecessor || chord_table_wants(&chord->table, &member->id) ||
+	       chord_table_is_finger(&chord->table, &member->id);
+}
+
+/* The link to a bootstrap peer has served its purpose; else bootstrap peers would be linked to the whole overlay in the end. */
+static void close_bootstrap_link(struct chord *chord) {
+	const struct connection *connection = router_connection(chord->router, chord->join.slot);
+	uint16_t slot = chord->join.slot;
+
+	if (connection && chord_now(chord) - connection->since_us < BOOTSTRAP_LINK_S * USEC_PER_SEC)
+		return; /* answers may still come over it */
+	chord->join.slot = LINK_SLOT_NONE;
+	if (!connection || !connection->up)
+		return;
+	struct chord_member *member = chord_table_find(&chord->table, &connection->peer);
+	if (member && chord_member_usable(member) && needed(chord, member))
+		member->ours = true;
+	else
+		router_close(chord->router, slot, LINK_CLOSED_BY_US);
+}
+
 /* Links we made for ourselves and that serve us no more are closed; what others made, they may need. */
 static void close_surplus(struct chord *chord) {
 	uint64_t age_us = router_config(chord->router)->chord_update_interval_s * USEC_PER_SEC;
@@ -43,8 +68,7 @@ static void close_surplus(struct chord *chord) {
 
 	for (size_t i = 0; i < chord->table.count && count < 16; i++) {
 		const struct chord_member *member = &chord->table.members[i];
-		if (member->ours && chord_now(chord) - member->since_us > age_us && !member->successor && !member->predecessor &&
-		    !chord_table_wants(&chord->table, &member->id) && !chord_table_is_finger(&chord->table, &member->id))
+		if (member->ours && chord_now(chord) - member->since_us > age_us && !needed(chord, member))
 			surplus[count++] = member->id;
 	}
 	for (size_t i = 0; i < count; i++) {
@@ -52,6 +76,8 @@ static void close_surplus(struct chord *chord) {
 		if (member)
 			router_close(chord->router, member->slot, LINK_CLOSED_BY_US);
 	}
+	if (chord->join.slot != LINK_SLOT_NONE)
+		close_bootstrap_link(chord);
 }
 
 void chord_stabilize_fire(struct timer *timer, void *userdata) {
@@ -157,6 +183,8 @@ void chord_partition_check(struct chord *chord, uint16_t slot) {
 		.any_responder = true, /* one of another ring may well be farther away than our neighbors */
 	};
 	outgoing.via_slot = slot;
+	if (connection->initiated && !chord_table_find(&chord->table, &connection->peer))
+		chord->join.slot = slot; /* opened for this: closed again later on */
 	int error = chord_request_start(chord, CHORD_REQUEST_PARTITION, &connection->peer, &outgoing);
 	if (error < 0)
 		log_info("Chord: the partition check cannot be sent: %s.", strerror(-error));
