@@ -346,9 +346,12 @@ static int set_up(struct record_database *database, bool in_memory, int64_t *ret
 	/* Until the file has proved sound nothing may change it, not even the checkpoint on closing. */
 	sqlite3_db_config(database->sqlite, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 	sqlite3_db_config(database->sqlite, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+	if (in_memory) /* tests and simulations have thousands of these, each small */
+		sqlite3_db_config(database->sqlite, SQLITE_DBCONFIG_LOOKASIDE, NULL, 0, 0);
 	int error = check_permission(database);
 	if (error == 0)
-		error = execute(database, "PRAGMA locking_mode = EXCLUSIVE"); /* one daemon per file */
+		error = execute(database, in_memory ? "PRAGMA page_size = 1024"
+						    : "PRAGMA locking_mode = EXCLUSIVE"); /* one daemon per file */
 	if (error == 0)
 		error = check_contents(database, &fresh, ret_schema);
 	if (error == 0) /* a transaction that is undone proves that the file and its directory can be written */

@@ -153,6 +153,10 @@ void store_commit(struct store *store) {
 	DL_FOREACH_SAFE (list, pending, next) {
 		DL_DELETE(list, pending);
 		if (pending->read) {
+			if (record_database_in_transaction(store->database)) {
+				DL_APPEND(store->pending, pending); /* new writes came in between */
+				continue;
+			}
 			pending->read(store, pending->request);
 		} else {
 			store->figures.stores_ok++;

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "storage/database.h"
+#include "storage/database_statements.h"
 #include "support/support_identity.h"
 
 #include <errno.h>
@@ -413,6 +413,23 @@ static void test_memory(void **state) {
 	record_database_close(database);
 }
 
+static void test_limits(void **state) { /* STORE_RECORDS_MAX, STORE_OCTETS_MAX */
+	struct fixture *fixture = *state;
+
+	open_database(fixture);
+	struct record_database *database = fixture->database;
+	assert_int_equal(put(database, 1, KIND_A, "a", "1", 1, 60, alice), 0);
+	database->totals.records = STORE_RECORDS_MAX;
+	assert_int_equal(put(database, 1, KIND_A, "b", "2", 1, 60, alice), -EDQUOT);
+	assert_int_equal(put(database, 1, KIND_A, "a", "2", 2, 60, alice), 0); /* no more than before */
+	database->totals.records = 1;
+	database->totals.octets = STORE_OCTETS_MAX;
+	assert_int_equal(put(database, 1, KIND_A, "b", "2", 1, 60, alice), -EDQUOT);
+	assert_int_equal(put(database, 1, KIND_A, "a", "33", 3, 60, alice), -EDQUOT);
+	assert_int_equal(put(database, 1, KIND_A, "a", "3", 3, 60, alice), 0);
+	assert_string_equal(all(database, 1, KIND_A, NOW_MS).text, "a=3 ");
+}
+
 /* ---- files that cannot be used ---- */
 
 static void fill(struct fixture *fixture) {
@@ -663,14 +680,14 @@ static void test_file_size(void **state) {
 int main(void) {
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_values),	 TEST(test_head),	  TEST(test_restart),
-		TEST(test_rollback),	 TEST(test_expiry),	  TEST(test_certificates_shared),
-		TEST(test_discard),	 TEST(test_closest),	  TEST(test_kinds_walk),
-		TEST(test_lifetime),	 TEST(test_rebase),	  TEST(test_memory),
-		TEST(test_corrupt),	 TEST(test_truncated),	  TEST(test_garbage),
-		TEST(test_foreign),	 TEST(test_newer_schema), TEST(test_in_use),
-		TEST(test_no_directory), TEST(test_read_only),	  TEST(test_full),
-		TEST(test_file_size),
+		TEST(test_values),   TEST(test_head),	      TEST(test_restart),
+		TEST(test_rollback), TEST(test_expiry),	      TEST(test_certificates_shared),
+		TEST(test_discard),  TEST(test_closest),      TEST(test_kinds_walk),
+		TEST(test_lifetime), TEST(test_rebase),	      TEST(test_memory),
+		TEST(test_limits),   TEST(test_corrupt),      TEST(test_truncated),
+		TEST(test_garbage),  TEST(test_foreign),      TEST(test_newer_schema),
+		TEST(test_in_use),   TEST(test_no_directory), TEST(test_read_only),
+		TEST(test_full),     TEST(test_file_size),
 	};
 	return cmocka_run_group_tests_name("record database", tests, group_setup, group_teardown);
 }
