@@ -4,7 +4,7 @@
  * (B-6.3.4-02). One SQLite file in WAL mode; everything written since record_database_begin() is one transaction.
  *
  * A place is (Resource-ID, Kind, key): the key is empty for single values, four octets of index (big-endian, so that octet order
- * is index order) for arrays, and the dictionary key itself for dictionaries.
+ * is index order) for arrays, and the dictionary key itself, any octets, for dictionaries (B-7.2-03).
  *
  * Functions return 0 or a count, or negative errno; record_database_reason() then holds SQLite's sentence. Inside a transaction a
  * failure may have ended the transaction: see record_database_in_transaction().

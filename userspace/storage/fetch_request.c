@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Fetch, Stat and Find (RFC 6940 7.4.2 to 7.4.4): served from whatever is held, replicas included. */
+/* Fetch, Stat and Find (RFC 6940 7.4.2 to 7.4.4): served from whatever is held, replicas included (Q-69, B-7.4.1-22). */
 #include "storage/store_internal.h"
 
 #include <errno.h>

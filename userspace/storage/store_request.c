@@ -207,7 +207,8 @@ static int append_index(struct store_work *work, const struct kind_part *part, s
 	return 0;
 }
 
-/* Writes one checked value. *ret_grown: a value or tombstone more than before. */
+/* Writes one checked value, in place of what stands under its index or key (B-7.4.1-21); tombstones are values like any other
+ * (B-7.4.1-20). *ret_grown: a value or tombstone more than before. */
 static int put_value(struct store_work *work, const struct kind_part *part, const struct stored_data *data,
 		     struct certificate *signer, bool *ret_grown) {
 	struct record_database *database = work->store->database;
