@@ -62,7 +62,7 @@ archives = $(foreach f,$(1),$(call archive,$(f)))
 
 PROGRAMS := ringgated ringgatectl
 PARTS_ringgatectl := $(patsubst userspace/%.c,$(BUILD)/obj/%.o,$(wildcard userspace/cmd/ctl_*.c))
-PROGRAM_NEEDS := control node enroll sip usages storage topology forward fastpath link overlay wire base
+PROGRAM_NEEDS := control node enroll sip usages storage topology forward link overlay wire base
 UNIT_TESTS := $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/*/test_*.c)))
 BENCHES := $(patsubst tests/bench/%.c,%,$(wildcard tests/bench/bench_*.c))
 

@@ -22,6 +22,7 @@ struct configuration {
 		uint64_t at_us;
 	} recent[RECENT_MAX];
 	size_t next_recent;
+	struct timer recheck;
 };
 
 int configuration_save(const struct overlay_config *config, const char *path) {
@@ -147,6 +148,14 @@ static void on_mismatch(void *userdata, const struct id *node_id, bool newer) {
 	writer_release(&body);
 }
 
+/* Certificates expire while their links live. */
+static void on_recheck(struct timer *timer, void *userdata) {
+	struct configuration *configuration = userdata;
+
+	dtls_links_recheck(configuration->node->links);
+	timer_arm_after(&configuration->node->runtime, timer, RECHECK_S * USEC_PER_SEC);
+}
+
 int configuration_new(struct node *node, struct configuration **ret) {
 	struct configuration *configuration = calloc(1, sizeof(*configuration));
 
@@ -156,6 +165,8 @@ int configuration_new(struct node *node, struct configuration **ret) {
 	configuration->listener = (struct configuration_listener){.userdata = configuration, .mismatch = on_mismatch};
 	router_handle(node->router, CONFIG_UPDATE_REQ, on_config_update, configuration);
 	router_set_configuration_listener(node->router, &configuration->listener);
+	timer_init(&configuration->recheck, on_recheck, configuration);
+	timer_arm_after(&node->runtime, &configuration->recheck, RECHECK_S * USEC_PER_SEC);
 	*ret = configuration;
 	return 0;
 }
@@ -164,6 +175,7 @@ struct configuration *configuration_free(struct configuration *configuration) {
 	if (!configuration)
 		return NULL;
 	router_set_configuration_listener(configuration->node->router, NULL);
+	timer_disarm(&configuration->node->runtime, &configuration->recheck);
 	free(configuration);
 	return NULL;
 }

@@ -43,10 +43,10 @@ static int on_link_ready(sd_event_source *source, int fd, uint32_t events, void 
 	struct node *node = userdata;
 
 	(void)source;
-	(void)events;
 	node_enter(node);
-	dtls_links_receive(node->links, fd);
-	return 0;
+	if (events & ~(uint32_t)EPOLLOUT)
+		dtls_links_receive(node->links, fd);
+	return 0; /* what waits for a full send buffer leaves when the round settles */
 }
 
 static int on_timer(sd_event_source *source, uint64_t due_us, void *userdata) {
@@ -59,6 +59,18 @@ static int on_timer(sd_event_source *source, uint64_t due_us, void *userdata) {
 	return 0;
 }
 
+/* Waits for room in the send buffer only while something is held back. */
+static void watch_links(struct node *node) {
+	bool want_write = dtls_links_want_write(node->links);
+
+	if (want_write == node->links_want_write)
+		return;
+	node->links_want_write = want_write;
+	for (size_t i = 0; i < ARRAY_LENGTH(node->link_sources); i++)
+		if (node->link_sources[i])
+			sd_event_source_set_io_events(node->link_sources[i], want_write ? EPOLLIN | EPOLLOUT : EPOLLIN);
+}
+
 /*
  * Runs after every round of events: what they wrote is committed, what they want to send leaves, and the loop sleeps until the next
  * timer of the overlay code.
@@ -67,6 +79,7 @@ static int node_settle(struct node *node) {
 	if (store_commit_wanted(node->store))
 		store_commit(node->store);
 	dtls_links_flush(node->links);
+	watch_links(node);
 	uint64_t due_us = runtime_next(&node->runtime);
 	if (due_us == USEC_NEVER)
 		return sd_event_source_set_enabled(node->timer_source, SD_EVENT_OFF);
@@ -245,6 +258,7 @@ static int open_overlay(struct node *node, char *reason) {
 				.bootstrap_wanted = on_bootstrap_wanted,
 			},
 		.neighbor_check_interval_ms = node->settings->neighbor_check_ms,
+		.client = node->settings->client,
 	};
 	char path[PATH_MAX];
 

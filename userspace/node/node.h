@@ -44,7 +44,7 @@ struct node {
 
 	sd_event_source *link_sources[2], *timer_source, *settle_source;
 	struct sip_source *sip_sources; /* one per descriptor of the SIP gateway */
-	bool leaving;
+	bool leaving, links_want_write;
 };
 
 /* Takes `settings` over, also on failure. `reason` receives one sentence. The event loop is borrowed. */

@@ -232,8 +232,13 @@ int sip_glue_new(struct node *node, struct sip_glue **ret) {
 struct sip_glue *sip_glue_free(struct sip_glue *glue) {
 	if (!glue)
 		return NULL;
-	while (glue->pending)
-		pending_free(glue->pending);
+	/* The gateway is gone, but every question wants its one answer. */
+	while (glue->pending) {
+		struct pending *pending = glue->pending;
+		pending->status = 503;
+		pending->reason = "Shutting Down";
+		answer_now(&pending->later, pending);
+	}
 	free(glue);
 	return NULL;
 }
