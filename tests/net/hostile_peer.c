@@ -14,7 +14,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { BATCH = 200, MESSAGE_MAX = 1200, ANSWER_LIMIT_MS = 20000, SEEDS_MAX = 32, SEED = 20 };
+enum { BATCH = 200, MESSAGE_MAX = 1200, ANSWER_LIMIT_MS = 20000, SEEDS_MAX = 32, SEED = 20, IN_FLIGHT_MAX = 4 };
 
 struct hostile {
 	struct runtime runtime;
@@ -208,8 +208,25 @@ static bool still_answers(struct hostile *h) {
 	return h->answers > before;
 }
 
+/*
+ * Turns until nearly all has been acknowledged, so that a closed link is noticed at once. Returns how many messages were lost with it:
+ * the target must close it for some of them.
+ */
+static unsigned drain(struct hostile *h) {
+	struct link_statistics link = {0};
+	unsigned waiting = 0;
+
+	do {
+		h->transport.ops->statistics(h->transport.object, h->slot, &link);
+		waiting = link.queued + link.in_flight;
+		turn(h, waiting > IN_FLIGHT_MAX ? 20 : 0);
+	} while (h->up && waiting > IN_FLIGHT_MAX);
+	return h->up ? 0 : waiting;
+}
+
 static bool send_messages(struct hostile *h, unsigned count) {
 	uint8_t message[MESSAGE_MAX + 64];
+	unsigned answered = 0;
 
 	for (unsigned sent = 0; sent < count;) {
 		if (!h->up && !connect_target(h))
@@ -217,10 +234,14 @@ static bool send_messages(struct hostile *h, unsigned count) {
 		size_t seed = next_random(h) % h->seed_count, length = mutate(h, h->seeds[seed], h->seed_lengths[seed], message);
 		struct iovec part = {message, length};
 		int error = h->transport.ops->send(h->transport.object, h->slot, &part, 1, 0);
-		if (error == 0 && ++sent % BATCH == 0 && !still_answers(h))
-			return false;
-		if (error < 0 || sent % 16 == 0)
-			turn(h, error < 0 ? 20 : 0);
+		if (error == 0)
+			sent++;
+		sent -= drain(h);
+		if (sent > answered && sent % BATCH == 0) {
+			if (!still_answers(h))
+				return false;
+			answered = sent;
+		}
 	}
 	return still_answers(h);
 }
