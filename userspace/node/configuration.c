@@ -12,6 +12,7 @@
 enum {
 	RECENT_MAX = 16,     /* nodes we sent our document to lately */
 	RESEND_AFTER_S = 10, /* and not again before this */
+	RECHECK_S = 600,     /* between looks at the certificates of live links */
 };
 
 struct configuration {
