@@ -37,7 +37,7 @@ NEEDS_node     := sip usages storage topology forward link overlay wire base
 NEEDS_control  := node sip usages storage topology forward link overlay wire base
 NEEDS_sim      := usages storage topology forward link overlay wire base
 
-PACKAGES := libcrypto libssl libsystemd libxml-2.0 sqlite3 jansson libosip2
+PACKAGES := libcrypto libssl libsystemd libxml-2.0 sqlite3 jansson libosip2 libbpf
 LIBRARIES := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -linih
 CPPFLAGS += -Iuserspace -Ibpf -I$(BUILD)/generated -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -DSYSCONFDIR='"$(SYSCONFDIR)"' \
 	$(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
@@ -81,6 +81,27 @@ all: programs  ## build everything into $(BUILD)/
 
 programs: $(PROGRAMS:%=$(BUILD)/%)
 
+# Kernel programs: bpf/NAME.bpf.c becomes $(BUILD)/bpf/NAME.bpf.o and, for userspace to include, $(BUILD)/generated/NAME.skel.h.
+# bpf/check/ holds those that only tests load. -mcpu=v3: atomic operations that return a value.
+BPF_SOURCES := $(sort $(wildcard bpf/*.bpf.c bpf/check/*.bpf.c))
+BPF_SKELETONS := $(patsubst %.bpf.c,$(BUILD)/generated/%.skel.h,$(notdir $(BPF_SOURCES)))
+BPF_CFLAGS := -target bpf -mcpu=v3 -std=gnu17 -O2 -g -Wall -Wextra $(if $(CI),-Werror) -Ibpf -Ibpf/check \
+	-I/usr/include/$(shell $(CC) -print-multiarch)
+
+define bpf_rules
+$(BUILD)/bpf/$(notdir $(1:.c=.o)): $(1)
+	$$(say) BPF $$<
+	$$(Q)mkdir -p $$(@D)
+	$$(Q)$$(CLANG) $$(BPF_CFLAGS) -MMD -MP -c -o $$@ $$<
+endef
+$(foreach s,$(BPF_SOURCES),$(eval $(call bpf_rules,$(s))))
+
+$(BUILD)/generated/%.skel.h: $(BUILD)/bpf/%.bpf.o
+	$(say) SKEL $@
+	$(Q)mkdir -p $(@D)
+	$(Q)bpftool gen skeleton $< name $*_bpf >$@.new && mv $@.new $@
+
+$(BUILD)/obj/fastpath/%.o: | $(BPF_SKELETONS)
 $(BUILD)/obj/%.o: userspace/%.c
 	$(say) CC $<
 	$(Q)mkdir -p $(@D)
@@ -125,11 +146,12 @@ $(BUILD)/unit/$(1): tests/unit/$(1).c $(SUPPORT) $(call test_needs,$(1))
 	$$(Q)$$(CC) $$(CPPFLAGS) -Itests $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -MMD -MP -o $$@ $$< $(SUPPORT) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIBRARIES) -lcmocka
 endef
 $(foreach t,$(UNIT_TESTS),$(eval $(call unit_rule,$(t))))
+$(patsubst %,$(BUILD)/unit/%,$(filter fastpath/%,$(UNIT_TESTS))): | $(BPF_SKELETONS)
 
 unit: $(UNIT_TESTS:%=$(BUILD)/unit/%)
 
 define bench_rule
-$(BUILD)/bench/$(1): tests/bench/$(1).c $(SUPPORT) $(call archives,sim $(PROGRAM_NEEDS))
+$(BUILD)/bench/$(1): tests/bench/$(1).c $(SUPPORT) $(call archives,sim fastpath $(PROGRAM_NEEDS))
 	$$(say) BENCH $$@
 	$$(Q)mkdir -p $$(@D)
 	$$(Q)$$(CC) $$(CPPFLAGS) -Itests $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -MMD -MP -o $$@ $$< $(SUPPORT) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIBRARIES)
