@@ -83,6 +83,7 @@ for binary in "$SAN_BUILD"/replay/fuzz_*; do
 	target=$(basename "$binary")
 	run_one "corpus/${target#fuzz_}" "$binary" "tests/fuzz/corpus/${target#fuzz_}"
 done
+run_one sip/scenarios tests/sip/run-scenarios "$BUILD"
 for script in tests/net/*.sh; do
 	run_one "net/$(basename "$script" .sh)" "$script"
 done

@@ -105,7 +105,7 @@ explain() {
 		Every gateway serves SIP on its port 5060. Place the example call from a second terminal, as root:
 
 		  # alice's phone registers at gateway 1
-		  ip netns exec $NETWORK-phone sipp -sf tests/sip/register.xml -s alice -key domain $OVERLAY -key contact_port 5070 -i 192.0.2.5 -p 5070 -m 1 $(gateway_address 1):5060
+		  ip netns exec $NETWORK-phone sipp -sf tests/sip/register.xml -s alice -key domain $OVERLAY -i 192.0.2.5 -p 5070 -m 1 $(gateway_address 1):5060
 
 		  # somebody calls her through gateway $last: the answer is 302 with her Contact
 		  ip netns exec $NETWORK-phone sipp -sf tests/sip/invite_302.xml -s alice -key domain $OVERLAY -key expect sip:alice@192.0.2.5:5070 -i 192.0.2.5 -p 5080 -m 1 $(gateway_address "$last"):5060
@@ -128,7 +128,7 @@ sipp_run() {
 
 call_once() {
 	local caller=$PEERS registrar=1 contact="sip:alice@192.0.2.5:5070"
-	sipp_run register -s alice -key contact_port 5070 -p 5070 "$(gateway_address $registrar):5060" ||
+	sipp_run register -s alice -p 5070 "$(gateway_address $registrar):5060" ||
 		fail "REGISTER at gateway $registrar: $(tail -n 3 "$WORK/sipp.log")"
 	say "alice's phone is registered at gateway $registrar (REGISTER, 200)"
 	sipp_run invite_302 -s alice -key expect "$contact" -p 5080 "$(gateway_address "$caller"):5060" ||
@@ -138,7 +138,13 @@ call_once() {
 	say "OPTIONS for alice is answered 302 as well"
 	sipp_run invite_404 -s nobody -p 5082 "$(gateway_address "$caller"):5060" || fail "INVITE for nobody: $(tail -n 3 "$WORK/sipp.log")"
 	say "INVITE for nobody@$OVERLAY is answered 404"
-	sipp_run unregister -s alice -key contact_port 5070 -p 5070 "$(gateway_address $registrar):5060" ||
+	if [ "$PEERS" -gt 1 ]; then
+		sipp_run register -s bob -t t1 -p 5090 "$(gateway_address 2):5060" || fail "REGISTER over TCP at gateway 2: $(tail -n 3 "$WORK/sipp.log")"
+		sipp_run invite_302 -s bob -t t1 -key expect "sip:bob@192.0.2.5:5090" -p 5091 "$(gateway_address 1):5060" ||
+			fail "INVITE over TCP at gateway 1: $(tail -n 3 "$WORK/sipp.log")"
+		say "bob's phone registers at gateway 2 over TCP, INVITE at gateway 1 over TCP is answered 302"
+	fi
+	sipp_run unregister -s alice -p 5070 "$(gateway_address $registrar):5060" ||
 		fail "un-REGISTER at gateway $registrar: $(tail -n 3 "$WORK/sipp.log")"
 	sipp_run invite_480 -s alice -p 5083 "$(gateway_address "$caller"):5060" || fail "INVITE after the phone left: $(tail -n 3 "$WORK/sipp.log")"
 	say "after the phone unregistered, INVITE is answered 480"

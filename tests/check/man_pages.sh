@@ -20,6 +20,6 @@ for program in ringgated:8 ringgatectl:1; do
 done
 text=$(mandoc -T ascii docs/man/ringgate.conf.5 | sed 's/.\x08//g')
 for setting in $(sed -n 's/^\t*{"[a-z]*", "\([a-z-]*\)", set_.*/\1/p' userspace/node/settings.c); do
-	grep -qE "(^|[[:space:]])$setting([[:space:]]|$)" <<<"$text" || { echo "ringgate.conf.5 does not explain $setting"; status=1; }
+	grep -qE "(^|[[:space:]])$setting([[:space:],]|$)" <<<"$text" || { echo "ringgate.conf.5 does not explain $setting"; status=1; }
 done
 exit $status
