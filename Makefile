@@ -85,7 +85,7 @@ programs: $(PROGRAMS:%=$(BUILD)/%)
 # bpf/check/ holds those that only tests load. -mcpu=v3: atomic operations that return a value.
 BPF_SOURCES := $(sort $(wildcard bpf/*.bpf.c bpf/check/*.bpf.c))
 BPF_SKELETONS := $(patsubst %.bpf.c,$(BUILD)/generated/%.skel.h,$(notdir $(BPF_SOURCES)))
-BPF_CFLAGS := -target bpf -mcpu=v3 -std=gnu17 -O2 -g -Wall -Wextra $(if $(CI),-Werror) -Ibpf -Ibpf/check \
+BPF_CFLAGS := -target bpf -mcpu=v3 -std=gnu17 -O2 -g -Wall -Wextra $(if $(CI),-Werror) -Ibpf \
 	-I/usr/include/$(shell $(CC) -print-multiarch)
 
 define bpf_rules
@@ -101,7 +101,7 @@ $(BUILD)/generated/%.skel.h: $(BUILD)/bpf/%.bpf.o
 	$(Q)mkdir -p $(@D)
 	$(Q)bpftool gen skeleton $< name $*_bpf >$@.new && mv $@.new $@
 
-$(BUILD)/obj/fastpath/%.o: | $(BPF_SKELETONS)
+$(call objects,fastpath): | $(BPF_SKELETONS)
 $(BUILD)/obj/%.o: userspace/%.c
 	$(say) CC $<
 	$(Q)mkdir -p $(@D)

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* The value that crypto_check.bpf.c and its test share. */
+#pragma once
+
+#include "aead.h"
+
+struct crypto_check {
+	struct chacha20 chacha;
+	struct poly1305 poly;
+	__u8 key[32];
+	__u8 iv[16];
+	__u64 number;
+	__u32 length;
+	__u32 reserved;
+	struct fastpath_pad pad;
+	struct record_buffer buffer;
+};
