@@ -38,6 +38,8 @@ static void print_value(const json_t *value) {
 		       (long long)json_integer_value(json_object_get(value, "lifetime_s")));
 	else
 		puts("removed");
+	if (json_is_true(json_object_get(value, "rolled_back")))
+		puts("  warning: an earlier answer was newer than this value; a peer may be holding it back");
 }
 
 int ctl_fetch(struct ctl *ctl) {

@@ -183,6 +183,8 @@ static json_t *json_value(const struct fetched_value *fetched, uint32_t kind) {
 				   "storage_time_ms", (json_int_t)fetched->storage_time_ms, "lifetime_s",
 				   (json_int_t)fetched->lifetime_s, "signer", json_id(&fetched->signer_id));
 
+	if (fetched->rolled_back)
+		json_object_set_new(object, "rolled_back", json_true());
 	if (value->model == DATA_MODEL_ARRAY)
 		json_object_set_new(object, "index", json_integer(value->index));
 	if (value->model == DATA_MODEL_DICTIONARY)
@@ -234,8 +236,9 @@ static void on_fetch(struct control_request *request) {
 	struct fetch *fetch = calloc(1, sizeof(*fetch));
 	if (fetch)
 		*fetch = (struct fetch){.request = request, .kind = kind->id};
-	int error =
-		fetch ? storage_fetch(node->router, &resource_id, kind->id, at ? &destination : NULL, on_fetched, fetch) : -ENOMEM;
+	int error = fetch ? storage_fetch_with(node->router, node->history, &resource_id, kind->id, at ? &destination : NULL,
+					       on_fetched, fetch)
+			  : -ENOMEM;
 	if (error < 0) {
 		free(fetch);
 		control_fail(request, "The request could not be sent: %s.", strerror(-error));
@@ -487,7 +490,7 @@ static void on_resolve(struct control_request *request) {
 		control_fail(request, "Give a name such as alice@example.org.");
 		return;
 	}
-	int error = sip_resolve(control_node(request)->router, aor, on_resolved, request);
+	int error = sip_resolve_with(control_node(request)->router, control_node(request)->history, aor, on_resolved, request);
 	if (error < 0)
 		control_fail(request, "The request could not be sent: %s.", strerror(-error));
 }

@@ -285,6 +285,8 @@ static int open_usages(struct node *node, char *reason) {
 	int error = certificate_store_new(&node->runtime, node->router, &node->certificates);
 
 	if (error == 0)
+		error = storage_history_new(&node->history);
+	if (error == 0)
 		error = certificate_store_add(node->certificates, node->credential);
 	for (size_t i = 0; error == 0 && i < users_count(node->users); i++)
 		error = certificate_store_add(node->certificates, users_at(node->users, i)->credentials[0]);
@@ -412,6 +414,7 @@ struct node *node_free(struct node *node) {
 	node->join = join_free(node->join);
 	node->links = dtls_links_free(node->links);
 	node->router = router_free(node->router);
+	storage_history_free(node->history);
 	record_database_close(node->database);
 	users_free(node->users);
 	trust_free(node->trust);

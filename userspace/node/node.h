@@ -34,6 +34,7 @@ struct node {
 	struct record_database *database;
 	struct store *store;
 	struct certificate_store *certificates;
+	struct storage_history *history; /* newest times seen, against rollback (B-13.5-02) */
 	struct users *users;
 	struct sip_gateway *sip;
 	struct sip_glue *sip_glue;
