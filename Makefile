@@ -39,6 +39,12 @@ NEEDS_sim      := usages storage topology forward link overlay wire base
 
 PACKAGES := libcrypto libssl libsystemd libxml-2.0 sqlite3 jansson libosip2 libbpf libmnl
 LIBRARIES := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -linih
+# These goals begin with deps, or compile nothing; all others need the packages now.
+ifneq ($(filter-out help deps run check bench fuzz clean,$(or $(MAKECMDGOALS),help)),)
+ifneq ($(filter -lcrypto,$(LIBRARIES)),-lcrypto)
+$(error Packages that building needs are missing. As root, `make deps` installs them)
+endif
+endif
 CPPFLAGS += -Iuserspace -Ibpf -I$(BUILD)/generated -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -DSYSCONFDIR='"$(SYSCONFDIR)"' \
 	$(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 WARNINGS := -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wundef -Wvla -Wformat=2 \
@@ -192,17 +198,10 @@ fuzzers: $(FUZZERS:%=$(BUILD)/fuzz/%)
 # Debian 12 and 13. Asked for by name, from the machine's own sources; nothing happens when all are there.
 DEPENDENCIES := gcc make pkg-config clang llvm libbpf-dev libmnl-dev libssl-dev libsystemd-dev libosip2-dev libxml2-dev libsqlite3-dev \
 	libjansson-dev libinih-dev uthash-dev libcap2-bin libcmocka-dev iproute2 tcpdump sip-tester sipsak tshark openssl mandoc bpftool \
-	python3 procps
+	python3 procps mount
 
 deps:  ## install what building and testing need (apt, as root)
-	$(Q)missing=$$(for p in $(DEPENDENCIES); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
-	if [ -n "$$missing" ]; then \
-		echo "Installing: $$missing"; \
-		export DEBIAN_FRONTEND=noninteractive; \
-		{ apt-get install -y --no-install-recommends $$missing || { apt-get update && apt-get install -y --no-install-recommends $$missing; }; } \
-			>$(CURDIR)/.deps.log 2>&1 || { tail -n 20 $(CURDIR)/.deps.log; echo "The packages above could not be installed."; exit 1; }; \
-		rm -f $(CURDIR)/.deps.log; \
-	fi
+	$(Q)appliance/install-packages.sh $(DEPENDENCIES)
 
 # pkg-config answers only once the packages are there: a second make reads the Makefile again.
 run: deps  ## start PEERS=5 gateways on this machine and say how to use them (ONCE=1: do the example call and end)
