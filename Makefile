@@ -38,7 +38,7 @@ NEEDS_control  := node sip usages storage topology forward link overlay wire bas
 NEEDS_sim      := usages storage topology forward link overlay wire base
 
 PACKAGES := libcrypto libssl libsystemd libxml-2.0 sqlite3 jansson libosip2 libbpf libmnl
-LIBRARIES := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -linih
+LIBRARIES := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null)
 # These goals begin with deps, or compile nothing; all others need the packages now.
 ifneq ($(filter-out help deps run check bench fuzz clean,$(or $(MAKECMDGOALS),help)),)
 ifneq ($(filter -lcrypto,$(LIBRARIES)),-lcrypto)
@@ -197,7 +197,7 @@ fuzzers: $(FUZZERS:%=$(BUILD)/fuzz/%)
 
 # Debian 12 and 13. Asked for by name, from the machine's own sources; nothing happens when all are there.
 DEPENDENCIES := gcc make pkg-config clang llvm libbpf-dev libmnl-dev libssl-dev libsystemd-dev libosip2-dev libxml2-dev libsqlite3-dev \
-	libjansson-dev libinih-dev uthash-dev libcap2-bin libcmocka-dev iproute2 tcpdump sip-tester sipsak tshark openssl mandoc bpftool \
+	libjansson-dev uthash-dev libcap2-bin libcmocka-dev iproute2 tcpdump sip-tester sipsak tshark openssl mandoc bpftool \
 	python3 procps mount
 
 deps:  ## install what building and testing need (apt, as root)
