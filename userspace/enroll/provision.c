@@ -16,7 +16,11 @@
 #define DAY_MS UINT64_C(86400000)
 #define BACKDATE_MS UINT64_C(3600000) /* clocks of joining sites may be behind */
 
-enum { ROOT_DAYS = 3650, OVERLAY_NAME_MAX = 230 /* leaves room for "gateway-" and a part of a Node-ID in front of it */ };
+enum {
+	ROOT_DAYS = 3650,
+	OVERLAY_NAME_MAX = 230, /* leaves room for "gateway-" and a part of a Node-ID in front of it */
+	LABEL_MAX = 63,
+};
 
 DEFINE_CLEANUP(EVP_PKEY *, EVP_PKEY_free)
 DEFINE_CLEANUP(X509 *, X509_free)
@@ -334,10 +338,16 @@ static int create_files(const struct provision_overlay *overlay, char *reason) {
 
 /* A domain name: users have addresses of record in it. In lower case, as callers' gateways look for them (S-2-01). */
 static bool overlay_name_usable(const char *name) {
-	size_t length = strlen(name);
-
-	return length > 0 && length <= OVERLAY_NAME_MAX && name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789.-")] == 0 &&
-	       !strchr(".-", name[0]) && !strchr(".-", name[length - 1]) && !strstr(name, "..");
+	if (strlen(name) > OVERLAY_NAME_MAX)
+		return false;
+	for (const char *label = name;; label++) {
+		size_t length = strspn(label, "abcdefghijklmnopqrstuvwxyz0123456789-");
+		if (length == 0 || length > LABEL_MAX || label[0] == '-' || label[length - 1] == '-')
+			return false;
+		label += length;
+		if (*label != '.')
+			return *label == 0;
+	}
 }
 
 int provision_overlay_create(const struct provision_overlay *overlay, char reason[static PROVISION_REASON_SIZE]) {
