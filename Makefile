@@ -163,6 +163,7 @@ $(BUILD)/bench/$(1): tests/bench/$(1).c $(SUPPORT) $(call archives,sim fastpath 
 	$$(Q)$$(CC) $$(CPPFLAGS) -Itests $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -MMD -MP -o $$@ $$< $(SUPPORT) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIBRARIES)
 endef
 $(foreach t,$(BENCHES),$(eval $(call bench_rule,$(t))))
+$(BUILD)/bench/bench_xdp: LIBRARIES += -lcmocka
 
 # Programs that the network tests in tests/net use.
 NET_PROGRAMS := $(patsubst tests/net/%.c,%,$(wildcard tests/net/*.c))
@@ -206,20 +207,20 @@ deps:  ## install what building and testing need (apt, as root)
 # pkg-config answers only once the packages are there: a second make reads the Makefile again.
 run: deps  ## start PEERS=5 gateways on this machine and say how to use them (ONCE=1: do the example call and end)
 	$(Q)$(MAKE) --no-print-directory programs
-	$(Q)BUILD=$(BUILD) PEERS=$(PEERS) ONCE=$(ONCE) KEYLOG=$(KEYLOG) PCAP=$(PCAP) appliance/trial/run.sh
+	$(Q)exec env BUILD=$(BUILD) PEERS=$(PEERS) ONCE=$(ONCE) KEYLOG=$(KEYLOG) PCAP=$(PCAP) appliance/trial/run.sh
 
 check: deps  ## build and run all tests
 	$(Q)$(MAKE) --no-print-directory CI=1 programs net
 	$(Q)$(MAKE) --no-print-directory CI=1 SAN=1 unit replay programs
-	$(Q)BUILD=$(BUILD) tests/run-tests.sh $(TESTS)
+	$(Q)exec env BUILD=$(BUILD) tests/run-tests.sh $(TESTS)
 
 bench: deps  ## measure; figures go to build/bench.json
 	$(Q)$(MAKE) --no-print-directory $(BENCHES:%=$(BUILD)/bench/%)
-	$(Q)BUILD=$(BUILD) tests/bench/run-bench.sh $(BENCH)
+	$(Q)exec env BUILD=$(BUILD) tests/bench/run-bench.sh $(BENCH)
 
 TIME ?= 60
 fuzz: deps  ## run every fuzz target for TIME=60 seconds (libFuzzer)
-	$(Q)BUILD=$(BUILD) TIME=$(TIME) tests/fuzz/run-fuzz.sh $(FUZZ)
+	$(Q)exec env BUILD=$(BUILD) TIME=$(TIME) tests/fuzz/run-fuzz.sh $(FUZZ)
 
 install: programs  ## install programs, man pages and the settings file below DESTDIR
 	install -Dm755 $(BUILD)/ringgated $(DESTDIR)$(PREFIX)/sbin/ringgated
