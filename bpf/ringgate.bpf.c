@@ -332,8 +332,8 @@ INLINE int acknowledge_only(struct xdp_md *context, struct forward_work *work, s
 
 /* A data frame in work->in.text of work->packet.text_length octets. */
 INLINE int data_frame(struct xdp_md *context, struct forward_work *work, struct fastpath_slot *slot, struct fastpath_settings *set,
-		      struct fastpath_counters *count, struct fastpath_link_counters *link_count) {
-	__u32 sequence = load_u32(&work->in.text[1]), number, pair, text, ip, headers, ack_headers;
+		      struct fastpath_counters *count, struct fastpath_link_counters *link_count, __u64 misses) {
+	__u32 sequence = load_u32(&work->in.text[1]), pads_ran_out, number, pair, text, ip, headers, ack_headers;
 	struct fastpath_link_counters *next_count;
 	struct fastpath_slot *next;
 	void *pair_map;
@@ -356,6 +356,9 @@ INLINE int data_frame(struct xdp_md *context, struct forward_work *work, struct 
 		return work_pass(count, PASS_HOP);
 	if (slot->record.tx_next >> NUMBER_LIMIT_BITS)
 		return work_pass(count, PASS_NUMBERS);
+	pair = work->back.port * FASTPATH_PORTS_MAX + work->back.port;
+	if (!bpf_map_lookup_elem(&pairs, &pair))
+		return work_pass(count, PASS_HOP); /* not attached, or not natively */
 	if (action == FORWARD_DROP) {
 		if (!accept(work, slot, count, link_count, &result))
 			return result;
@@ -404,8 +407,11 @@ INLINE int data_frame(struct xdp_md *context, struct forward_work *work, struct 
 	next_count->sent++;
 	next_count->sent_octets += work->verdict.length;
 	count->verdicts[FASTPATH_FORWARDED]++;
-	if (next->record.tx_next % PADS_WANTED_EVERY < 2)
+	pads_ran_out = count->pad_misses + count->ack_pad_misses != misses;
+	if (next->record.tx_next % PADS_WANTED_EVERY < 2 || (pads_ran_out && next->tx_ring != FASTPATH_RING_NONE))
 		pads_want(next, number, count);
+	if (pads_ran_out && slot->rx_ring != FASTPATH_RING_NONE)
+		pads_want(slot, work->packet.slot, count);
 	return (int)bpf_redirect_map(pair_map, 0, BPF_F_BROADCAST);
 }
 
@@ -449,6 +455,7 @@ INLINE int same_address(const __u8 *a, const __u8 *b) {
 INLINE int link_datagram(struct xdp_md *context, struct forward_work *work, struct fastpath_slot *slot,
 			 struct fastpath_settings *set, struct fastpath_counters *count,
 			 struct fastpath_link_counters *link_count) {
+	__u64 misses = count->pad_misses + count->ack_pad_misses; /* so far */
 	__u32 length;
 	int opened;
 
@@ -487,7 +494,7 @@ INLINE int link_datagram(struct xdp_md *context, struct forward_work *work, stru
 		return ack_frame(work, slot, count, link_count);
 	if (length >= FORWARD_FRAME_DATA && work->in.text[0] == FORWARD_FRAME_TYPE_DATA &&
 	    (load_u32(&work->in.text[4]) & 0xffffff) == length - FORWARD_FRAME_DATA)
-		return data_frame(context, work, slot, set, count, link_count);
+		return data_frame(context, work, slot, set, count, link_count, misses);
 	if (accept(work, slot, count, link_count, &opened))
 		return work_reject(count, DROP_BAD_FRAME); /* FW-A02 */
 	return opened;

@@ -375,6 +375,13 @@ static void test_links_for_userspace(void **state) {
 	next->hop.port = 7; /* no such interface */
 	expect_passed(packet, length, PASS_HOP);
 	next->hop.port = bed.port;
+	from->hop.port = 7;
+	expect_passed(packet, length, PASS_HOP);
+	uint8_t dropped[FORWARD_CASE_OCTETS], dropped_packet[BED_PACKET];
+	size_t dropped_length =
+		forward_message_build(&(struct forward_message){.ttl = 40, .code = 8, .destinations = "n77"}, dropped);
+	expect_passed(dropped_packet, bed_data(1, dropped, dropped_length, dropped_packet), PASS_HOP);
+	from->hop.port = bed.port;
 	next->hop.mtu = (uint16_t)(28 + 13 + 16 + 8 + message_length + 1); /* two octets are appended */
 	expect_passed(packet, length, PASS_MTU);
 	next->hop.mtu++;
@@ -575,7 +582,10 @@ static void test_pads(void **state) {
 	uint64_t number = next->record.tx_next;
 	bed.tables->pads[3 * FASTPATH_PAD_RING + number % FASTPATH_PAD_RING].number += FASTPATH_PAD_RING;
 	length = bed_data(1, message, message_length, packet);
+	next->wanted = from->wanted = 0;
 	expect_sent(packet, length);
+	assert_int_equal(from->wanted, 1);
+	assert_int_equal(next->wanted, 1);
 	bed.tables->pads[3 * FASTPATH_PAD_RING + (number + 1) % FASTPATH_PAD_RING].length = 256;
 	length = bed_data(1, message, message_length, packet);
 	expect_sent(packet, length);
