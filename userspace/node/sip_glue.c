@@ -113,6 +113,8 @@ static void on_bind(void *userdata, const struct sip_binding_request *request, s
 	struct credential *credential = user ? user_credential_for(user, request->contact, node->runtime.now_us) : NULL;
 	if (!user)
 		answer_later(pending, 404, "No Such User At This Site");
+	else if (!credential && request->expires_s == 0)
+		answer_later(pending, 200, "OK"); /* nothing of ours can be stored for it */
 	else if (!credential)
 		answer_later(pending, 403, "Too Many Contacts");
 	else if (strlen(request->contact) >= sizeof(pending->contact))
@@ -183,10 +185,13 @@ static void on_resolve(void *userdata, const char *aor, sip_resolve_answer done,
 		return;
 	}
 	pending->resolve_done = done;
-	if (glue->node->state != TOPOLOGY_JOINED)
+	if (glue->node->state != TOPOLOGY_JOINED) {
 		answer_later(pending, 503, NULL);
-	else if (sip_resolve_with(glue->node->router, glue->node->history, aor, on_resolved, pending) < 0)
-		answer_later(pending, 503, NULL);
+		return;
+	}
+	int error = sip_resolve_with(glue->node->router, glue->node->history, aor, on_resolved, pending);
+	if (error < 0)
+		answer_later(pending, error == -EINVAL ? 404 : 503, NULL);
 }
 
 /* ---- policy ---- */
@@ -228,12 +233,8 @@ struct sip_glue *sip_glue_free(struct sip_glue *glue) {
 	if (!glue)
 		return NULL;
 	/* The gateway is gone, but every question wants its one answer. */
-	while (glue->pending) {
-		struct pending *pending = glue->pending;
-		pending->status = 503;
-		pending->reason = "Shutting Down";
-		answer_now(&pending->later, pending);
-	}
+	while (glue->pending)
+		answer(glue->pending, 503, "Shutting Down");
 	free(glue);
 	return NULL;
 }
