@@ -140,7 +140,7 @@ static uint64_t place_number(const struct pad_ring *ring, unsigned place, uint64
 	unsigned behind = ring->config.direction == PAD_RECEIVE ? PAD_RECEIVE_BEHIND : PAD_TRANSMIT_BEHIND;
 	uint64_t number = next + (place - next) % FASTPATH_PAD_RING;
 
-	if (held != 0 && (held & RECORD_NUMBER_MAX) + behind >= next)
+	if (next > RECORD_NUMBER_MAX || (held != 0 && (held & RECORD_NUMBER_MAX) + behind >= next))
 		return 0;
 	if (number < ring->allowed[place])
 		number = ring->allowed[place];
