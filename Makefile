@@ -37,7 +37,7 @@ NEEDS_node     := sip usages storage topology forward link overlay wire base
 NEEDS_control  := node sip usages storage topology forward link overlay wire base
 NEEDS_sim      := usages storage topology forward link overlay wire base
 
-PACKAGES := libcrypto libssl libsystemd libxml-2.0 sqlite3 jansson libosip2 libbpf
+PACKAGES := libcrypto libssl libsystemd libxml-2.0 sqlite3 jansson libosip2 libbpf libmnl
 LIBRARIES := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -linih
 CPPFLAGS += -Iuserspace -Ibpf -I$(BUILD)/generated -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -DSYSCONFDIR='"$(SYSCONFDIR)"' \
 	$(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
@@ -161,7 +161,7 @@ $(foreach t,$(BENCHES),$(eval $(call bench_rule,$(t))))
 # Programs that the network tests in tests/net use.
 NET_PROGRAMS := $(patsubst tests/net/%.c,%,$(wildcard tests/net/*.c))
 define net_rule
-$(BUILD)/net/$(1): tests/net/$(1).c $(call archives,$(PROGRAM_NEEDS))
+$(BUILD)/net/$(1): tests/net/$(1).c $(call archives,fastpath $(PROGRAM_NEEDS))
 	$$(say) NET $$@
 	$$(Q)mkdir -p $$(@D)
 	$$(Q)$$(CC) $$(CPPFLAGS) $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -MMD -MP -o $$@ $$< -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIBRARIES)

@@ -42,6 +42,17 @@ static const char usage[] =
 	"\n"
 	"See ringgated(8), ringgate.conf(5), ringgatectl(1).\n";
 
+/* Of '?' and ':' of getopt_long(). */
+static int refuse_option(int option, const char *word) {
+	char letter[3] = {'-', (char)optopt, 0};
+
+	if (optopt > 0 && optopt < 256)
+		word = optopt == 'k' || optopt == 'v' ? word : letter;
+	fprintf(stderr, "ringgated: %s %s; try: ringgated --help\n", word,
+		option == ':' ? "needs a value" : "is not an option, or takes no value");
+	return -EINVAL;
+}
+
 static int parse_arguments(int argc, char **argv, struct arguments *ret) {
 	static const struct option options[] = {
 		{"config", required_argument, NULL, 'c'},
@@ -52,7 +63,7 @@ static int parse_arguments(int argc, char **argv, struct arguments *ret) {
 	};
 	int option;
 
-	while ((option = getopt_long(argc, argv, "c:h", options, NULL)) >= 0) {
+	while ((option = getopt_long(argc, argv, ":c:h", options, NULL)) >= 0) {
 		switch (option) {
 		case 'c':
 			ret->settings_path = optarg;
@@ -68,8 +79,7 @@ static int parse_arguments(int argc, char **argv, struct arguments *ret) {
 			puts("ringgated " VERSION);
 			exit(EXIT_SUCCESS);
 		default:
-			fputs("Try: ringgated --help\n", stderr);
-			return -EINVAL;
+			return refuse_option(option, argv[optind - 1]);
 		}
 	}
 	if (optind < argc) {
