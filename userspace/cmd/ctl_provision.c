@@ -112,7 +112,9 @@ static int show(struct ctl *ctl) {
 
 	int error = overlay_config_load(ctl->arguments[1], NULL, &config, reason);
 	if (error < 0) {
-		fprintf(stderr, "ringgatectl: %s: %s\n", ctl->arguments[1], reason[0] ? reason : strerror(-error));
+		bool named = strncmp(reason, ctl->arguments[1], strlen(ctl->arguments[1])) == 0;
+		fprintf(stderr, "ringgatectl: %s%s%s\n", named ? "" : ctl->arguments[1], named ? "" : ": ",
+			reason[0] ? reason : strerror(-error));
 		return CTL_FAILED;
 	}
 	if (!ctl->json) {

@@ -16,7 +16,11 @@
 #define DAY_MS UINT64_C(86400000)
 #define BACKDATE_MS UINT64_C(3600000) /* clocks of joining sites may be behind */
 
-enum { ROOT_DAYS = 3650 };
+enum {
+	ROOT_DAYS = 3650,
+	OVERLAY_NAME_MAX = 230, /* leaves room for "gateway-" and a part of a Node-ID in front of it */
+	LABEL_MAX = 63,
+};
 
 DEFINE_CLEANUP(EVP_PKEY *, EVP_PKEY_free)
 DEFINE_CLEANUP(X509 *, X509_free)
@@ -192,7 +196,7 @@ static int issue(const char *overlay_name, X509 *root, EVP_PKEY *root_key, const
 	if (wanted->user_name)
 		snprintf(name, sizeof(name), "%s", wanted->user_name);
 	else
-		snprintf(name, sizeof(name), "gateway-%.12s@%.200s", id_format(&node_ids[0], text), overlay_name);
+		snprintf(name, sizeof(name), "gateway-%.12s@%.230s", id_format(&node_ids[0], text), overlay_name);
 	struct certificate_request request = {
 		.overlay_name = overlay_name,
 		.user_name = name,
@@ -332,7 +336,25 @@ static int create_files(const struct provision_overlay *overlay, char *reason) {
 	return error < 0 ? error : write_document(overlay, root, reason);
 }
 
+/* A domain name: users have addresses of record in it. In lower case, as callers' gateways look for them (S-2-01). */
+static bool overlay_name_usable(const char *name) {
+	if (strlen(name) > OVERLAY_NAME_MAX)
+		return false;
+	for (const char *label = name;; label++) {
+		size_t length = strspn(label, "abcdefghijklmnopqrstuvwxyz0123456789-");
+		if (length == 0 || length > LABEL_MAX || label[0] == '-' || label[length - 1] == '-')
+			return false;
+		label += length;
+		if (*label != '.')
+			return *label == 0;
+	}
+}
+
 int provision_overlay_create(const struct provision_overlay *overlay, char reason[static PROVISION_REASON_SIZE]) {
+	if (!overlay_name_usable(overlay->name))
+		return fail(reason, -EINVAL,
+			    "\"%.200s\" is not the name of an overlay, which is a domain in lower case such as example.org.",
+			    overlay->name);
 	bool made = mkdir(overlay->directory, 0700) == 0;
 
 	if (!made && errno != EEXIST)

@@ -143,9 +143,9 @@ static uint32_t pinned_version(const struct fastpath_loader *loader, uint32_t *r
 	return value.version;
 }
 
-static const char *const pinned_names[] = {"control",  "settings",	"routes",    "slots",  "pads",
-					   "flows",    "node_slots",	"listeners", "access", "prefixes",
-					   "counters", "link_counters", "events",    "ports",  "pairs"};
+/* Maps of devices are made anew with every program: interfaces are attached anew as well. */
+static const char *const pinned_names[] = {"control",	"settings", "routes",	"slots",    "pads",	     "flows", "node_slots",
+					   "listeners", "access",   "prefixes", "counters", "link_counters", "events"};
 
 static void remove_pins(struct fastpath_loader *loader) {
 	char path[PATH_MAX];
@@ -414,6 +414,10 @@ int fastpath_loader_attach(struct fastpath_loader *loader, unsigned ifindex, boo
 	uint32_t number = 0;
 	int result;
 
+	if (fastpath_loader_mode(loader, ifindex) != FASTPATH_MODE_OFF) {
+		explain(reason, "attached already");
+		return -EEXIST;
+	}
 	while (number < FASTPATH_PORTS_MAX && loader->ports[number].ifindex != 0)
 		number++;
 	if (number == FASTPATH_PORTS_MAX) {

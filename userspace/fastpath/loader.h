@@ -63,7 +63,7 @@ int fastpath_loader_map(const struct fastpath_loader *loader, const char *name);
  * Attaches to an interface and gives it a number, `ret_port`, for struct fastpath_hop. Tries native, then generic where
  * `allow_generic`; *ret_mode and `reason` say what came of it and why not more. A generic interface has the shield alone: copies of
  * socket buffers share their octets, so that a message and its ack cannot leave from one frame there; keep FASTPATH_HOP_VALID off
- * for links over it. -ENOSPC more than FASTPATH_PORTS_MAX, -EOPNOTSUPP neither mode works.
+ * for links over it. -EEXIST, -ENOSPC more than FASTPATH_PORTS_MAX, -EOPNOTSUPP neither mode works.
  */
 int fastpath_loader_attach(struct fastpath_loader *loader, unsigned ifindex, bool allow_generic, uint8_t *ret_port,
 			   enum fastpath_mode *ret_mode, char reason[static FASTPATH_REASON_SIZE]);

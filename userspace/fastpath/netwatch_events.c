@@ -251,6 +251,9 @@ static void sync_done(struct netwatch *n) {
 		neighbor_ask(n, neighbor);
 	HASH_ITER (hh, n->watches, w, next_watch)
 		watch_ask(n, w);
+	/* Which includes whatever made the tables of the last seconds change. */
+	n->pending = (struct pending_changes){0};
+	timer_disarm(n->runtime, &n->pass);
 	n->recount = true;
 }
 

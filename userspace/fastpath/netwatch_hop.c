@@ -107,6 +107,7 @@ static void probe_due(struct timer *timer, void *userdata) {
 void neighbor_update(struct netwatch *n, struct neighbor *neighbor, const struct netwatch_neighbor_state *state) {
 	struct watch *w;
 
+	neighbor->heard = true;
 	neighbor->state = state ? state->state : 0;
 	neighbor->managed = state && state->managed;
 	neighbor->has_mac = state && state->has_mac;
@@ -161,7 +162,6 @@ static void neighbor_attach(struct netwatch *n, struct watch *w) {
 			return;
 		neighbor->key = key;
 		neighbor->netwatch = n;
-		neighbor->managed = true; /* nothing is known: nothing is probed */
 		neighbor->delay_ms = NETWATCH_PROBE_MIN_MS;
 		timer_init(&neighbor->timer, probe_due, neighbor);
 		HASH_ADD(hh, n->neighbors, key, sizeof(neighbor->key), neighbor);
@@ -260,6 +260,8 @@ static enum netwatch_reason hop_of(const struct netwatch *n, const struct watch 
 		return NETWATCH_UNSUPPORTED;
 	if (!device_up(device) || !device_up(carrier))
 		return NETWATCH_DOWN;
+	if (w->neighbor && !w->neighbor->heard)
+		return NETWATCH_PENDING;
 	if (!w->neighbor || !neighbor_usable(w->neighbor))
 		return NETWATCH_NO_NEIGHBOR;
 
@@ -296,6 +298,7 @@ static void report(struct netwatch *n) {
 
 		check_remove(n, w);
 		enum netwatch_reason reason = hop_of(n, w, &hop);
+		/* An answer is under way: until it is there, what was reported stands. */
 		if (reason == NETWATCH_PENDING || (w->reported && reason == w->reason && memcmp(&hop, &w->hop, sizeof(hop)) == 0))
 			continue;
 		if (reason == NETWATCH_KNOWN && w->reason != NETWATCH_KNOWN)

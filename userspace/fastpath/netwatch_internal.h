@@ -36,6 +36,7 @@ struct neighbor_key {
 struct neighbor {
 	struct neighbor_key key;
 	uint16_t state; /* NUD_…, 0: no entry */
+	bool heard;	/* the kernel has said something about it */
 	bool has_mac;
 	bool managed;
 	bool queued, want_get, want_probe;

@@ -19,9 +19,11 @@ struct attributes {
 	const struct nlattr *of[ATTRIBUTES_MAX];
 };
 
+/* Not mnl_nlmsg_ok(), to which a length of 2^31 and more is a negative one, which fits. */
 bool netwatch_message_ok(const struct nlmsghdr *header, size_t length) {
 	/* The kernel pads what it sends; what is not padded would let the last attribute reach beyond the end. */
-	return length <= INT32_MAX && mnl_nlmsg_ok(header, (int)length) && header->nlmsg_len % MNL_ALIGNTO == 0;
+	return length >= sizeof(*header) && header->nlmsg_len >= sizeof(*header) && header->nlmsg_len <= length &&
+	       header->nlmsg_len % MNL_ALIGNTO == 0;
 }
 
 /* Attributes in `length` octets; of a repeated one the last counts. */
