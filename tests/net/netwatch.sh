@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
-# The watcher of routes and neighbors against a real kernel. Namespace "here" watches; "near" is its neighbor on two wires, left and right, and
+# The watcher of routes and neighbors against a real kernel. Namespace "here" watches; "near" is its neighbor on two wires, and
 # the router to "far" addresses, which are its own.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
@@ -21,6 +21,13 @@ die() {
 here() { network_in here "$@" || die "here: $*"; }
 near() { network_in near "$@" || die "near: $*"; }
 mac() { network_in "$1" cat "/sys/class/net/$2/address"; }
+
+many_routes() {
+	local number
+	for number in {0..29999}; do
+		echo "route $1 100.64.$((number >> 8)).$((number & 255)) dev lo"
+	done | network_in here ip -batch - || die "many routes"
+}
 
 # Starts the watcher: its lines go through a pipe to `expect`, its commands come from descriptor 7.
 watcher() {
@@ -103,6 +110,19 @@ near ip address del 192.0.2.2/24 dev left
 expect "neighbor died" '^1 no-neighbor'
 near ip address add 192.0.2.2/24 dev left
 expect "neighbor came back" "^1 known out=left device=left to=$near_a "
+
+# More than the socket's buffer holds, and in the midst of it the neighbor gets another address.
+watcher=$(ip netns pids "$NETWORK-here")
+kill -STOP $watcher || die "the watcher cannot be stopped"
+many_routes add
+here ip neigh replace 192.0.2.2 lladdr 02:00:00:00:00:2a dev left nud permanent
+many_routes del
+kill -CONT $watcher
+expect "neighbor's address after lost events" "^1 known out=left device=left to=02:00:00:00:00:2a "
+echo statistics >&7
+expect "events were lost" '^statistics .* overruns=[1-9].* synchronizations=([2-9]|[1-9][0-9]+) malformed=0 '
+here ip neigh del 192.0.2.2 dev left
+expect "entry deleted, and made again" "^1 known out=left device=left to=$near_a "
 exec 7>&- 8<&-
 wait
 
