@@ -33,8 +33,8 @@ NEEDS_storage  := topology forward link overlay wire base
 NEEDS_usages   := storage topology forward link overlay wire base
 NEEDS_sip      := base
 NEEDS_enroll   := overlay wire base
-NEEDS_node     := sip usages storage topology forward link overlay wire base
-NEEDS_control  := node enroll sip usages storage topology forward link overlay wire base
+NEEDS_node     := sip usages storage topology forward fastpath link overlay wire base
+NEEDS_control  := node enroll sip usages storage topology forward fastpath link overlay wire base
 NEEDS_sim      := usages storage topology forward link overlay wire base
 
 PACKAGES := libcrypto libssl libsystemd libxml-2.0 sqlite3 jansson libosip2 libbpf libmnl
@@ -68,7 +68,7 @@ archives = $(foreach f,$(1),$(call archive,$(f)))
 
 PROGRAMS := ringgated ringgatectl
 PARTS_ringgatectl := $(patsubst userspace/%.c,$(BUILD)/obj/%.o,$(wildcard userspace/cmd/ctl_*.c))
-PROGRAM_NEEDS := control node enroll sip usages storage topology forward link overlay wire base
+PROGRAM_NEEDS := control node enroll sip usages storage topology forward fastpath link overlay wire base
 UNIT_TESTS := $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/*/test_*.c)))
 BENCHES := $(patsubst tests/bench/%.c,%,$(wildcard tests/bench/bench_*.c))
 
@@ -157,7 +157,7 @@ $(patsubst %,$(BUILD)/unit/%,$(filter fastpath/%,$(UNIT_TESTS))): | $(BPF_SKELET
 unit: $(UNIT_TESTS:%=$(BUILD)/unit/%)
 
 define bench_rule
-$(BUILD)/bench/$(1): tests/bench/$(1).c $(SUPPORT) $(call archives,sim fastpath $(PROGRAM_NEEDS))
+$(BUILD)/bench/$(1): tests/bench/$(1).c $(SUPPORT) $(call archives,sim $(PROGRAM_NEEDS))
 	$$(say) BENCH $$@
 	$$(Q)mkdir -p $$(@D)
 	$$(Q)$$(CC) $$(CPPFLAGS) -Itests $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -MMD -MP -o $$@ $$< $(SUPPORT) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIBRARIES)

@@ -44,6 +44,7 @@ int ctl_status(struct ctl *ctl);
 int ctl_peers(struct ctl *ctl);
 int ctl_ring(struct ctl *ctl);
 int ctl_drops(struct ctl *ctl);
+int ctl_fastpath(struct ctl *ctl);
 int ctl_wait(struct ctl *ctl);
 int ctl_leave(struct ctl *ctl);
 int ctl_registrations(struct ctl *ctl);

@@ -16,6 +16,7 @@ static const char usage[] =
 	"  peers                       established links with round-trip times\n"
 	"  ring                        predecessors, successors and fingers\n"
 	"  drops                       what was dropped, by reason\n"
+	"  fastpath                    what the kernel forwards by itself\n"
 	"  registrations               phones registered at this gateway\n"
 	"  metrics                     all counters as Prometheus text\n"
 	"  wait                        return once the node has joined; --peers N: and is connected to N peers,\n"
@@ -62,6 +63,7 @@ static const struct command {
 	{"peers", ctl_peers, 0, 0, "no argument"},
 	{"ring", ctl_ring, 0, 0, "no argument"},
 	{"drops", ctl_drops, 0, 0, "no argument"},
+	{"fastpath", ctl_fastpath, 0, 0, "no argument"},
 	{"registrations", ctl_registrations, 0, 0, "no argument"},
 	{"metrics", ctl_metrics, 0, 0, "no argument"},
 	{"wait", ctl_wait, 0, 0, "no argument"},

@@ -89,10 +89,20 @@ static int parse_arguments(int argc, char **argv, struct arguments *ret) {
 	return 0;
 }
 
-/* Once sockets and files are open nothing needs a privilege any more. */
-static int drop_capabilities(void) {
+/*
+ * Once sockets and files are open nothing needs a privilege any more, except for the fast path: it follows links to other
+ * interfaces and changes its maps.
+ */
+static int drop_capabilities(bool fastpath) {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct data[2] = {{0}, {0}};
+
+	if (fastpath) {
+		data[CAP_TO_INDEX(CAP_NET_ADMIN)].effective |= CAP_TO_MASK(CAP_NET_ADMIN);
+		data[CAP_TO_INDEX(CAP_BPF)].effective |= CAP_TO_MASK(CAP_BPF);
+		for (unsigned i = 0; i < 2; i++)
+			data[i].permitted = data[i].effective;
+	}
 
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -errno;
@@ -191,7 +201,7 @@ static int serve(struct settings *settings) {
 		log_error("Signals cannot be watched: %s.", strerror(-error));
 		return EXIT_FAILURE;
 	}
-	error = drop_capabilities();
+	error = drop_capabilities(node->fastpath != NULL);
 	if (error < 0)
 		log_warning("Privileges could not be dropped: %s.", strerror(-error));
 	sd_event_set_watchdog(event, true);

@@ -36,7 +36,7 @@ struct control_command {
 	const char *name;
 	control_handler handle;
 };
-extern const struct control_command control_status_commands[], control_overlay_commands[]; /* end with a NULL name */
+extern const struct control_command control_status_commands[], control_overlay_commands[], control_fastpath_commands[]; /* end with a NULL name */
 
 struct node *control_node(const struct control_request *request);
 json_t *control_arguments(const struct control_request *request); /* borrowed */
@@ -55,6 +55,9 @@ void control_fail(struct control_request *request, const char *format, ...) __at
  * sentence that names `what`. */
 typedef void (*control_condition)(struct control_request *request);
 void control_wait(struct control_request *request, control_condition condition, const char *what, unsigned seconds);
+
+/* What the kernel fast path counted, zero without it. */
+struct fastpath_counters control_kernel_counters(const struct node *node);
 
 /* Prometheus text of everything the node counts; the caller frees. NULL without memory. */
 char *control_metrics(struct node *node);

@@ -22,9 +22,12 @@ static void counter(FILE *out, const char *name, const char *help, uint64_t valu
 		name, (unsigned long long)value);
 }
 
-static void write_router(FILE *out, const struct router_counters *router) {
-	counter(out, "messages_received", "RELOAD messages and fragments received on links.", router->received);
-	counter(out, "messages_forwarded", "Messages passed on for others.", router->forwarded);
+static void write_router(FILE *out, const struct router_counters *router, const struct fastpath_counters *kernel) {
+	counter(out, "messages_received", "RELOAD messages and fragments received on links.",
+		router->received + kernel->verdicts[FASTPATH_FORWARDED] + kernel->verdicts[FASTPATH_DROPPED]);
+	counter(out, "messages_forwarded", "Messages passed on for others.",
+		router->forwarded + kernel->verdicts[FASTPATH_FORWARDED]);
+	counter(out, "messages_forwarded_kernel", "Those of them that the kernel passed on.", kernel->verdicts[FASTPATH_FORWARDED]);
 	counter(out, "messages_delivered", "Messages that were for this node.", router->delivered);
 	counter(out, "messages_sent", "Messages made by this node.", router->sent);
 	counter(out, "retransmissions", "End-to-end retransmissions.", router->retransmissions);
@@ -35,9 +38,9 @@ static void write_router(FILE *out, const struct router_counters *router) {
 	fprintf(out, "# HELP ringgate_dropped_total Messages dropped, by reason.\n# TYPE ringgate_dropped_total counter\n");
 	for (unsigned i = 0; i < DROP_REASON_COUNT; i++) {
 		const char *reason = drop_reason_name(i);
-		if (reason && router->dropped[i] > 0)
+		if (reason && router->dropped[i] + kernel->drops[i] > 0)
 			fprintf(out, "ringgate_dropped_total{reason=\"%s\"} %llu\n", reason,
-				(unsigned long long)router->dropped[i]);
+				(unsigned long long)(router->dropped[i] + kernel->drops[i]));
 	}
 }
 
@@ -114,7 +117,8 @@ char *control_metrics(struct node *node) {
 	gauge(out, "overlay_size_estimate", "Peers in the overlay, estimated from the neighbors.", view->size_estimate);
 	gauge(out, "configuration_sequence", "Sequence of the configuration document in force.",
 	      router_config(node->router)->sequence);
-	write_router(out, router_counters(node->router));
+	struct fastpath_counters kernel = control_kernel_counters(node);
+	write_router(out, router_counters(node->router), &kernel);
 	write_links(out, dtls_links_counters(node->links));
 	write_store(out, node->store);
 	if (node->sip)

@@ -114,9 +114,11 @@ static void on_drops(struct control_request *request) {
 	const struct dtls_counters *links = dtls_links_counters(node->links);
 	json_t *drops = json_object();
 
+	struct fastpath_counters kernel = control_kernel_counters(node);
+
 	for (unsigned i = 0; i < DROP_REASON_COUNT; i++)
 		if (drop_reason_name(i))
-			add_drop(drops, drop_reason_name(i), router->dropped[i]);
+			add_drop(drops, drop_reason_name(i), router->dropped[i] + kernel.drops[i]);
 	add_drop(drops, "link_unknown", links->drop_unknown);
 	add_drop(drops, "link_forged", links->drop_forged);
 	add_drop(drops, "link_replayed", links->drop_replayed);

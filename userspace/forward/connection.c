@@ -135,7 +135,7 @@ void connection_update_wanted(struct router *router, const struct id *peer) {
 }
 
 /* Keeps what the forwarding decision sees in step with the connection. */
-static void link_publish(struct router_link *link) {
+static void link_publish(const struct router *router, struct router_link *link) {
 	const struct connection *connection = &link->connection;
 
 	link->forward.flags =
@@ -143,6 +143,8 @@ static void link_publish(struct router_link *link) {
 			  (connection->is_client ? FORWARD_LINK_CLIENT : 0) |
 			  (id_is_none(&connection->peer) ? 0 : FORWARD_LINK_BOUND) |
 			  (connection->suspected ? FORWARD_LINK_SUSPECT : 0));
+	if (router->mirror)
+		router->mirror->link(router->mirror->userdata, &link->forward);
 }
 
 /* ---- the table ---- */
@@ -189,7 +191,7 @@ void router_mark_update_received(struct router *router, const struct id *peer) {
 		return;
 	link->connection.update_received = true; /* B-6.5.1-01, FW-E05, Q-68 */
 	link->connection.is_client = false;
-	link_publish(link);
+	link_publish(router, link);
 	routes_changed(router);
 }
 
@@ -261,7 +263,7 @@ static int link_bind(struct router *router, struct router_link *link, const stru
 		return -ENOMEM;
 	}
 	connection->is_client = !connection->update_received;
-	link_publish(link);
+	link_publish(router, link);
 	routes_changed(router);
 	return 0;
 }
@@ -309,7 +311,7 @@ static struct router_link *link_new(struct router *router, uint16_t slot, bool i
 		.serial = ++router->last_serial,
 		.noticed_sequence = UINT32_MAX,
 	};
-	link_publish(link);
+	link_publish(router, link);
 	if (table_insert(router, link) < 0) {
 		free(link);
 		return NULL;
@@ -378,7 +380,7 @@ void connection_on_suspect(void *userdata, uint16_t slot, bool suspected) {
 	if (!link || link->connection.suspected == suspected)
 		return;
 	link->connection.suspected = suspected;
-	link_publish(link);
+	link_publish(router, link);
 	routes_changed(router); /* FW-E10 */
 	uint64_t serial = link->serial;
 	LL_FOREACH_SAFE (router->listeners, listener, next) {

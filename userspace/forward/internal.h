@@ -69,6 +69,8 @@ struct router {
 	struct forward_route *table; /* those of `routes` that are connected, sorted; node.route_count of them */
 	bool only_suspects;	     /* no usable one acknowledges: better these than none (FW-E10) */
 
+	const struct router_mirror *mirror;
+
 	/* deliver.c */
 	struct {
 		request_handler handler;
@@ -130,6 +132,7 @@ void connection_release(struct router *router);
 
 /* ---- routes.c ---- */
 void routes_changed(struct router *router); /* connections or routes changed: rebuilds the table of next hops */
+void routes_mirror(const struct router *router); /* tells the mirror */
 int routes_init(struct router *router);
 void routes_release(struct router *router);
 

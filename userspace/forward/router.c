@@ -103,6 +103,7 @@ void router_configuration_changed(struct router *router) {
 	router->node.max_message_size = config->max_message_size;
 	router->node.initial_ttl = config->initial_ttl;
 	reassembly_configure(router->reassembly, config->reliability_timer_ms, config->max_message_size);
+	routes_mirror(router);
 	for (size_t i = 0; i < router->link_capacity; i++)
 		if (router->links[i])
 			router->links[i]->noticed_sequence = UINT32_MAX;

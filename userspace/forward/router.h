@@ -90,6 +90,22 @@ bool router_joined(const struct router *router);
 /* The peer a message for `point` would go to, as a connection; NULL when it is ours or nobody is known. */
 const struct connection *router_next_hop(const struct router *router, const struct id *point);
 
+/*
+ * Whoever keeps a copy of what the forwarding decision looks at, for a kernel program. `tables`: own position and range, settings of
+ * the overlay, next hops (borrowed, sorted), changed; `only_suspects`: suspected links are used, for there are no others. `link`:
+ * a link came up, or its flags or its Node-ID changed; that it went down is told by the transport. Called at every change, cheap ones
+ * too. Set before there are links.
+ */
+struct forward_link;
+struct forward_node;
+struct forward_route;
+struct router_mirror {
+	void *userdata;
+	void (*tables)(void *userdata, const struct forward_node *node, const struct forward_route *routes, bool only_suspects);
+	void (*link)(void *userdata, const struct forward_link *link);
+};
+void router_set_mirror(struct router *router, const struct router_mirror *mirror); /* borrowed; NULL ends it */
+
 /* ---- requests that arrive here ---- */
 
 struct request {

@@ -40,6 +40,17 @@ void routes_changed(struct router *router) {
 		qsort(router->table, count, sizeof(*router->table), route_compare);
 	router->node.route_count = (uint32_t)count;
 	router->only_suspects = good == 0 && suspects > 0;
+	routes_mirror(router);
+}
+
+void routes_mirror(const struct router *router) {
+	if (router->mirror)
+		router->mirror->tables(router->mirror->userdata, &router->node, router->table, router->only_suspects);
+}
+
+void router_set_mirror(struct router *router, const struct router_mirror *mirror) {
+	router->mirror = mirror;
+	routes_mirror(router);
 }
 
 int router_set_routes(struct router *router, const struct id *ids, size_t count) {
@@ -74,6 +85,7 @@ void router_set_range(struct router *router, const struct id *predecessor, bool 
 		router->node.flags |= FORWARD_NODE_HAS_PREDECESSOR;
 		router->node.predecessor = forward_id_of(&router->predecessor);
 	}
+	routes_mirror(router);
 }
 
 bool router_responsible(const struct router *router, const struct id *point) {

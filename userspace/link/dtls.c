@@ -134,6 +134,7 @@ int dtls_links_new(const struct dtls_settings *settings, const struct transport_
 	memcpy(links->announce, settings->announce, sizeof(links->announce));
 	links->announce_count = settings->announce_count;
 	links->mtu = mtu;
+	links->kernel = settings->kernel;
 	links->message_size = mtu == 0			   ? DTLS_MTU_DEFAULT
 			      : mtu < RECORD_PLAINTEXT_MAX ? mtu
 							   : RECORD_PLAINTEXT_MAX - FRAME_DATA_HEADER;
@@ -143,6 +144,7 @@ int dtls_links_new(const struct dtls_settings *settings, const struct transport_
 	runtime_random(links->runtime, links->generations, sizeof(links->generations));
 	for (size_t i = 0; i < LINK_SLOTS_MAX; i++)
 		links->generations[i] %= LINK_GENERATIONS;
+	dtls_shared_init(links);
 
 	int result = start(links, settings, reason, reason_size);
 	if (result < 0) {
@@ -164,6 +166,7 @@ struct dtls_links *dtls_links_free(struct dtls_links *links) {
 		dtls_handshake_discard(links->handshakes);
 	dtls_links_flush(links);
 	dtls_leave(links);
+	timer_disarm(links->runtime, &links->shared_timer);
 	while (links->pool) {
 		struct dtls_message *message = links->pool;
 		links->pool = message->next;
@@ -352,7 +355,7 @@ static void transport_statistics(void *transport, uint16_t slot, struct link_sta
 		return;
 	}
 	*ret = (struct link_statistics){
-		.rtt_us = link->sender.srtt_us,
+		.rtt_us = dtls_shared_rtt_us(link),
 		.rto_us = link->sender.rto_us,
 		.window = link->sender.window,
 		.in_flight = link->sender.in_flight,
@@ -362,7 +365,7 @@ static void transport_statistics(void *transport, uint16_t slot, struct link_sta
 		.resent = link->resent,
 		.octets_sent = link->octets_sent,
 		.octets_received = link->octets_received,
-		.last_received_us = link->last_received_us,
+		.last_received_us = dtls_shared_last_received_us(link),
 		.cipher = ciphers[link->record.state.cipher],
 	};
 }

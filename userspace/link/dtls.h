@@ -20,6 +20,21 @@ enum {
 	DTLS_CANDIDATE_SECONDS = 3, /* without an answer the next candidate is tried */
 };
 
+/*
+ * A kernel program that handles records of the same links. `attach` is called when a link came up, with its secrets, and returns
+ * the slot whose counters both sides use from now on, filled by record_state_share(); NULL: the daemon serves this link alone.
+ * `detach` is called for every link `attach` was called for, before its keys are wiped; afterwards the slot is not touched any
+ * more. `mtu`: a smaller MTU was reported, in octets of an IP packet. None of them may call back.
+ */
+struct record_state;
+struct fastpath_slot;
+struct dtls_kernel {
+	void *userdata;
+	struct fastpath_slot *(*attach)(void *userdata, uint16_t slot, uint8_t generation, const struct record_state *state);
+	void (*detach)(void *userdata, uint16_t slot);
+	void (*mtu)(void *userdata, uint16_t slot, uint32_t mtu);
+};
+
 enum dtls_cipher { DTLS_CIPHER_CHACHA20_POLY1305, DTLS_CIPHER_AES128_GCM, DTLS_CIPHER_AES256_GCM };
 
 struct dtls_settings {
@@ -30,10 +45,11 @@ struct dtls_settings {
 	size_t listen_count;
 	struct address announce[LINK_CANDIDATES_MAX]; /* candidates to offer; 0: the listen addresses, or those of the interfaces */
 	size_t announce_count;
-	const char *keylog_path;       /* SSLKEYLOGFILE format for debugging, NULL: none; file mode 0600 */
-	const char *cipher_list;       /* NULL: CHACHA20-POLY1305 preferred, then AES-GCM */
-	uint16_t links_max;	       /* 0: LINK_SLOTS_MAX */
-	uint32_t mtu;		       /* octets of an IP packet; 0: 1500 until the kernel says otherwise */
+	const char *keylog_path;	  /* SSLKEYLOGFILE format for debugging, NULL: none; file mode 0600 */
+	const char *cipher_list;	  /* NULL: CHACHA20-POLY1305 preferred, then AES-GCM */
+	uint16_t links_max;		  /* 0: LINK_SLOTS_MAX */
+	uint32_t mtu;			  /* octets of an IP packet; 0: 1500 until the kernel says otherwise */
+	const struct dtls_kernel *kernel; /* borrowed, outlives the links; NULL: none */
 	uint32_t handshake_timeout_ms; /* first wait before a handshake flight is sent again, doubled each time; 0: 1000 (RFC 6347)
 					*/
 };

@@ -271,6 +271,8 @@ void dtls_handshake_discard(struct dtls_handshake *handshake) {
 	handshake->link = NULL;
 	if (endpoint->handshake == handshake)
 		endpoint->handshake = NULL;
+	if (endpoint->link)
+		dtls_shared_handshake(endpoint->link, false);
 	dtls_endpoint_release(links, endpoint);
 	handshake->morgue = links->dead_handshakes;
 	links->dead_handshakes = handshake;
@@ -422,6 +424,8 @@ static int handshake_new(struct dtls_links *links, struct endpoint *endpoint, bo
 	SSL_set_mtu(handshake->ssl, DTLS_HANDSHAKE_MTU - 48);
 	DTLS_set_timer_cb(handshake->ssl, first_timeout);
 	endpoint->handshake = handshake;
+	if (endpoint->link)
+		dtls_shared_handshake(endpoint->link, true);
 	DL_APPEND2(links->handshakes, handshake, previous, next);
 	links->handshake_count++;
 	links->handshake_server_count += server;

@@ -173,6 +173,8 @@ struct dtls_link {
 	uint8_t final_flight[DTLS_FINAL_FLIGHT_MAX]; /* our last handshake messages, until the other side shows it has them */
 	size_t final_length;
 	uint64_t final_sent_us;
+	struct dtls_shared *shared; /* NULL: no kernel program handles this link too */
+	bool kernel_attached;	    /* attach() was called */
 	uint64_t sent, received, resent, octets_sent, octets_received, last_received_us;
 
 	struct dtls_link *morgue;
@@ -199,6 +201,52 @@ size_t dtls_link_payload_max(const struct dtls_link *link);
 /* A hard ICMP error, or a smaller MTU, was reported for this link. */
 void dtls_link_unreachable(struct dtls_link *link);
 void dtls_link_set_mtu(struct dtls_link *link, uint32_t mtu);
+
+/*
+ * --- links of which a kernel program handles records too (dtls_shared.c) ---
+ *
+ * Frame numbers then come from a counter both sides use, so that those of the daemon have gaps. The sender keeps counting its own
+ * transmissions without gaps, and the numbers on the wire are looked up here.
+ */
+struct dtls_shared {
+	struct fastpath_slot *slot;
+	uint32_t numbers[SENDER_RING]; /* on the wire, by the sender's number modulo SENDER_RING; ascending, as the sender's */
+	uint32_t acked;		       /* as it was when last looked */
+	uint32_t stalled_at;	       /* number sent next when acks for the kernel's frames stopped to come */
+	uint64_t stalled_us;	       /* when that was, 0: they come */
+	bool suspect;		       /* because of that */
+};
+
+enum {
+	DTLS_SHARED_CHECK_US = 200000,	 /* how often acks of the kernel's frames are looked at */
+	DTLS_SHARED_SUSPECT_US = 500000, /* this long without one, and */
+	DTLS_SHARED_SUSPECT_FRAMES = 3,	 /* as many frames sent meanwhile, make the link suspect */
+};
+
+void dtls_shared_init(struct dtls_links *links);
+
+/* The link came up. Failure leaves it to the daemon alone. */
+void dtls_shared_start(struct dtls_link *link);
+
+/* Before the keys go away. */
+void dtls_shared_stop(struct dtls_link *link);
+
+/* A handshake in the place of this link begins or ends: what its keys do not open is not forged. */
+void dtls_shared_handshake(struct dtls_link *link, bool under_way);
+
+/* The number on the wire of the transmission to which the sender gave `sequence`. */
+uint32_t dtls_shared_number(struct dtls_shared *shared, uint32_t sequence);
+
+/*
+ * Translates an ack for the sender. False: it is for no transmission of the sender; *ret_kernel tells that it is for one of the
+ * kernel, or too old to tell.
+ */
+bool dtls_shared_ack(const struct dtls_shared *shared, const struct sender *sender, struct frame *ack, bool *ret_kernel);
+uint32_t dtls_shared_rtt_us(const struct dtls_link *link);
+uint64_t dtls_shared_last_received_us(const struct dtls_link *link);
+
+/* Tells the owner that no acks come any more, or again. */
+void dtls_link_set_suspect(struct dtls_link *link, bool suspect);
 
 /* --- handshakes (dtls_handshake.c) --- */
 
@@ -252,6 +300,8 @@ struct dtls_links {
 	struct address announce[LINK_CANDIDATES_MAX];
 	size_t announce_count;
 	uint32_t mtu; /* 0: what the kernel says */
+	const struct dtls_kernel *kernel;
+	struct timer shared_timer;
 	uint32_t handshake_timeout_us;
 	int keylog_fd;
 	SSL_CTX *context;

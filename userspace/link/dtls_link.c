@@ -2,6 +2,7 @@
 /* Established links: data, acknowledgements, queue, failure detection, alerts. */
 #include "base/log.h"
 #include "link/dtls_internal.h"
+#include "link_state.h"
 
 #include <errno.h>
 #include <string.h>
@@ -106,6 +107,8 @@ static int transmit(struct dtls_link *link, const struct iovec *parts, size_t co
 	if (!buffer)
 		return -EAGAIN;
 	uint32_t sequence = sender_sent(&link->sender, link->links->runtime->now_us, own);
+	if (link->shared)
+		sequence = dtls_shared_number(link->shared, sequence);
 	uint8_t *at = buffer + prefix;
 	frame_write_data_header(at, sequence, length);
 	at += FRAME_DATA_HEADER;
@@ -198,7 +201,8 @@ congested:
 }
 
 static void send_ack(struct dtls_link *link, uint32_t sequence) {
-	uint32_t received = frame_receiver_note(&link->receiver, sequence);
+	uint32_t received = link->shared ? link_received_note((__u64 *)&link->shared->slot->received, sequence)
+					 : frame_receiver_note(&link->receiver, sequence);
 	uint8_t *buffer = dtls_io_reserve(link->links, link->endpoint->to.socket, FRAME_ACK_LENGTH + RECORD_OVERHEAD_MAX);
 
 	if (!buffer)
@@ -220,7 +224,7 @@ static void send_close_notify(struct dtls_link *link) {
 
 /* --- receiving --- */
 
-static void set_suspect(struct dtls_link *link, bool suspect) {
+void dtls_link_set_suspect(struct dtls_link *link, bool suspect) {
 	struct transport_events *events = &link->links->events;
 
 	if (link->suspect == suspect)
@@ -230,12 +234,19 @@ static void set_suspect(struct dtls_link *link, bool suspect) {
 		events->suspect(events->userdata, link->slot, suspect);
 }
 
-static void receive_ack(struct dtls_link *link, const struct frame *frame) {
-	struct sender_message *done;
-	enum sender_ack_result result =
-		sender_acked(&link->sender, link->links->runtime->now_us, frame->sequence, frame->received, &done);
+static void receive_ack(struct dtls_link *link, struct frame *frame) {
+	struct sender_message *done = NULL;
+	enum sender_ack_result result;
+	bool kernels;
 
 	link->links->counters.acks_received++;
+	if (link->shared && !dtls_shared_ack(link->shared, &link->sender, frame, &kernels)) {
+		result = kernels ? SENDER_ACK_DUPLICATE : SENDER_ACK_BOGUS;
+		if (kernels)
+			sender_alive(&link->sender);
+	} else {
+		result = sender_acked(&link->sender, link->links->runtime->now_us, frame->sequence, frame->received, &done);
+	}
 	if (result == SENDER_ACK_BOGUS) {
 		link->links->counters.drop_malformed++;
 		return;
@@ -244,7 +255,7 @@ static void receive_ack(struct dtls_link *link, const struct frame *frame) {
 		message_free(link->links, (struct dtls_message *)done);
 	if (link->queue || link->sender.own)
 		drain(link);
-	set_suspect(link, false);
+	dtls_link_set_suspect(link, false);
 }
 
 static void receive_frame(struct dtls_link *link, uint8_t *plain, size_t length) {
@@ -339,7 +350,7 @@ static void link_timer(struct timer *timer, void *userdata) {
 		} else {
 			drain(link);
 			if (verdict == SENDER_SUSPECT)
-				set_suspect(link, true); /* B-6.6-02, B-6.6.3.1-05 */
+				dtls_link_set_suspect(link, true); /* B-6.6-02, B-6.6.3.1-05 */
 		}
 	}
 	dtls_leave(links);
@@ -437,6 +448,7 @@ int dtls_link_start(struct dtls_link *link, struct dtls_handshake *handshake) {
 	}
 	link->last_received_us = link->links->runtime->now_us;
 	link->state = DTLS_LINK_UP;
+	dtls_shared_start(link);
 	return 0;
 }
 
@@ -451,8 +463,11 @@ void dtls_link_set_mtu(struct dtls_link *link, uint32_t mtu) {
 	/* Anybody can claim that a packet was too big, so not everything is believed; and the MTU only ever shrinks. */
 	if (mtu < least)
 		mtu = least;
-	if (mtu < state->mtu)
-		state->mtu = (uint16_t)mtu;
+	if (mtu >= state->mtu)
+		return;
+	state->mtu = (uint16_t)mtu;
+	if (link->shared && link->links->kernel->mtu)
+		link->links->kernel->mtu(link->links->kernel->userdata, link->slot, mtu);
 }
 
 void dtls_link_discard(struct dtls_link *link, bool notify) {
@@ -485,6 +500,7 @@ void dtls_link_discard(struct dtls_link *link, bool notify) {
 			endpoint->link = NULL;
 		dtls_endpoint_release(links, endpoint);
 	}
+	dtls_shared_stop(link);
 	record_layer_stop(&link->record);
 	link->morgue = links->dead_links;
 	links->dead_links = link;

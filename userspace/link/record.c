@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "link/record.h"
 
+#include "link_state.h"
+
 #include <errno.h>
 #include <openssl/core_names.h>
 #include <openssl/kdf.h>
@@ -103,7 +105,18 @@ void record_layer_stop(struct record_layer *layer) {
 	EVP_CIPHER_CTX_free(layer->seal);
 	EVP_CIPHER_CTX_free(layer->open);
 	layer->seal = layer->open = NULL;
+	layer->shared = NULL;
 	octets_wipe(&layer->state, sizeof(layer->state));
+}
+
+int record_state_share(const struct record_state *state, struct fastpath_record *shared) {
+	if (state->cipher != RECORD_CHACHA20_POLY1305)
+		return -EINVAL;
+	if (state->rx_end != 0)
+		return -EBUSY;
+	memcpy(shared, state, sizeof(*shared));
+	memset(shared->rx_window, 0, sizeof(shared->rx_window));
+	return 0;
 }
 
 int record_next(struct reader *r, struct record *ret) {
@@ -178,7 +191,8 @@ int record_open(struct record_layer *layer, const struct record *record, uint8_t
 	if (record->version != RECORD_VERSION || record->length < prefix + RECORD_TAG ||
 	    record->length - prefix - RECORD_TAG > RECORD_PLAINTEXT_MAX)
 		return -EBADMSG;
-	if (!window_accepts(state, record->number)) /* B-6.4.2.1-03 */
+	if (layer->shared ? !link_window_would_accept(layer->shared, record->number)
+			  : !window_accepts(state, record->number)) /* B-6.4.2.1-03 */
 		return -ESTALE;
 	uint8_t *text = record->whole + prefix;
 	size_t length = record->length - prefix - RECORD_TAG;
@@ -194,7 +208,15 @@ int record_open(struct record_layer *layer, const struct record *record, uint8_t
 	}
 	if (result < 0)
 		return result;
-	window_commit(state, record->number);
+	if (layer->shared) {
+		/* Somebody else may have accepted it meanwhile: then it is theirs. */
+		while ((result = link_window_accept(layer->shared, record->number)) < 0)
+			;
+		if (result == 0)
+			return -ESTALE;
+	} else {
+		window_commit(state, record->number);
+	}
 	*ret_plain = text;
 	*ret_length = length;
 	return 0;
@@ -223,9 +245,12 @@ ssize_t record_seal(struct record_layer *layer, enum record_type type, uint8_t *
 
 	if (length > RECORD_PLAINTEXT_MAX)
 		return -EMSGSIZE;
-	if (state->tx_next > RECORD_NUMBER_MAX)
+	/* claimed, whatever happens below */
+	uint64_t number = layer->shared			       ? link_claim_number(layer->shared)
+			  : state->tx_next > RECORD_NUMBER_MAX ? state->tx_next
+							       : state->tx_next++;
+	if (number > RECORD_NUMBER_MAX)
 		return -EOVERFLOW;
-	uint64_t number = state->tx_next++; /* claimed, whatever happens below */
 	additional_data(additional, number, (uint8_t)type, length);
 
 	buffer[0] = (uint8_t)type;

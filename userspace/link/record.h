@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/octets.h"
+#include "fastpath.h"
 
 #include <openssl/evp.h>
 #include <sys/types.h>
@@ -56,10 +57,16 @@ struct record_state {
 	uint16_t mtu;	 /* octets of an IP packet on the way to the other side */
 };
 _Static_assert(sizeof(struct record_state) == 8 + 64 + 24 + 16 + 8 * RECORD_WINDOW_WORDS + 40, "no padding");
+_Static_assert(sizeof(struct record_state) == sizeof(struct fastpath_record), "one layout");
 
+/*
+ * With `shared`, tx_next and the replay window there are the ones in use, changed by the functions of link_state.h only, because a
+ * kernel program opens and seals with the same keys. Those in `state` then stand still.
+ */
 struct record_layer {
 	struct record_state state;
-	EVP_CIPHER_CTX *seal, *open; /* hold the expanded keys */
+	struct fastpath_record *shared; /* NULL: nobody else has these keys. Outlives the layer or the next record_layer_share() */
+	EVP_CIPHER_CTX *seal, *open;	/* hold the expanded keys */
 };
 
 /*
@@ -73,7 +80,18 @@ int record_state_derive(struct record_state *state, enum record_cipher cipher, c
 /* Makes the cipher contexts for layer->state. -ENOMEM, -EIO. */
 int record_layer_start(struct record_layer *layer);
 
-/* Frees the contexts and wipes the keys. */
+/*
+ * Copies keys, counters and addresses to `shared`, for a link that has not accepted any record yet: the two replay windows have
+ * different forms. -EBUSY when it has, -EINVAL for a cipher the kernel does not know.
+ */
+int record_state_share(const struct record_state *state, struct fastpath_record *shared);
+
+/* From now on counters and window are those of `shared`, to which record_state_share() has copied this link. */
+static inline void record_layer_share(struct record_layer *layer, struct fastpath_record *shared) {
+	layer->shared = shared;
+}
+
+/* Frees the contexts and wipes the keys; those in `shared` are their owner's business. */
 void record_layer_stop(struct record_layer *layer);
 
 /* One record of a datagram; `whole` starts at the header. */

@@ -217,6 +217,11 @@ enum sender_ack_result sender_acked(struct sender *s, uint64_t now_us, uint32_t 
 	return SENDER_ACK_NEW;
 }
 
+void sender_alive(struct sender *s) {
+	s->rounds = 0;
+	s->hint_us = 0;
+}
+
 uint64_t sender_deadline(const struct sender *s) {
 	uint64_t round_us = s->round_due_us == 0 ? UINT64_MAX : s->round_due_us;
 

@@ -90,6 +90,9 @@ enum sender_ack_result {
 enum sender_ack_result sender_acked(struct sender *s, uint64_t now_us, uint32_t sequence, uint32_t received,
 				    struct sender_message **ret_done);
 
+/* The other side acknowledged something that this sender did not send: it lives. */
+void sender_alive(struct sender *s);
+
 /* When sender_timeout() wants to be called, UINT64_MAX: no need. */
 uint64_t sender_deadline(const struct sender *s);
 

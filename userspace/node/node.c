@@ -49,6 +49,16 @@ static int on_link_ready(sd_event_source *source, int fd, uint32_t events, void 
 	return 0; /* what waits for a full send buffer leaves when the round settles */
 }
 
+static int on_fastpath_ready(sd_event_source *source, int fd, uint32_t events, void *userdata) {
+	struct node *node = userdata;
+
+	(void)source;
+	(void)events;
+	node_enter(node);
+	fastpath_ready(node->fastpath, fd);
+	return 0;
+}
+
 static int on_timer(sd_event_source *source, uint64_t due_us, void *userdata) {
 	struct node *node = userdata;
 
@@ -224,6 +234,37 @@ static int load_identity(struct node *node, char *reason) {
 	return error < 0 ? fail(reason, error, "Not enough memory for the users of %s.", settings->users_directory) : 0;
 }
 
+static void on_mirror_tables(void *userdata, const struct forward_node *forward, const struct forward_route *routes,
+			     bool only_suspects) {
+	fastpath_set_tables(userdata, forward, routes, only_suspects);
+}
+
+static void on_mirror_link(void *userdata, const struct forward_link *link) {
+	fastpath_set_link(userdata, link);
+}
+
+/* Without it the daemon does everything itself, with the same behaviour on the wire. */
+static void open_fastpath(struct node *node) {
+	const struct settings *settings = node->settings;
+	struct fastpath_options options = {
+		.runtime = &node->runtime, .allow_generic = settings->shield, .shield = settings->shield};
+
+	if (!settings->fastpath) {
+		snprintf(node->fastpath_reason, sizeof(node->fastpath_reason), "not switched on");
+		return;
+	}
+	options.listen_count = settings->listen_count < FASTPATH_LISTEN_MAX ? settings->listen_count : FASTPATH_LISTEN_MAX;
+	memcpy(options.listen, settings->listen, options.listen_count * sizeof(options.listen[0]));
+	int error = fastpath_new(&options, &node->fastpath, node->fastpath_reason);
+	if (error < 0) {
+		log_notice("No kernel fast path: %s.", node->fastpath_reason[0] ? node->fastpath_reason : strerror(-error));
+		return;
+	}
+	node->fastpath_reason[0] = 0;
+	node->mirror = (struct router_mirror){.userdata = node->fastpath, .tables = on_mirror_tables, .link = on_mirror_link};
+	router_set_mirror(node->router, &node->mirror);
+}
+
 static int open_links(struct node *node, char *reason) {
 	struct settings *settings = node->settings;
 	struct router_settings router_settings = {
@@ -248,6 +289,9 @@ static int open_links(struct node *node, char *reason) {
 	int error = router_new(&router_settings, &node->router);
 	if (error < 0)
 		return fail(reason, error, "Not enough memory for the router.");
+	open_fastpath(node);
+	if (node->fastpath)
+		dtls_settings.kernel = fastpath_kernel(node->fastpath);
 	struct transport_events events = router_transport_events(node->router);
 	error = dtls_links_new(&dtls_settings, &events, &node->links, reason, NODE_REASON_SIZE);
 	if (error < 0)
@@ -329,6 +373,9 @@ static int open_event_sources(struct node *node) {
 
 	for (size_t i = 0; error >= 0 && i < count; i++)
 		error = sd_event_add_io(node->event, &node->link_sources[i], fds[i], EPOLLIN, on_link_ready, node);
+	count = node->fastpath ? fastpath_fds(node->fastpath, fds, ARRAY_LENGTH(fds)) : 0;
+	for (size_t i = 0; error >= 0 && i < count; i++)
+		error = sd_event_add_io(node->event, &node->fastpath_sources[i], fds[i], EPOLLIN, on_fastpath_ready, node);
 	if (error >= 0)
 		error = sd_event_add_time(node->event, &node->timer_source, CLOCK_MONOTONIC, UINT64_MAX, TIMER_ACCURACY_US,
 					  on_timer, node);
@@ -443,8 +490,14 @@ struct node *node_free(struct node *node) {
 		node->topology = node->topology->ops->destroy(node->topology);
 	node->configuration = configuration_free(node->configuration);
 	node->join = join_free(node->join);
+	fastpath_stop(node->fastpath);
 	node->links = dtls_links_free(node->links);
+	if (node->router)
+		router_set_mirror(node->router, NULL);
 	node->router = router_free(node->router);
+	for (size_t i = 0; i < ARRAY_LENGTH(node->fastpath_sources); i++)
+		sd_event_source_disable_unref(node->fastpath_sources[i]);
+	node->fastpath = fastpath_free(node->fastpath);
 	storage_history_free(node->history);
 	record_database_close(node->database);
 	users_free(node->users);

@@ -7,6 +7,8 @@
  */
 #pragma once
 
+#include "fastpath/engine.h"
+#include "forward/router.h"
 #include "link/dtls.h"
 #include "node/settings.h"
 #include "node/users.h"
@@ -31,6 +33,9 @@ struct node {
 	struct trust *trust;
 	struct router *router;
 	struct dtls_links *links;
+	struct fastpath *fastpath; /* NULL: the daemon forwards alone, for this reason */
+	char fastpath_reason[FASTPATH_REASON_SIZE];
+	struct router_mirror mirror;
 	struct topology *topology;
 	struct record_database *database;
 	struct store *store;
@@ -44,6 +49,7 @@ struct node {
 	enum topology_state state;
 	uint64_t started_us;
 
+	sd_event_source *fastpath_sources[2];
 	sd_event_source *link_sources[2], *timer_source, *settle_source;
 	struct sip_source *sip_sources; /* one per descriptor of the SIP gateway */
 	bool leaving, links_want_write;

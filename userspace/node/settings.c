@@ -93,6 +93,13 @@ static int set_role(struct settings *settings, size_t offset, const char *value)
 	return 0;
 }
 
+static int set_fastpath(struct settings *settings, size_t offset, const char *value) {
+	if (strcmp(value, "auto") != 0 && strcmp(value, "no") != 0)
+		return -EINVAL;
+	*FIELD(bool, settings, offset) = strcmp(value, "auto") == 0;
+	return 0;
+}
+
 static int set_log_level(struct settings *settings, size_t offset, const char *value) {
 	static const struct {
 		const char *name;
@@ -280,6 +287,8 @@ static const struct option {
 	{"links", "mtu", set_mtu, offsetof(struct settings, mtu), "a number of octets from 576 to 9216"},
 	{"links", "neighbor-check-interval", set_milliseconds, offsetof(struct settings, neighbor_check_ms),
 	 "100 to 3600000 milliseconds"},
+	{"links", "fastpath", set_fastpath, offsetof(struct settings, fastpath), "no or auto"},
+	{"links", "shield", set_boolean, offsetof(struct settings, shield), "yes or no"},
 	{"sip", "enabled", set_boolean, offsetof(struct settings, sip), "yes or no"},
 	{"sip", "listen", set_sip_listen, 0, "up to 4 addresses such as 192.0.2.1:5060"},
 	{"sip", "allow", set_sip_allow, 0, "up to 32 networks such as 192.0.2.0/24"},

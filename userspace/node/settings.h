@@ -31,6 +31,7 @@ struct settings {
 	size_t listen_count, announce_count, bootstrap_count;
 	char *keylog, *ciphers;
 	uint32_t mtu, neighbor_check_ms;
+	bool fastpath, shield;
 
 	/* [sip] */
 	bool sip;

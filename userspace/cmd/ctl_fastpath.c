@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The command about the kernel fast path. */
+#include "cmd/ctl.h"
+
+static long long number_of(const json_t *object, const char *name) {
+	return (long long)json_integer_value(json_object_get(object, name));
+}
+
+static const char *text_of(const json_t *object, const char *name) {
+	const char *text = json_string_value(json_object_get(object, name));
+
+	return text ? text : "";
+}
+
+static void print_reasons(const char *label, json_t *reasons) {
+	const char *reason;
+	json_t *count;
+
+	json_object_foreach(reasons, reason, count)
+		printf("%-14s %12lld  %s\n", label, (long long)json_integer_value(count), reason);
+}
+
+int ctl_fastpath(struct ctl *ctl) {
+	json_t *result, *each;
+	size_t index;
+	int status = ctl_ask_or_print(ctl, &result);
+
+	if (!result)
+		return status;
+	if (!json_is_true(json_object_get(result, "enabled"))) {
+		printf("off: %s\n", text_of(result, "reason"));
+		printf("%-14s %12lld by the daemon\n", "forwarded", number_of(result, "forwarded_daemon"));
+		json_decref(result);
+		return CTL_DONE;
+	}
+	json_array_foreach(json_object_get(result, "interfaces"), index, each)
+		printf("%-14s %s: %s%s%s\n", "interface", text_of(each, "name"), text_of(each, "mode"),
+		       text_of(each, "reason")[0] ? ", " : "", text_of(each, "reason"));
+	printf("%-14s %12lld in the kernel, %lld of them usable, %lld with keystream in advance\n", "links",
+	       number_of(result, "links"), number_of(result, "usable"), number_of(result, "hot"));
+	printf("%-14s %12lld by the kernel, %lld by the daemon: %.1f %%\n", "forwarded", number_of(result, "forwarded_kernel"),
+	       number_of(result, "forwarded_daemon"), 100 * json_real_value(json_object_get(result, "kernel_share")));
+	const json_t *pads = json_object_get(result, "pads");
+	printf("%-14s %12lld used, %lld records without: %.1f %%\n", "pads", number_of(pads, "hits"), number_of(pads, "misses"),
+	       100 * json_real_value(json_object_get(pads, "hit_ratio")));
+	print_reasons("datagrams", json_object_get(result, "verdicts"));
+	print_reasons("passed", json_object_get(result, "passed"));
+	print_reasons("dropped", json_object_get(result, "dropped"));
+	json_decref(result);
+	return CTL_DONE;
+}

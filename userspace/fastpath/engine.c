@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Links and tables shared with the kernel program. */
+#include "base/log.h"
+#include "base/octets.h"
+#include "fastpath/engine_internal.h"
+#include "link/record.h"
+
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- tables ---- */
+
+static void put_tables(struct timer *timer, void *userdata) {
+	struct fastpath *f = userdata;
+
+	(void)timer;
+	if (f->stopped)
+		return;
+	int error = fastpath_tables_replace(f->tables, &f->settings, f->routes, f->settings.node.route_count);
+	if (error < 0)
+		log_warning("The fast path's tables could not be replaced: %s.", strerror(-error));
+}
+
+/* Comes in bursts, while a replacement waits for programs that run: one for many. */
+static void tables_changed(struct fastpath *f) {
+	if (!f->stopped && !f->tables_timer.armed)
+		timer_arm_after(f->runtime, &f->tables_timer, FASTPATH_TABLES_DELAY_US);
+}
+
+/* Suspected links are used when there are no others; the decision in the kernel looks at the link's flag alone. */
+static void store_link(struct fastpath *f, uint16_t number) {
+	struct fastpath_slot *slot = &f->tables->slots[number];
+	struct shared_link *link = &f->links[number];
+	uint8_t flags = link->forward.flags;
+
+	if (f->only_suspects)
+		flags &= (uint8_t)~FORWARD_LINK_SUSPECT;
+	slot->link.id = link->forward.id;
+	slot->link.slot = number;
+	slot->link.generation = link->forward.generation;
+	__atomic_store_n(&slot->link.flags, flags, __ATOMIC_RELEASE);
+}
+
+void fastpath_set_tables(struct fastpath *f, const struct forward_node *node, const struct forward_route *routes,
+			 bool only_suspects) {
+	uint32_t count = node->route_count < LAYOUT_ROUTES_MAX ? node->route_count : LAYOUT_ROUTES_MAX;
+
+	f->settings.node = *node;
+	f->settings.node.route_count = count;
+	if (count > 0)
+		memcpy(f->routes, routes, count * sizeof(*routes));
+	if (f->only_suspects != only_suspects) {
+		f->only_suspects = only_suspects;
+		for (uint16_t slot = 0; slot < LAYOUT_SLOTS_MAX; slot++)
+			if (f->links[slot].reachable)
+				store_link(f, slot);
+	}
+	tables_changed(f);
+}
+
+void fastpath_set_link(struct fastpath *f, const struct forward_link *link) {
+	if (link->slot >= LAYOUT_SLOTS_MAX || !f->links[link->slot].attached || f->stopped)
+		return;
+	struct shared_link *shared = &f->links[link->slot];
+	bool bound = !shared->reachable || (link->flags & FORWARD_LINK_BOUND && !(shared->forward.flags & FORWARD_LINK_BOUND));
+	shared->forward = *link;
+	store_link(f, link->slot);
+	if (!bound)
+		return;
+	int error = fastpath_slot_open(f->tables, link->slot);
+	if (error < 0) {
+		/* Half of it may be there; without the flag the kernel leaves the link alone. */
+		__atomic_store_n(&f->tables->slots[link->slot].flags, 0, __ATOMIC_RELEASE);
+		log_warning("Link %u stays out of the fast path: %s.", link->slot, strerror(-error));
+		return;
+	}
+	shared->reachable = true;
+}
+
+static void add_port(struct fastpath *f, const struct address *local) {
+	for (size_t i = 0; i < FASTPATH_UDP_PORTS; i++) {
+		if (f->settings.udp_ports[i] == htons(local->port))
+			return;
+		if (f->settings.udp_ports[i] == 0) {
+			f->settings.udp_ports[i] = htons(local->port);
+			tables_changed(f);
+			return;
+		}
+	}
+}
+
+/* The shield stands in front of addresses that are the node's own. */
+static void add_listener(struct fastpath *f, const struct address *local) {
+	static const uint8_t any[16];
+	struct fastpath_listener key = {.port = htons(local->port), .family = local->family};
+	uint32_t value = 1;
+
+	if (local->family == 0 || local->port == 0)
+		return;
+	add_port(f, local);
+	memcpy(key.address, local->octets, local->family == AF_INET ? 4 : 16);
+	if (memcmp(key.address, any, sizeof(any)) != 0)
+		bpf_map_update_elem(f->tables->listeners, &key, &value, BPF_ANY);
+}
+
+/* ---- links ---- */
+
+static struct address address_of(const struct fastpath_record *record, bool remote) {
+	struct address address = {.family = record->family, .port = remote ? record->remote_port : record->local_port};
+
+	memcpy(address.octets, remote ? record->remote_address : record->local_address, record->family == AF_INET ? 4 : 16);
+	return address;
+}
+
+static void note_flow(struct fastpath *f, struct shared_link *link, const struct record_state *state) {
+	struct fastpath_flow_target none = {.slot = LAYOUT_SLOT_NONE};
+
+	link->flow = (struct fastpath_flow){
+		.remote_port = htons(state->remote_port), .local_port = htons(state->local_port), .family = state->family};
+	memcpy(link->flow.remote_address, state->remote_address, state->family == AF_INET ? 4 : 16);
+	link->known_flow = bpf_map_update_elem(f->tables->flows, &link->flow, &none, BPF_ANY) == 0;
+}
+
+static struct fastpath_slot *on_attach(void *userdata, uint16_t number, uint8_t generation, const struct record_state *state) {
+	struct fastpath *f = userdata;
+	struct fastpath_slot *slot = &f->tables->slots[number];
+	struct shared_link *link = &f->links[number];
+
+	if (number >= LAYOUT_SLOTS_MAX || f->stopped)
+		return NULL;
+	*link = (struct shared_link){.mtu = state->mtu};
+	octets_wipe(slot, sizeof(*slot));
+	slot->rx_ring = slot->tx_ring = FASTPATH_RING_NONE;
+	/* Link-local addresses need an interface, which the record does not name. */
+	bool link_local =
+		state->family == AF_INET6 && state->remote_address[0] == 0xfe && (state->remote_address[1] & 0xc0) == 0x80;
+	if (link_local || record_state_share(state, &slot->record) < 0) {
+		note_flow(f, link, state);
+		return NULL;
+	}
+	struct address local = address_of(&slot->record, false);
+	add_listener(f, &local);
+	slot->link.slot = number;
+	slot->link.generation = generation;
+	slot->unacked_limit = FASTPATH_UNACKED_LIMIT;
+	if (fastpath_loader_link_counters(f->loader, number, &link->before) < 0)
+		link->before = (struct fastpath_link_counters){0};
+	link->attached = true;
+	link->forward = slot->link;
+	ports_watch(f, number, &slot->record);
+	return slot; /* reachable once the router has accepted the link */
+}
+
+static void on_detach(void *userdata, uint16_t number) {
+	struct fastpath *f = userdata;
+	struct fastpath_slot *slot = &f->tables->slots[number];
+	struct shared_link *link = &f->links[number];
+	struct fastpath_flow_target target;
+
+	if (link->known_flow && bpf_map_lookup_elem(f->tables->flows, &link->flow, &target) == 0 && target.slot == LAYOUT_SLOT_NONE)
+		bpf_map_delete_elem(f->tables->flows, &link->flow);
+	link->known_flow = false;
+	if (!link->attached)
+		return;
+	ports_unwatch(f, number);
+	int error = 0;
+	if (link->reachable && !f->stopped)
+		error = fastpath_slot_close(f->tables, number);
+	if (error < 0) {
+		/* It is unreachable, but a program may still be at work with these keys: they stay until the next link comes. */
+		log_warning("Link %u could not be taken back from the fast path: %s.", number, strerror(-error));
+		link->attached = false;
+		return;
+	}
+	hot_release(f, number);
+	octets_wipe(slot, sizeof(*slot));
+	slot->rx_ring = slot->tx_ring = FASTPATH_RING_NONE;
+	link->attached = link->reachable = false;
+}
+
+static void on_mtu(void *userdata, uint16_t number, uint32_t mtu) {
+	struct fastpath *f = userdata;
+
+	if (mtu < f->links[number].mtu)
+		f->links[number].mtu = (uint16_t)mtu;
+	ports_store_hop(f, number);
+	netwatch_refresh(f->netwatch, number);
+}
+
+const struct dtls_kernel *fastpath_kernel(struct fastpath *f) {
+	return &f->kernel;
+}
+
+/* ---- life ---- */
+
+static int start(struct fastpath *f, const struct fastpath_options *options, char *reason) {
+	struct fastpath_loader_settings settings = {0};
+
+	int error = fastpath_loader_new(&settings, &f->loader, reason);
+	if (error < 0)
+		return error;
+	f->tables = fastpath_loader_tables(f->loader);
+	snprintf(reason, FASTPATH_REASON_SIZE, "out of memory or descriptors");
+	f->routes = calloc(LAYOUT_ROUTES_MAX, sizeof(*f->routes));
+	if (!f->routes)
+		return -ENOMEM;
+	f->settings = (struct fastpath_settings){
+		.flags = FASTPATH_FORWARD | (options->shield ? FASTPATH_SHIELD : 0),
+		.compute_max = FASTPATH_TEXT_MAX,
+		.hello_rate = FASTPATH_HELLO_RATE,
+		.hello_burst = FASTPATH_HELLO_BURST,
+		.plain_rate = FASTPATH_PLAIN_RATE,
+		.plain_burst = FASTPATH_PLAIN_BURST,
+		.prefix4 = 32,
+		.prefix6 = 64,
+	};
+	for (size_t i = 0; i < LAYOUT_SLOTS_MAX; i++)
+		f->tables->slots[i].rx_ring = f->tables->slots[i].tx_ring = FASTPATH_RING_NONE;
+	for (size_t i = 0; i < options->listen_count && i < FASTPATH_LISTEN_MAX; i++)
+		add_listener(f, &options->listen[i]);
+	error = hot_new(f);
+	return error < 0 ? error : ports_new(f);
+}
+
+int fastpath_new(const struct fastpath_options *options, struct fastpath **ret, char reason[static FASTPATH_REASON_SIZE]) {
+	_cleanup_(fastpath_freep) struct fastpath *f = calloc(1, sizeof(*f));
+
+	if (!f) {
+		snprintf(reason, FASTPATH_REASON_SIZE, "out of memory");
+		return -ENOMEM;
+	}
+	f->runtime = options->runtime;
+	f->allow_generic = options->allow_generic;
+	f->asked_fd = -1;
+	f->kernel = (struct dtls_kernel){.userdata = f, .attach = on_attach, .detach = on_detach, .mtu = on_mtu};
+	timer_init(&f->tables_timer, put_tables, f);
+	int error = start(f, options, reason);
+	if (error < 0)
+		return error;
+	*ret = TAKE(f);
+	return 0;
+}
+
+void fastpath_stop(struct fastpath *f) {
+	if (!f || f->stopped)
+		return;
+	timer_disarm(f->runtime, &f->tables_timer);
+	f->settings.flags = 0;
+	int error = fastpath_tables_replace(f->tables, &f->settings, f->routes, 0);
+	if (error < 0)
+		log_warning("The fast path could not be switched off: %s.", strerror(-error));
+	else
+		f->stopped = true;
+	fastpath_loader_unpin(f->loader);
+}
+
+struct fastpath *fastpath_free(struct fastpath *f) {
+	if (!f)
+		return NULL;
+	if (f->tables)
+		fastpath_stop(f);
+	timer_disarm(f->runtime, &f->tables_timer);
+	ports_free(f);
+	hot_free(f);
+	fastpath_loader_free(f->loader);
+	free(f->routes);
+	free(f);
+	return NULL;
+}
+
+size_t fastpath_fds(const struct fastpath *f, int *fds, size_t max) {
+	size_t count = 0;
+
+	if (count < max)
+		fds[count++] = netwatch_fd(f->netwatch);
+	if (count < max)
+		fds[count++] = f->asked_fd;
+	return count;
+}
+
+void fastpath_ready(struct fastpath *f, int fd) {
+	if (fd == f->asked_fd) {
+		hot_ready(f);
+		return;
+	}
+	int error = netwatch_ready(f->netwatch);
+	if (error < 0)
+		log_warning("Changes of the network are not seen any more: %s.", strerror(-error));
+}
+
+/* ---- figures ---- */
+
+void fastpath_view(const struct fastpath *f, struct fastpath_view *ret) {
+	*ret = (struct fastpath_view){.adopted = fastpath_loader_adopted(f->loader)};
+	for (size_t i = 0; i < FASTPATH_PORTS_MAX; i++) {
+		const struct port *port = &f->ports[i];
+		if (!port->used)
+			continue;
+		struct fastpath_interface_view *view = &ret->interfaces[ret->interface_count++];
+		*view = (struct fastpath_interface_view){.ifindex = port->ifindex, .mode = port->mode};
+		snprintf(view->name, sizeof(view->name), "%s", port->name);
+		snprintf(view->reason, sizeof(view->reason), "%s", port->reason);
+	}
+	for (size_t i = 0; i < LAYOUT_SLOTS_MAX; i++) {
+		const struct shared_link *link = &f->links[i];
+		ret->links += link->reachable;
+		ret->usable += link->reachable && f->tables->slots[i].hop.flags & FASTPATH_HOP_VALID;
+		ret->hot += link->pads != NULL;
+	}
+	if (fastpath_loader_counters(f->loader, &ret->counters) < 0)
+		ret->counters = (struct fastpath_counters){0};
+	pad_worker_statistics(f->worker, &ret->pads);
+}
+
+bool fastpath_link_figures(const struct fastpath *f, uint16_t slot, struct fastpath_link_counters *ret) {
+	struct fastpath_link_counters now;
+
+	if (slot >= LAYOUT_SLOTS_MAX || !f->links[slot].reachable || fastpath_loader_link_counters(f->loader, slot, &now) < 0)
+		return false;
+	const struct fastpath_link_counters *before = &f->links[slot].before;
+	*ret = (struct fastpath_link_counters){
+		.received = now.received - before->received,
+		.received_octets = now.received_octets - before->received_octets,
+		.sent = now.sent - before->sent,
+		.sent_octets = now.sent_octets - before->sent_octets,
+		.acks_received = now.acks_received - before->acks_received,
+		.acks_sent = now.acks_sent - before->acks_sent,
+		.forged = now.forged - before->forged,
+		.replayed = now.replayed - before->replayed,
+	};
+	return true;
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The kernel fast path of one daemon: shares links with the XDP program, keeps its tables in step with the router, attaches it to
+ * the interfaces links leave by, and gives pads to links that are busy. Everything it does not take stays with the daemon.
+ *
+ * For the daemon's thread only. Nothing here fails a link: what cannot be given to the kernel is served as without it.
+ */
+#pragma once
+
+#include "base/address.h"
+#include "base/runtime.h"
+#include "fastpath/loader.h"
+#include "fastpath/pad_worker.h"
+#include "link/dtls.h"
+
+enum {
+	FASTPATH_TABLES_DELAY_US = 2000, /* changes of the router's tables are gathered this long */
+	FASTPATH_HOT_CHECK_US = 1000000, /* how often links with pads are looked at */
+	FASTPATH_HOT_IDLE_CHECKS = 10,	 /* as many looks without a record, and the pads go to others when wanted */
+	FASTPATH_UNACKED_LIMIT = 512,	 /* frames of a link the kernel lets be unacknowledged; as SENDER_WINDOW_MAX */
+	FASTPATH_HELLO_RATE = 50,	 /* the shield: ClientHellos of one IPv4 address or IPv6 /64, a second */
+	FASTPATH_HELLO_BURST = 100,
+	FASTPATH_PLAIN_RATE = 200, /* other datagrams of handshakes, and STUN */
+	FASTPATH_PLAIN_BURST = 400,
+	FASTPATH_LISTEN_MAX = 4,
+};
+
+struct fastpath_options {
+	struct runtime *runtime;
+	bool allow_generic; /* on interfaces without native XDP: the shield alone */
+	bool shield;
+	struct address listen[FASTPATH_LISTEN_MAX]; /* the node's addresses, as far as it was told */
+	size_t listen_count;
+};
+
+struct fastpath;
+
+/* Loads the program. On failure `reason` is one sentence's worth of why the daemon goes on alone. */
+int fastpath_new(const struct fastpath_options *options, struct fastpath **ret, char reason[static FASTPATH_REASON_SIZE]);
+
+/* The kernel forwards nothing any more when this returns. To be called before the links close, which need not wait one by one then.
+ */
+void fastpath_stop(struct fastpath *fastpath);
+
+/* After the links are gone. */
+struct fastpath *fastpath_free(struct fastpath *fastpath);
+DEFINE_CLEANUP(struct fastpath *, fastpath_free)
+
+/* What the links are told. */
+const struct dtls_kernel *fastpath_kernel(struct fastpath *fastpath);
+
+/* What the router says (struct router_mirror). */
+void fastpath_set_tables(struct fastpath *fastpath, const struct forward_node *node, const struct forward_route *routes,
+			 bool only_suspects);
+void fastpath_set_link(struct fastpath *fastpath, const struct forward_link *link);
+
+/* Descriptors to wait on for reading, at most 2; each calls fastpath_ready(). */
+size_t fastpath_fds(const struct fastpath *fastpath, int *fds, size_t max);
+void fastpath_ready(struct fastpath *fastpath, int fd);
+
+/* ---- figures ---- */
+
+struct fastpath_interface_view {
+	char name[16];
+	uint32_t ifindex;
+	enum fastpath_mode mode;
+	char reason[FASTPATH_REASON_SIZE];
+};
+
+struct fastpath_view {
+	struct fastpath_interface_view interfaces[FASTPATH_PORTS_MAX];
+	size_t interface_count;
+	size_t links;  /* shared with the kernel */
+	size_t usable; /* of them those whose next hop is known */
+	size_t hot;    /* those with pads */
+	bool adopted;
+	struct fastpath_counters counters;
+	struct pad_worker_statistics pads;
+};
+void fastpath_view(const struct fastpath *fastpath, struct fastpath_view *ret);
+
+/* Since the link came up. False: the kernel does not handle this link. */
+bool fastpath_link_figures(const struct fastpath *fastpath, uint16_t slot, struct fastpath_link_counters *ret);

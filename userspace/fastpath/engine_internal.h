@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Inside of fastpath/engine.h: links and tables (engine.c), interfaces (engine_ports.c), pads (engine_hot.c). */
+#pragma once
+
+#include "fastpath/engine.h"
+#include "fastpath/netwatch.h"
+
+#include <bpf/libbpf.h>
+
+struct shared_link {
+	bool attached;	 /* the slot is shared with the kernel */
+	bool reachable;	 /* the kernel finds it */
+	bool known_flow; /* not shared, but its datagrams are not strangers' */
+	bool hop_known;
+	struct fastpath_flow flow;
+	struct forward_link forward; /* as the router said last */
+	struct netwatch_hop hop;
+	uint16_t mtu;
+	struct fastpath_link_counters before; /* of links that had this slot earlier */
+
+	struct pad_link *pads; /* NULL: not hot */
+	uint16_t ring;	       /* the first of two */
+	uint64_t progress;     /* sum of record numbers when last looked */
+	unsigned idle;	       /* looks without any */
+};
+
+struct port {
+	bool used, failed;
+	uint32_t ifindex;
+	uint64_t instance;
+	uint8_t number;
+	enum fastpath_mode mode;
+	char name[IFNAMSIZ];
+	char reason[FASTPATH_REASON_SIZE];
+};
+
+struct fastpath {
+	struct runtime *runtime;
+	struct dtls_kernel kernel;
+	struct fastpath_loader *loader;
+	struct fastpath_tables *tables;
+	bool stopped, allow_generic;
+	struct shared_link links[LAYOUT_SLOTS_MAX];
+
+	/* tables to be put in force */
+	struct fastpath_settings settings;
+	struct forward_route *routes;
+	bool only_suspects;
+	struct timer tables_timer;
+
+	struct netwatch *netwatch;
+	struct port ports[FASTPATH_PORTS_MAX];
+
+	/* pads */
+	struct pad_worker *worker;
+	struct ring_buffer *events;				/* read by the worker's thread */
+	int asked_fd;						/* eventfd: links without pads want some */
+	uint64_t asked[LAYOUT_SLOTS_MAX / 64];			/* which; set by the worker's thread, atomically */
+	uint64_t rings_used[(FASTPATH_RING_NONE + 1) / 2 / 64]; /* pairs of rings */
+	struct timer hot_timer;
+};
+
+/* ---- engine_ports.c ---- */
+int ports_new(struct fastpath *f);
+void ports_free(struct fastpath *f);
+void ports_watch(struct fastpath *f, uint16_t slot, const struct fastpath_record *record);
+void ports_unwatch(struct fastpath *f, uint16_t slot);
+
+/* Writes what is known about the way of a link into its slot. */
+void ports_store_hop(struct fastpath *f, uint16_t slot);
+
+/* ---- engine_hot.c ---- */
+int hot_new(struct fastpath *f);
+void hot_free(struct fastpath *f);
+void hot_ready(struct fastpath *f);
+
+/* The kernel does not reach the link any more, and programs that did have ended. */
+void hot_release(struct fastpath *f, uint16_t slot);

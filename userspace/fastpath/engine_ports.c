@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The interfaces the program is attached to, and which of them a link leaves by. */
+#include "base/log.h"
+#include "fastpath/engine_internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+static const struct port *port_of(const struct fastpath *f, uint32_t ifindex) {
+	for (size_t i = 0; i < FASTPATH_PORTS_MAX; i++)
+		if (f->ports[i].used && f->ports[i].ifindex == ifindex)
+			return &f->ports[i];
+	return NULL;
+}
+
+void ports_store_hop(struct fastpath *f, uint16_t number) {
+	const struct shared_link *link = &f->links[number];
+	struct fastpath_hop hop = {0};
+
+	if (!link->attached)
+		return;
+	const struct port *port = link->hop_known ? port_of(f, link->hop.ifindex) : NULL;
+	if (port && !port->failed && port->mode == FASTPATH_MODE_NATIVE) {
+		hop = (struct fastpath_hop){
+			.ifindex = link->hop.ifindex,
+			.vlan = link->hop.vlan,
+			.port = port->number,
+			.flags = FASTPATH_HOP_VALID,
+			.mtu = link->hop.mtu < link->mtu ? link->hop.mtu : link->mtu,
+			.hop_limit = link->hop.hop_limit,
+		};
+		memcpy(hop.destination, link->hop.destination, sizeof(hop.destination));
+		memcpy(hop.source, link->hop.source, sizeof(hop.source));
+	}
+	fastpath_hop_store(&f->tables->slots[number], &hop);
+}
+
+static void on_changed(void *userdata, uint64_t id, const struct netwatch_hop *hop, enum netwatch_reason reason) {
+	struct fastpath *f = userdata;
+	struct shared_link *link = &f->links[id];
+
+	if (!hop)
+		log_debug("Link %u is not sent by the fast path: %s.", (unsigned)id, netwatch_reason_name(reason));
+	link->hop_known = hop != NULL;
+	if (hop)
+		link->hop = *hop;
+	ports_store_hop(f, (uint16_t)id);
+}
+
+static void attach(struct fastpath *f, struct port *port, const struct netwatch_interface *interface) {
+	*port = (struct port){.used = true, .ifindex = interface->ifindex, .instance = interface->instance};
+	snprintf(port->name, sizeof(port->name), "%s", interface->name);
+	int error =
+		fastpath_loader_attach(f->loader, interface->ifindex, f->allow_generic, &port->number, &port->mode, port->reason);
+	if (error < 0) {
+		port->failed = true;
+		port->mode = FASTPATH_MODE_OFF;
+		log_notice("No fast path on %s: %s.", port->name, port->reason[0] ? port->reason : strerror(-error));
+		return;
+	}
+	log_notice("Fast path on %s: %s%s%s.", port->name, fastpath_mode_name(port->mode), port->reason[0] ? ", " : "",
+		   port->reason);
+}
+
+static void on_interfaces(void *userdata) {
+	struct fastpath *f = userdata;
+	struct netwatch_interface found[NETWATCH_INTERFACES_MAX];
+	size_t count = f->stopped ? 0 : netwatch_interfaces(f->netwatch, found, NETWATCH_INTERFACES_MAX);
+
+	for (size_t i = 0; i < FASTPATH_PORTS_MAX; i++) {
+		struct port *port = &f->ports[i];
+		bool stays = false;
+		for (size_t j = 0; j < count; j++)
+			stays = stays || (found[j].ifindex == port->ifindex && found[j].instance == port->instance);
+		if (!port->used || stays)
+			continue;
+		if (!port->failed)
+			fastpath_loader_detach(f->loader, port->ifindex);
+		log_info("No links over %s any more.", port->name);
+		*port = (struct port){0};
+	}
+	for (size_t j = 0; j < count; j++) {
+		struct port *free_port = NULL;
+		for (size_t i = 0; i < FASTPATH_PORTS_MAX && !free_port; i++)
+			if (!f->ports[i].used)
+				free_port = &f->ports[i];
+		if (!port_of(f, found[j].ifindex) && free_port)
+			attach(f, free_port, &found[j]);
+	}
+	for (uint16_t slot = 0; slot < LAYOUT_SLOTS_MAX; slot++)
+		ports_store_hop(f, slot);
+}
+
+void ports_watch(struct fastpath *f, uint16_t number, const struct fastpath_record *record) {
+	struct address local = {.family = record->family, .port = record->local_port},
+		       remote = {.family = record->family, .port = record->remote_port};
+	size_t length = record->family == AF_INET ? 4 : 16;
+
+	memcpy(local.octets, record->local_address, length);
+	memcpy(remote.octets, record->remote_address, length);
+	int error = netwatch_watch(f->netwatch, &remote, &local, number);
+	if (error < 0)
+		log_warning("The way of link %u is not watched: %s.", number, strerror(-error));
+}
+
+void ports_unwatch(struct fastpath *f, uint16_t number) {
+	netwatch_unwatch(f->netwatch, number);
+	f->links[number].hop_known = false;
+}
+
+int ports_new(struct fastpath *f) {
+	static const struct netwatch_callbacks callbacks = {.changed = on_changed, .interfaces = on_interfaces};
+
+	return netwatch_new(f->runtime, &callbacks, f, &f->netwatch);
+}
+
+void ports_free(struct fastpath *f) {
+	f->netwatch = netwatch_free(f->netwatch);
+}

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Links of which a kernel program handles records too. */
+#include "base/log.h"
+#include "link/dtls_internal.h"
+#include "link_state.h"
+
+static void shared_timer(struct timer *timer, void *userdata);
+
+static bool any_shared(const struct dtls_links *links) {
+	for (size_t i = 0; i < links->slots_max; i++)
+		if (links->slots[i] && links->slots[i]->shared)
+			return true;
+	return false;
+}
+
+void dtls_shared_init(struct dtls_links *links) {
+	timer_init(&links->shared_timer, shared_timer, links);
+}
+
+void dtls_shared_start(struct dtls_link *link) {
+	struct dtls_links *links = link->links;
+	const struct dtls_kernel *kernel = links->kernel;
+
+	if (!kernel)
+		return;
+	link->kernel_attached = true;
+	struct fastpath_slot *slot =
+		kernel->attach(kernel->userdata, link->slot, links->generations[link->slot], &link->record.state);
+	if (!slot)
+		return;
+	struct dtls_shared *shared = calloc(1, sizeof(*shared));
+	if (!shared) {
+		/* The kernel has the keys and may have used them: its counters must not be left behind. */
+		kernel->detach(kernel->userdata, link->slot);
+		link->kernel_attached = false;
+		link->broken = true;
+		timer_arm(links->runtime, &link->timer, links->runtime->now_us);
+		return;
+	}
+	shared->slot = slot;
+	link->shared = shared;
+	record_layer_share(&link->record, &slot->record);
+	if (!links->shared_timer.armed)
+		timer_arm_after(links->runtime, &links->shared_timer, DTLS_SHARED_CHECK_US);
+}
+
+void dtls_shared_stop(struct dtls_link *link) {
+	const struct dtls_kernel *kernel = link->links->kernel;
+
+	if (!link->kernel_attached)
+		return;
+	link->kernel_attached = false;
+	record_layer_share(&link->record, NULL);
+	free(link->shared);
+	link->shared = NULL;
+	kernel->detach(kernel->userdata, link->slot);
+}
+
+void dtls_shared_handshake(struct dtls_link *link, bool under_way) {
+	if (!link->shared)
+		return;
+	if (under_way)
+		__sync_fetch_and_or(&link->shared->slot->flags, (__u32)FASTPATH_SLOT_HANDSHAKE);
+	else
+		__sync_fetch_and_and(&link->shared->slot->flags, ~(__u32)FASTPATH_SLOT_HANDSHAKE);
+}
+
+uint32_t dtls_shared_number(struct dtls_shared *shared, uint32_t sequence) {
+	uint32_t number = link_claim_sequence(shared->slot, 1);
+
+	shared->numbers[sequence % SENDER_RING] = number;
+	return number;
+}
+
+bool dtls_shared_ack(const struct dtls_shared *shared, const struct sender *sender, struct frame *ack, bool *ret_kernel) {
+	uint32_t next = *(volatile uint32_t *)&shared->slot->tx_sequence, number = ack->sequence, at = sender->next,
+		 oldest = sender->next - sender->remembered;
+	uint32_t age = next - number;
+
+	/* From the latest transmission back, which is where acks belong; older ones have a larger age. */
+	while (at != oldest && next - shared->numbers[(at - 1) % SENDER_RING] < age)
+		at--;
+	bool found = at != oldest && shared->numbers[(at - 1) % SENDER_RING] == number;
+	*ret_kernel = !found && age != 0 && age <= INT32_MAX;
+	if (found || *ret_kernel)
+		link_note_acked(shared->slot, number);
+	if (!found)
+		return false;
+	ack->sequence = at - 1;
+	/* The mask speaks of numbers on the wire. An odd one is nonsense and stays so. */
+	uint32_t received = ack->received & 1;
+	for (uint32_t back = 1; back <= 31 && at - 1 - back != oldest - 1; back++) {
+		uint32_t behind = number - shared->numbers[(at - 1 - back) % SENDER_RING];
+		if (behind > 31)
+			break;
+		received |= (ack->received >> behind & 1) << back;
+	}
+	ack->received = received;
+	return true;
+}
+
+uint32_t dtls_shared_rtt_us(const struct dtls_link *link) {
+	if (link->shared && !link->sender.measured)
+		return *(const volatile uint32_t *)&link->shared->slot->rtt_us;
+	return link->sender.srtt_us;
+}
+
+uint64_t dtls_shared_last_received_us(const struct dtls_link *link) {
+	uint64_t kernel_us = link->shared ? *(const volatile __u64 *)&link->shared->slot->last_received_ns / 1000 : 0;
+
+	return kernel_us > link->last_received_us ? kernel_us : link->last_received_us;
+}
+
+/*
+ * The kernel sends transit messages without the sender knowing, and looks at no clock when no ack comes. A frame that got lost at
+ * the end of a burst proves nothing, so it takes more of them.
+ */
+static void check(struct dtls_link *link, uint64_t now_us) {
+	struct dtls_shared *shared = link->shared;
+	uint32_t next = *(volatile uint32_t *)&shared->slot->tx_sequence, acked = *(volatile uint32_t *)&shared->slot->acked;
+
+	if (next == acked || acked != shared->acked) {
+		shared->acked = acked;
+		shared->stalled_us = 0;
+		if (shared->suspect) {
+			shared->suspect = false;
+			if (!sender_is_suspect(&link->sender))
+				dtls_link_set_suspect(link, false);
+		}
+	} else if (shared->stalled_us == 0) {
+		shared->stalled_us = now_us;
+		shared->stalled_at = next;
+	} else if (!shared->suspect && now_us - shared->stalled_us >= DTLS_SHARED_SUSPECT_US &&
+		   next - shared->stalled_at >= DTLS_SHARED_SUSPECT_FRAMES) {
+		shared->suspect = true;
+		dtls_link_set_suspect(link, true); /* FW-E10 */
+	}
+}
+
+static void shared_timer(struct timer *timer, void *userdata) {
+	struct dtls_links *links = userdata;
+
+	dtls_enter(links);
+	for (size_t i = 0; i < links->slots_max; i++)
+		if (links->slots[i] && links->slots[i]->shared)
+			check(links->slots[i], links->runtime->now_us);
+	if (any_shared(links))
+		timer_arm_after(links->runtime, timer, DTLS_SHARED_CHECK_US);
+	dtls_leave(links);
+}
