@@ -231,6 +231,9 @@ bool sim_records_are_safe(struct sim_world *world) {
 			world->figures.records_excused++;
 		} else {
 			record->lost = true;
+			for (size_t k = 0; k < record->holder_count; k++)
+				sim_tell(world, "node %zu held the lost record, died at %.3f s", record->holders[k],
+					 (double)world->nodes[record->holders[k]]->died_us / USEC_PER_SEC);
 			world->figures.records_lost++;
 			snprintf(world->reason, sizeof(world->reason), "the record of %s is lost: value %u acknowledged at %.1f s",
 				 record->user->certificate->user_name, record->acknowledged,

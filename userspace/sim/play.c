@@ -12,6 +12,7 @@ enum {
 	JOIN_LIMIT_S = 3600,
 	STORE_SETTLE_S = 60,
 	PARTITION_S = 180,
+	CHURN_AWAY_S = 60, /* on average */
 	QUIET_S = 60,
 	PROBES_MAX = 20000,
 	PROBE_BATCH = 100,
@@ -165,7 +166,19 @@ static bool play_flash_crowd(struct play *play) {
 	return grow_to(play, play->settings->world.nodes, SIM_JOIN_AT_ONCE);
 }
 
-/* Each second so many of the living die, on average, that half of them are gone after the half-life; as many come back. */
+/* Dead nodes come back after CHURN_AWAY_S on average. */
+static bool revive_some(struct play *play) {
+	struct sim_world *world = play->world;
+
+	for (size_t i = 0; i < world->node_count; i++)
+		if (!world->nodes[i]->host && sim_random_below(world, CHURN_AWAY_S) == 0 && sim_node_restart(world->nodes[i]) < 0) {
+			snprintf(world->reason, sizeof(world->reason), "a node could not be made again: out of memory");
+			return violated(play);
+		}
+	return true;
+}
+
+/* Each second so many of the living die, on average, that half of them are gone after the half-life. */
 static bool play_churn(struct play *play) {
 	struct sim_world *world = play->world;
 	const double half_life_s = play->settings->half_life_s;
@@ -177,20 +190,18 @@ static bool play_churn(struct play *play) {
 	world->figures.lookups = world->figures.lookups_good = world->figures.lookups_failed = 0;
 	world->figures.lookups_stale = world->figures.lookups_missing = world->figures.lookup_us = 0;
 	for (uint32_t second = 0; second < play->settings->duration_s; second++) {
-		due += 2 * 0.693147 / half_life_s * (double)world->settings.nodes * (double)sim_random_below(world, 1000001) / 1e6;
+		due += 2 * 0.693147 / half_life_s * (double)world->alive * (double)sim_random_below(world, 1000001) / 1e6;
 		for (; due >= 1; due--) {
 			struct sim_node *node = sim_pick(world, false);
 			if (!node)
 				break;
 			sim_tell(world, "node %zu dies", node->index);
 			sim_node_kill(node, keeps_disk(play));
-			if (sim_node_restart(node) < 0 || !sim_pick(world, false))
-				return violated(play);
 		}
-		if (!pass(play, 1))
+		if (!revive_some(play) || !pass(play, 1))
 			return false;
 	}
-	return true;
+	return revive(play);
 }
 
 /* Two consecutive nodes vanish with their disks at the same moment. No record may be lost: the third copy is the source. */
@@ -321,7 +332,7 @@ const struct sim_scenario_text sim_scenarios[] = {
 	{"quiet", "nodes join, records are stored, nothing else happens"},
 	{"mass-join", "all nodes join at the same moment through the bootstrap nodes"},
 	{"flash-crowd", "half of the nodes join at once an overlay made of the other half"},
-	{"churn", "nodes die and come back all the time, with the half-life given"},
+	{"churn", "nodes die all the time, with the half-life given, and come back after a minute on average"},
 	{"kill-two", "two consecutive nodes vanish with their disks, again and again"},
 	{"kill-30-percent", "three nodes of ten vanish at once"},
 	{"partition-merge", "the network falls into two halves and becomes one again, repeatedly"},

@@ -386,8 +386,9 @@ static uint64_t network_latency(struct virtual_network *network, const struct pa
 	return least_us + packet->delay_us + (spread_us ? splitmix(&network->random_state) % (spread_us + 1) : 0);
 }
 
-static uint64_t network_rto(const struct virtual_network *network) {
-	uint64_t rto_us = 4 * network->latency_max_us;
+/* Twice the round trip, as a measured one with its variance would be. */
+static uint64_t network_rto(const struct virtual_network *network, const struct address *from, const struct address *to) {
+	uint64_t rto_us = 4 * (network->internet ? internet_distance(from, to) : network->latency_max_us);
 
 	return rto_us > RTO_MIN_US ? rto_us : RTO_MIN_US;
 }
@@ -635,7 +636,7 @@ static void packet_arrive(struct timer *timer, void *userdata) {
 		packet_free(packet);
 		return;
 	}
-	timer_arm_after(&network->clock, &packet->timer, network_rto(network) << (packet->sends - 1));
+	timer_arm_after(&network->clock, &packet->timer, network_rto(network, &packet->from, &packet->to) << (packet->sends - 1));
 	packet->sends++;
 	network->figures.packets++;
 	network->figures.octets += packet->length;
@@ -759,7 +760,7 @@ static void virtual_statistics(void *object, uint16_t slot, struct link_statisti
 
 	*ret = end ? end->statistics : (struct link_statistics){0};
 	ret->rtt_us = (uint32_t)(host->network->latency_min_us + host->network->latency_max_us);
-	ret->rto_us = (uint32_t)network_rto(host->network);
+	ret->rto_us = end ? (uint32_t)network_rto(host->network, &host->address, &end->peer) : 0;
 	ret->cipher = "virtual";
 }
 
