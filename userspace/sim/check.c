@@ -197,21 +197,14 @@ static void find_holders(struct sim_world *world, struct sim_node **ring, size_t
 			ret->holders[ret->holder_count++] = i;
 }
 
-/* Did those that held it all die, and within the time that a repair takes? */
+/* Did those that held it last all die, and was it whole until shortly before? */
 static bool loss_is_excused(const struct sim_world *world, const struct sim_record *record) {
-	uint64_t first_us = UINT64_MAX, last_us = 0;
+	uint64_t whole_us = record->whole_us > record->acknowledged_us ? record->whole_us : record->acknowledged_us;
 
-	for (size_t i = 0; i < record->holder_count; i++) {
-		const struct sim_node *node = world->nodes[record->holders[i]];
-		if (node->died_us == 0)
+	for (size_t i = 0; i < record->holder_count; i++)
+		if (world->nodes[record->holders[i]]->died_us < record->seen_us)
 			return false;
-		first_us = node->died_us < first_us ? node->died_us : first_us;
-		last_us = node->died_us > last_us ? node->died_us : last_us;
-	}
-	if (record->holder_count < REPLICAS + 1) /* not looked at since its last Store, or under repair at that time */
-		return world->fault_us >= record->acknowledged_us &&
-		       world->fault_us - record->acknowledged_us <= SIM_REPAIR_S * USEC_PER_SEC;
-	return last_us - first_us <= SIM_REPAIR_S * USEC_PER_SEC;
+	return sim_now_us(world) - whole_us <= SIM_REPAIR_S * USEC_PER_SEC;
 }
 
 bool sim_records_are_safe(struct sim_world *world) {
@@ -226,6 +219,9 @@ bool sim_records_are_safe(struct sim_world *world) {
 		if (found.holder_count > 0) {
 			memcpy(record->holders, found.holders, sizeof(found.holders));
 			record->holder_count = found.holder_count;
+			record->seen_us = sim_now_us(world);
+			if (found.holder_count > REPLICAS)
+				record->whole_us = record->seen_us;
 		} else if (loss_is_excused(world, record)) {
 			record->excused = true;
 			world->figures.records_excused++;

@@ -66,7 +66,7 @@ struct sim_record {
 	struct credential *user;
 	struct id place;
 	uint32_t sent, acknowledged; /* numbers of the values */
-	uint64_t acknowledged_us;
+	uint64_t acknowledged_us, seen_us, whole_us; /* when last found, and with all its copies */
 	bool storing, lost, excused;
 	size_t holders[SIM_HOLDERS_MAX]; /* nodes that held it when last looked at */
 	size_t holder_count;
