@@ -15,17 +15,33 @@ enum { AEAD_HEADER = 13, AEAD_TAG = 16, AEAD_APPLICATION = 23 };
 		_position &(RECORD_BUFFER_TEXT - 1);                                                                               \
 	})
 
-/* The nonce: record number with its epoch, in network order, exclusive or the IV (RFC 7905 2). Key and counter as well. */
-static inline __attribute__((always_inline, unused)) void aead_chacha20_set(struct chacha20 *c, const __u8 *key, const __u8 *iv,
-									    __u64 number) {
-	const __u32 *words = (const __u32 *)iv;
-	__u64 sequence = 1ULL << 48 | number;
+/*
+ * Sets `c` for a record, and makes the Poly1305 key of its pad (RFC 8439 2.6). The nonce is the record number with its epoch, in
+ * network order, exclusive or the IV (RFC 7905 2).
+ */
+FORWARD_FUNCTION int aead_pad_key(struct chacha20 *c, struct fastpath_pad *pad, struct fastpath_record *record, __u64 number,
+				  __u32 sending) {
+	const __u32 *key, *iv;
+	__u64 *out;
 
+	if (!c || !pad || !record)
+		return 0;
+	key = (const __u32 *)(sending ? record->tx_key : record->rx_key);
+	iv = (const __u32 *)(sending ? record->tx_iv : record->rx_iv);
+	number |= 1ULL << 48;
 	for (int i = 0; i < 8; i++)
-		c->key[i] = ((const __u32 *)key)[i];
-	c->nonce[0] = words[0];
-	c->nonce[1] = words[1] ^ __builtin_bswap32((__u32)(sequence >> 32));
-	c->nonce[2] = words[2] ^ __builtin_bswap32((__u32)sequence);
+		c->key[i] = key[i];
+	c->nonce[0] = iv[0];
+	c->nonce[1] = iv[1] ^ __builtin_bswap32((__u32)(number >> 32));
+	c->nonce[2] = iv[2] ^ __builtin_bswap32((__u32)number);
+	c->counter = 0;
+	chacha20_block(c);
+	out = (__u64 *)pad->poly_key;
+	out[0] = c->block[0];
+	out[1] = c->block[1];
+	out[2] = c->block[2];
+	out[3] = c->block[3];
+	return 1;
 }
 
 /* Epoch and number, type, version, length of the plaintext (RFC 5246 6.2.3.3), as words of this processor's order. */

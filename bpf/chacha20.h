@@ -67,19 +67,12 @@ FORWARD_FUNCTION int chacha20_block(struct chacha20 *c) {
 	return 1;
 }
 
-/* Makes a pad for `length` octets of plaintext with the key and nonce in `c` (RFC 8439 2.6, 2.8). */
-FORWARD_FUNCTION int chacha20_pad(struct chacha20 *c, struct fastpath_pad *pad, __u32 length) {
+/* The keystream of a pad for `length` octets of plaintext, for key and nonce in `c` (RFC 8439 2.8). */
+FORWARD_FUNCTION int chacha20_pad_stream(struct chacha20 *c, struct fastpath_pad *pad, __u32 length) {
 	__u64 *out;
 
 	if (!c || !pad)
 		return 0;
-	c->counter = 0;
-	chacha20_block(c);
-	out = (__u64 *)pad->poly_key;
-	out[0] = c->block[0];
-	out[1] = c->block[1];
-	out[2] = c->block[2];
-	out[3] = c->block[3];
 	out = (__u64 *)pad->keystream;
 	for (__u32 i = 0; i < FASTPATH_TEXT_MAX / 64; i++) {
 		if (i * 64 >= length)
@@ -89,6 +82,5 @@ FORWARD_FUNCTION int chacha20_pad(struct chacha20 *c, struct fastpath_pad *pad, 
 		for (__u32 j = 0; j < 8; j++)
 			out[i * 8 + j] = c->block[j];
 	}
-	pad->length = (length + 63) & ~63U;
 	return 1;
 }

@@ -41,8 +41,8 @@ int check_seal(struct xdp_md *context) {
 	length = check->length;
 	if (length > FASTPATH_TEXT_MAX)
 		return 0;
-	aead_chacha20_set(&check->chacha, check->key, check->iv, check->number);
-	chacha20_pad(&check->chacha, &check->pad, length);
+	aead_pad_key(&check->chacha, &check->pad, &check->record, check->number, 1);
+	chacha20_pad_stream(&check->chacha, &check->pad, length);
 	return aead_seal(&check->buffer, &check->poly, &check->pad, check->number, length);
 }
 
@@ -58,8 +58,8 @@ int check_open(struct xdp_md *context) {
 	length = check->length;
 	if (length > FASTPATH_TEXT_MAX)
 		return 0;
-	aead_chacha20_set(&check->chacha, check->key, check->iv, check->number);
-	chacha20_pad(&check->chacha, &check->pad, length);
+	aead_pad_key(&check->chacha, &check->pad, &check->record, check->number, 0);
+	chacha20_pad_stream(&check->chacha, &check->pad, length);
 	aead_additional_set(&check->poly, check->number, length);
 	aead_pad_zeros(&check->buffer, length);
 	poly1305_record(&check->buffer, &check->poly, &check->pad, length);

@@ -7,8 +7,7 @@
 struct crypto_check {
 	struct chacha20 chacha;
 	struct poly1305 poly;
-	__u8 key[32];
-	__u8 iv[16];
+	struct fastpath_record record;
 	__u64 number;
 	__u32 length;
 	__u32 reserved;

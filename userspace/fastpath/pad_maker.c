@@ -15,6 +15,7 @@ enum {
 	CHECK_JOBS = 53, /* whole and partly filled groups of lanes */
 	CHECK_LENGTH = 26 * PAD_BLOCK,
 	EVP_IV = 16, /* block counter, little-endian, then the nonce */
+	EVP_PIECE = 2048,
 };
 
 struct pad_maker {
@@ -47,34 +48,54 @@ static void evp_iv(uint8_t out[static EVP_IV], const struct pad_key *key, uint64
 		out[8 + i] ^= (uint8_t)(sequence >> (56 - 8 * i));
 }
 
-static int evp_pads(EVP_CIPHER_CTX *context, const EVP_CIPHER *cipher, const struct pad_key *key, const struct pad_job *jobs,
-		    size_t count, size_t from, size_t length) {
-	uint8_t iv[EVP_IV], block[PAD_BLOCK];
+/* Goes through a buffer, so that a pad in use never holds anything but its keystream. */
+static int evp_keystream(EVP_CIPHER_CTX *context, uint8_t *out, size_t length) {
+	static const uint8_t zeros[EVP_PIECE];
+	uint8_t buffer[EVP_PIECE];
 	int written, result = 0;
 
+	while (length > 0 && result == 0) {
+		size_t piece = length < EVP_PIECE ? length : EVP_PIECE;
+
+		if (EVP_EncryptUpdate(context, buffer, &written, zeros, (int)piece) == 1)
+			memcpy(out, buffer, piece);
+		else
+			result = -EIO;
+		out += piece;
+		length -= piece;
+	}
+	octets_wipe(buffer, sizeof(buffer));
+	return result;
+}
+
+static int evp_pad(EVP_CIPHER_CTX *context, const struct pad_key *key, const struct pad_job *job, size_t from, size_t length) {
+	uint8_t iv[EVP_IV], block[PAD_BLOCK];
+	int result;
+
+	evp_iv(iv, key, job->sequence, from == 0 ? 0 : (uint32_t)(from / PAD_BLOCK) + 1);
+	if (EVP_EncryptInit_ex2(context, NULL, NULL, iv, NULL) != 1)
+		return -EIO;
+	if (from == 0) {
+		result = evp_keystream(context, block, sizeof(block));
+		if (result < 0)
+			return result;
+		memcpy(job->poly_key, block, PAD_POLY_KEY);
+		octets_wipe(block, sizeof(block));
+	}
+	return evp_keystream(context, job->keystream + from, length - from);
+}
+
+static int evp_pads(EVP_CIPHER_CTX *context, const EVP_CIPHER *cipher, const struct pad_key *key, const struct pad_job *jobs,
+		    size_t count, size_t from, size_t length) {
 	if (EVP_EncryptInit_ex2(context, cipher, key->key, NULL, NULL) != 1)
 		return -EIO;
-	for (size_t i = 0; i < count && result == 0; i++) {
-		const struct pad_job *job = &jobs[i];
+	for (size_t i = 0; i < count; i++) {
+		int result = evp_pad(context, key, &jobs[i], from, length);
 
-		evp_iv(iv, key, job->sequence, from == 0 ? 0 : (uint32_t)(from / PAD_BLOCK) + 1);
-		result = EVP_EncryptInit_ex2(context, NULL, NULL, iv, NULL) == 1 ? 0 : -EIO;
-		if (result == 0 && from == 0) {
-			memset(block, 0, sizeof(block));
-			if (EVP_EncryptUpdate(context, block, &written, block, sizeof(block)) == 1)
-				memcpy(job->poly_key, block, PAD_POLY_KEY);
-			else
-				result = -EIO;
-		}
-		if (result == 0 && length > from) {
-			memset(job->keystream + from, 0, length - from);
-			if (EVP_EncryptUpdate(context, job->keystream + from, &written, job->keystream + from,
-					      (int)(length - from)) != 1)
-				result = -EIO;
-		}
+		if (result < 0)
+			return result;
 	}
-	octets_wipe(block, sizeof(block));
-	return result;
+	return 0;
 }
 
 static chacha_pads *method_pads(enum pad_method method) {

@@ -57,7 +57,8 @@ enum pad_method pad_maker_method(const struct pad_maker *maker);
 
 /*
  * Makes the keystream octets `from` to `length` of every pad, both multiples of PAD_BLOCK, and with `from` 0 its Poly1305 key; a
- * larger `from` makes an existing pad longer. -EINVAL, -EIO when OpenSSL fails: then what stands in the places is of no use.
+ * larger `from` makes an existing pad longer. A place that holds these octets already holds them all the time. -EINVAL, -EIO when
+ * OpenSSL fails: then what was to be made is of no use.
  */
 int pad_maker_make(struct pad_maker *maker, const struct pad_key *key, const struct pad_job *jobs, size_t count, size_t from,
 		   size_t length);

@@ -130,8 +130,7 @@ static void cache_write(struct timer *timer, void *userdata) {
 		fprintf(file, "%s\n", address_format(&address, text));
 		count++;
 	}
-	bool written = fflush(file) == 0;
-	fclose(file);
+	bool written = fclose(file) == 0;
 	/* An isolated node keeps what it knew: those addresses are its way back. */
 	if (!written || count == 0 || rename(temporary, path) < 0)
 		unlink(temporary);
@@ -159,7 +158,9 @@ static void join_pause(struct join *join) {
 
 static void join_round_over(struct join *join) {
 	struct node *node = join->node;
+	size_t tried = join->candidate_count;
 
+	join->candidate = join->candidate_count = 0; /* what comes next is a new round */
 	if (node->settings->first_node) {
 		log_notice("Nobody else is there: starting overlay %s as its first node.",
 			   router_config(node->router)->overlay_name);
@@ -167,11 +168,11 @@ static void join_round_over(struct join *join) {
 		node->topology->ops->start(node->topology);
 		return;
 	}
-	if (join->candidate_count == 0)
+	if (tried == 0)
 		log_error("No bootstrap node is known. Name one with bootstrap = in [links], or set first-node = yes on the very "
 			  "first node.");
 	else
-		log_warning("None of %zu bootstrap nodes let us in; trying again.", join->candidate_count);
+		log_warning("None of %zu bootstrap nodes let us in; trying again.", tried);
 	join_pause(join);
 }
 
@@ -232,13 +233,6 @@ static void join_begin(struct join *join) {
 	join_next(join);
 }
 
-static void on_retry(struct timer *timer, void *userdata) {
-	struct join *join = userdata;
-
-	(void)timer;
-	join_begin(join);
-}
-
 static void on_up(void *userdata, const struct connection *connection) {
 	struct join *join = userdata;
 
@@ -258,14 +252,15 @@ static void on_down(void *userdata, const struct connection *connection, enum li
 	timer_arm_after(&join->node->runtime, &join->retry, 0);
 }
 
-/* After a failed link the round goes on with the next candidate; a fresh round starts when it is over. */
-static void on_continue(struct timer *timer, void *userdata) {
+/* After a failed link, or a peer that did not let us in, the round goes on with the next candidate; then a fresh one begins. */
+static void on_retry(struct timer *timer, void *userdata) {
 	struct join *join = userdata;
 
-	if (join->goal != GOAL_NONE && join->candidate > 0 && join->candidate <= join->candidate_count)
+	(void)timer;
+	if (join->goal != GOAL_NONE && join->candidate > 0)
 		join_next(join);
 	else
-		on_retry(timer, userdata);
+		join_begin(join);
 }
 
 /* ---- partitions ---- */
@@ -302,7 +297,7 @@ int join_new(struct node *node, struct join **ret) {
 	join->pending_slot = LINK_SLOT_NONE;
 	join->pause_ms = PAUSE_FIRST_MS;
 	join->listener = (struct connection_listener){.userdata = join, .up = on_up, .down = on_down};
-	timer_init(&join->retry, on_continue, join);
+	timer_init(&join->retry, on_retry, join);
 	timer_init(&join->cache, cache_write, join);
 	timer_init(&join->partition, on_partition, join);
 	router_add_listener(node->router, &join->listener);
@@ -313,8 +308,6 @@ int join_new(struct node *node, struct join **ret) {
 struct join *join_free(struct join *join) {
 	if (!join)
 		return NULL;
-	if (join->cache_wanted && !join->node->leaving)
-		cache_write(&join->cache, join);
 	router_remove_listener(join->node->router, &join->listener);
 	timer_disarm(&join->node->runtime, &join->retry);
 	timer_disarm(&join->node->runtime, &join->cache);
@@ -336,9 +329,24 @@ void join_state_changed(struct join *join, enum topology_state state) {
 		cache_later(join);
 	} else if (state == TOPOLOGY_OFFLINE && !join->node->leaving) {
 		timer_disarm(&join->node->runtime, &join->partition);
-		join->goal = GOAL_NONE;
+		/* A peer that would not let us in is followed by the next one (B-11.4-01); a ring that was lost is looked for anew.
+		 */
+		if (join->goal != GOAL_JOIN)
+			join->goal = GOAL_NONE;
 		join_pause(join);
 	}
+}
+
+void join_leaving(struct join *join) {
+	struct runtime *runtime = &join->node->runtime;
+
+	timer_disarm(runtime, &join->retry);
+	timer_disarm(runtime, &join->partition);
+	timer_disarm(runtime, &join->cache);
+	if (join->cache_wanted)
+		cache_write(&join->cache, join);
+	join->goal = GOAL_NONE;
+	join->pending_slot = LINK_SLOT_NONE;
 }
 
 void join_bootstrap_wanted(struct join *join) {

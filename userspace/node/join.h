@@ -15,5 +15,8 @@ struct join *join_free(struct join *join);
 void join_start(struct join *join);
 void join_state_changed(struct join *join, enum topology_state state);
 
+/* The node is about to leave: no more attempts, and the peers of now are remembered. */
+void join_leaving(struct join *join);
+
 /* The topology lost everybody (B-10.7.1-04). */
 void join_bootstrap_wanted(struct join *join);

@@ -117,14 +117,13 @@ static void on_sip_watch(void *userdata, int fd, unsigned events) {
 		sd_event_source_set_io_events(found->source, events);
 	} else if (events != 0) {
 		found = calloc(1, sizeof(*found));
-		if (!found)
-			return;
-		found->node = node;
-		found->fd = fd;
-		if (sd_event_add_io(node->event, &found->source, fd, events, on_sip_ready, found) < 0) {
+		if (!found || sd_event_add_io(node->event, &found->source, fd, events, on_sip_ready, found) < 0) {
+			log_error("Not enough memory to watch a SIP socket.");
 			free(found);
 			return;
 		}
+		found->node = node;
+		found->fd = fd;
 		DL_APPEND(node->sip_sources, found);
 	}
 }
@@ -185,6 +184,15 @@ static int fail(char *reason, int error, const char *format, ...) {
 	return error;
 }
 
+/* Parts return phrases or sentences; the operator reads sentences. */
+static int finish_reason(char *reason, int error) {
+	size_t length = strlen(reason);
+
+	if (length > 0 && length + 1 < NODE_REASON_SIZE && reason[length - 1] != '.')
+		strcpy(reason + length, ".");
+	return error;
+}
+
 static int load_identity(struct node *node, char *reason) {
 	_cleanup_(overlay_config_unrefp) struct overlay_config *config = NULL;
 	struct settings *settings = node->settings;
@@ -193,8 +201,13 @@ static int load_identity(struct node *node, char *reason) {
 
 	int error = overlay_config_load(settings->overlay_config, settings->overlay_name, &config, config_reason);
 	if (error < 0)
-		return fail(reason, error, "The overlay configuration document %s cannot be used: %s", settings->overlay_config,
-			    config_reason[0] ? config_reason : strerror(-error));
+		return strncmp(config_reason, settings->overlay_config, strlen(settings->overlay_config)) == 0
+			       ? fail(reason, error, "%s", config_reason)
+			       : fail(reason, error, "%.200s: %s", settings->overlay_config,
+				      config_reason[0] ? config_reason : strerror(-error));
+	if (!topology_find(config->topology_plugin))
+		return fail(reason, -EOPNOTSUPP, "This node does not implement the topology plug-in %s of overlay %s.",
+			    config->topology_plugin, config->overlay_name);
 	error = trust_new(config, &node->trust);
 	if (error < 0)
 		return fail(reason, error, "Not enough memory for the trust store.");
@@ -204,8 +217,8 @@ static int load_identity(struct node *node, char *reason) {
 		return error;
 	error = trust_check(node->trust, node->credential->certificate, runtime_realtime_ms(&node->runtime), &why);
 	if (error < 0)
-		return fail(reason, error, "The certificate %s does not belong to overlay %s: %s", settings->certificate,
-			    config->overlay_name, why ? why : strerror(-error));
+		return fail(reason, error, "%.200s: cannot be used in overlay %s: %s.", settings->certificate, config->overlay_name,
+			    why ? why : strerror(-error));
 	error = users_load(settings->users_directory, node->trust, config->overlay_name, config->node_id_length,
 			   runtime_realtime_ms(&node->runtime), &node->users);
 	return error < 0 ? fail(reason, error, "Not enough memory for the users of %s.", settings->users_directory) : 0;
@@ -223,7 +236,7 @@ static int open_links(struct node *node, char *reason) {
 		.runtime = &node->runtime,
 		.trust = node->trust,
 		.credential = node->credential,
-		.listen_count = settings->listen_count < 2 ? settings->listen_count : 2,
+		.listen_count = settings->listen_count,
 		.announce_count = settings->announce_count,
 		.keylog_path = settings->keylog,
 		.cipher_list = settings->ciphers,
@@ -262,15 +275,16 @@ static int open_overlay(struct node *node, char *reason) {
 	};
 	char path[PATH_MAX];
 
-	if (!ops)
-		return fail(reason, -EOPNOTSUPP, "This node does not implement the topology plug-in %s of overlay %s.",
-			    router_config(node->router)->topology_plugin, router_config(node->router)->overlay_name);
 	if (join_new(node, &node->join) < 0 || configuration_new(node, &node->configuration) < 0 ||
-	    ops->create(&topology_settings, &node->topology) < 0)
+	    storage_history_new(&node->history) < 0)
 		return fail(reason, -ENOMEM, "Not enough memory for the topology.");
+	int error = ops->create(&topology_settings, &node->topology);
+	if (error < 0)
+		return fail(reason, error, "The topology plug-in %s cannot serve overlay %s: %s.", ops->name,
+			    router_config(node->router)->overlay_name, strerror(-error));
 	if (snprintf(path, sizeof(path), "%s/records.db", node->settings->state_directory) >= (int)sizeof(path))
 		return fail(reason, -ENAMETOOLONG, "The path of the state directory is too long.");
-	int error = record_database_open(path, &node->database, reason, NODE_REASON_SIZE);
+	error = record_database_open(path, &node->database, reason, NODE_REASON_SIZE);
 	if (error < 0)
 		return error;
 	struct store_settings store_settings = {
@@ -281,17 +295,18 @@ static int open_overlay(struct node *node, char *reason) {
 	return 0;
 }
 
-static int open_usages(struct node *node, char *reason) {
+static int open_certificate_store(struct node *node, char *reason) {
 	int error = certificate_store_new(&node->runtime, node->router, &node->certificates);
 
 	if (error == 0)
 		error = certificate_store_add(node->certificates, node->credential);
-	for (size_t i = 0; error == 0 && i < users_count(node->users); i++)
-		error = certificate_store_add(node->certificates, users_at(node->users, i)->credentials[0]);
-	if (error < 0)
-		return fail(reason, error, "Not enough memory for the certificate store.");
-	if (!node->settings->sip)
-		return 0;
+	for (struct user *user = users_next(node->users, NULL); user; user = users_next(node->users, user))
+		for (size_t i = 0; error == 0 && i < user->count; i++)
+			error = certificate_store_add(node->certificates, user->credentials[i]); /* B-8-01 */
+	return error < 0 ? fail(reason, error, "Not enough memory for the certificate store.") : 0;
+}
+
+static int open_sip(struct node *node, char *reason) {
 	struct sip_gateway_settings sip_settings = {
 		.runtime = &node->runtime,
 		.listen_count = node->settings->sip_listen_count,
@@ -299,16 +314,12 @@ static int open_usages(struct node *node, char *reason) {
 		.expires_default_s = node->settings->sip_expires_default_s,
 		.expires_max_s = node->settings->sip_expires_max_s,
 	};
+
 	memcpy(sip_settings.listen, node->settings->sip_listen, sip_settings.listen_count * sizeof(sip_settings.listen[0]));
-	error = sip_glue_new(node, &node->sip_glue);
-	if (error < 0)
-		return fail(reason, error, "Not enough memory for the SIP gateway.");
+	if (sip_glue_new(node, &node->sip_glue) < 0)
+		return fail(reason, -ENOMEM, "Not enough memory for the SIP gateway.");
 	struct sip_gateway_events events = sip_glue_events(node->sip_glue);
-	error = sip_gateway_new(&sip_settings, &events, &node->sip, reason, NODE_REASON_SIZE);
-	if (error < 0)
-		return error;
-	sip_gateway_set_watch(node->sip, on_sip_watch, node);
-	return 0;
+	return sip_gateway_new(&sip_settings, &events, &node->sip, reason, NODE_REASON_SIZE);
 }
 
 static int open_event_sources(struct node *node) {
@@ -323,7 +334,13 @@ static int open_event_sources(struct node *node) {
 					  on_timer, node);
 	if (error >= 0)
 		error = sd_event_add_post(node->event, &node->settle_source, on_settle, node);
-	return error < 0 ? error : 0;
+	if (error >= 0) /* without it nothing would leave any more: better to be started again */
+		error = sd_event_source_set_exit_on_failure(node->settle_source, true);
+	if (error < 0)
+		return error;
+	if (node->sip)
+		sip_gateway_set_watch(node->sip, on_sip_watch, node);
+	return 0;
 }
 
 static int open_state_directory(const struct settings *settings, char *reason) {
@@ -334,6 +351,17 @@ static int open_state_directory(const struct settings *settings, char *reason) {
 		return fail(reason, -errno, "The state directory %s cannot be written: %s.", settings->state_directory,
 			    strerror(errno));
 	return 0;
+}
+
+int node_check(const struct settings *settings, char reason[static NODE_REASON_SIZE]) {
+	struct node node = {.settings = (struct settings *)settings, .runtime.source = runtime_source_system()};
+
+	reason[0] = 0;
+	int error = load_identity(&node, reason);
+	users_free(node.users);
+	trust_free(node.trust);
+	credential_unref(node.credential);
+	return error < 0 ? finish_reason(reason, error) : 0;
 }
 
 int node_new(struct settings *settings, sd_event *event, struct node **ret, char reason[static NODE_REASON_SIZE]) {
@@ -348,17 +376,20 @@ int node_new(struct settings *settings, sd_event *event, struct node **ret, char
 	node->event = sd_event_ref(event);
 	node->runtime.source = runtime_source_system();
 	node->runtime.now_us = node->started_us = clock_monotonic_us();
-	int error = open_state_directory(settings, reason);
-	if (error == 0)
-		error = load_identity(node, reason);
+	/* Everything that can be wrong with the settings or taken by others comes before the first change on disk. */
+	int error = load_identity(node, reason);
 	if (error == 0)
 		error = open_links(node, reason);
+	if (error == 0 && settings->sip)
+		error = open_sip(node, reason);
+	if (error == 0)
+		error = open_state_directory(settings, reason);
 	if (error == 0)
 		error = open_overlay(node, reason);
 	if (error == 0)
-		error = open_usages(node, reason);
+		error = open_certificate_store(node, reason);
 	if (error < 0)
-		return error;
+		return finish_reason(reason, error);
 	error = open_event_sources(node);
 	if (error < 0)
 		return fail(reason, error, "The event loop cannot be set up: %s.", strerror(-error));
@@ -384,6 +415,8 @@ void node_leave(struct node *node) {
 	if (node->leaving)
 		return;
 	node->leaving = true;
+	sd_notify(false, "STOPPING=1");
+	join_leaving(node->join);
 	if (node->state == TOPOLOGY_JOINED)
 		node->topology->ops->leave(node->topology);
 	else
@@ -412,6 +445,7 @@ struct node *node_free(struct node *node) {
 	node->join = join_free(node->join);
 	node->links = dtls_links_free(node->links);
 	node->router = router_free(node->router);
+	storage_history_free(node->history);
 	record_database_close(node->database);
 	users_free(node->users);
 	trust_free(node->trust);

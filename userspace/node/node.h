@@ -2,7 +2,8 @@
 /*
  * The node object: owns everything a running daemon has and wires the parts on one sd-event loop.
  *
- * Life cycle: node_new() loads and opens, node_start() begins to join, the loop runs, node_leave() says good-bye, node_free().
+ * Life cycle: node_new() loads and opens, node_start() begins to join, the loop runs, node_leave() says good-bye, node_stop(),
+ * node_free().
  */
 #pragma once
 
@@ -34,6 +35,7 @@ struct node {
 	struct record_database *database;
 	struct store *store;
 	struct certificate_store *certificates;
+	struct storage_history *history; /* newest times seen, against rollback (B-13.5-02) */
 	struct users *users;
 	struct sip_gateway *sip;
 	struct sip_glue *sip_glue;
@@ -46,6 +48,12 @@ struct node {
 	struct sip_source *sip_sources; /* one per descriptor of the SIP gateway */
 	bool leaving, links_want_write;
 };
+
+/*
+ * Reads the configuration document, the certificates and the users as node_new() does, and opens and changes nothing, so that it
+ * can be done beside a running daemon. `reason` receives one sentence.
+ */
+int node_check(const struct settings *settings, char reason[static NODE_REASON_SIZE]);
 
 /* Takes `settings` over, also on failure. `reason` receives one sentence. The event loop is borrowed. */
 int node_new(struct settings *settings, sd_event *event, struct node **ret, char reason[static NODE_REASON_SIZE]);

@@ -1,24 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "node/settings.h"
 
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
-#include <ini.h>
 #include <limits.h>
+#include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
 #include <syslog.h>
 
-enum { DEFAULT_NEIGHBOR_CHECK_MS = 5000 };
-
-struct parse {
-	struct settings *settings;
-	const char *file;
-	FILE *stream;
-	unsigned line;
-	char *reason;
-	int error;
-};
+enum { DEFAULT_NEIGHBOR_CHECK_MS = 5000, PREFIX_MAPPED_BITS = 96 };
 
 typedef int (*setter)(struct settings *settings, size_t offset, const char *value);
 
@@ -157,19 +149,34 @@ static int set_addresses(const char *value, struct address *addresses, size_t *c
 	return for_each_word(value, add_address, &list);
 }
 
+/* Addresses that others connect to: "any" is none. */
+static int set_remote(const char *value, struct address *addresses, size_t *count, size_t max) {
+	static const uint8_t any[sizeof(addresses->octets)] = {0};
+	int error = set_addresses(value, addresses, count, max, RELOAD_PORT);
+
+	for (size_t i = 0; error == 0 && i < *count; i++)
+		if (memcmp(addresses[i].octets, any, sizeof(any)) == 0)
+			error = -EINVAL;
+	return error;
+}
+
+/* One socket for each address family carries all links. */
 static int set_listen(struct settings *settings, size_t offset, const char *value) {
 	(void)offset;
-	return set_addresses(value, settings->listen, &settings->listen_count, SETTINGS_LISTEN_MAX, RELOAD_PORT);
+	int error = set_addresses(value, settings->listen, &settings->listen_count, SETTINGS_FAMILIES, RELOAD_PORT);
+	if (error == 0 && settings->listen_count == 2 && settings->listen[0].family == settings->listen[1].family)
+		error = -EINVAL;
+	return error;
 }
 
 static int set_announce(struct settings *settings, size_t offset, const char *value) {
 	(void)offset;
-	return set_addresses(value, settings->announce, &settings->announce_count, SETTINGS_LISTEN_MAX, RELOAD_PORT);
+	return set_remote(value, settings->announce, &settings->announce_count, SETTINGS_LISTEN_MAX);
 }
 
 static int set_bootstrap(struct settings *settings, size_t offset, const char *value) {
 	(void)offset;
-	return set_addresses(value, settings->bootstrap, &settings->bootstrap_count, SETTINGS_BOOTSTRAP_MAX, RELOAD_PORT);
+	return set_remote(value, settings->bootstrap, &settings->bootstrap_count, SETTINGS_BOOTSTRAP_MAX);
 }
 
 static int set_sip_listen(struct settings *settings, size_t offset, const char *value) {
@@ -186,25 +193,62 @@ static int set_metrics_listen(struct settings *settings, size_t offset, const ch
 	return address_parse(value, 9464, &settings->metrics_listen);
 }
 
-static int add_network(void *userdata, const char *word) {
-	struct settings *settings = userdata;
-	char text[ADDRESS_TEXT_SIZE];
+/* ::ffff:192.0.2.1 means 192.0.2.1, wherever it comes from. */
+static bool unmap(struct address *address) {
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+
+	if (address->family != AF_INET6 || memcmp(address->octets, mapped, sizeof(mapped)) != 0)
+		return false;
+	address->family = AF_INET;
+	memmove(address->octets, address->octets + sizeof(mapped), 4);
+	memset(address->octets + 4, 0, sizeof(address->octets) - 4);
+	return true;
+}
+
+int network_prefix_parse(const char *text, struct network_prefix *ret) {
+	char host[ADDRESS_TEXT_SIZE];
 	struct network_prefix prefix;
 	unsigned long bits;
 
-	if (settings->sip_allow_count == SETTINGS_NETWORKS_MAX || strlen(word) >= sizeof(text))
-		return -E2BIG;
-	strcpy(text, word);
-	char *slash = strchr(text, '/');
+	if (strlen(text) >= sizeof(host))
+		return -EINVAL;
+	strcpy(host, text);
+	char *slash = strchr(host, '/');
 	if (slash)
 		*slash++ = 0;
-	if (address_parse(text, 0, &prefix.address) < 0)
+	if (address_parse(host, 0, &prefix.address) < 0 || prefix.address.port != 0)
 		return -EINVAL;
 	bits = prefix.address.family == AF_INET ? 32 : 128;
 	if (slash && parse_number(slash, bits, &bits) < 0)
 		return -EINVAL;
+	if (bits >= PREFIX_MAPPED_BITS && unmap(&prefix.address))
+		bits -= PREFIX_MAPPED_BITS;
 	prefix.bits = (unsigned)bits;
-	settings->sip_allow[settings->sip_allow_count++] = prefix;
+	*ret = prefix;
+	return 0;
+}
+
+bool network_prefix_contains(const struct network_prefix *prefix, const struct address *address) {
+	struct address plain = *address;
+
+	unmap(&plain);
+	if (plain.family != prefix->address.family)
+		return false;
+	for (unsigned i = 0; i < prefix->bits; i++)
+		if ((plain.octets[i / 8] ^ prefix->address.octets[i / 8]) & 0x80 >> i % 8)
+			return false;
+	return true;
+}
+
+static int add_network(void *userdata, const char *word) {
+	struct settings *settings = userdata;
+
+	if (settings->sip_allow_count == SETTINGS_NETWORKS_MAX)
+		return -E2BIG;
+	int error = network_prefix_parse(word, &settings->sip_allow[settings->sip_allow_count]);
+	if (error < 0)
+		return error;
+	settings->sip_allow_count++;
 	return 0;
 }
 
@@ -228,7 +272,7 @@ static const struct option {
 	{"node", "role", set_role, offsetof(struct settings, client), "peer or client"},
 	{"node", "first-node", set_boolean, offsetof(struct settings, first_node), "yes or no"},
 	{"node", "log-level", set_log_level, offsetof(struct settings, log_level), "error, warning, notice, info or debug"},
-	{"links", "listen", set_listen, 0, "up to 4 addresses such as 192.0.2.1:6084 or [2001:db8::1]:6084"},
+	{"links", "listen", set_listen, 0, "one IPv4 address, one IPv6 address or both, such as 192.0.2.1:6084 [2001:db8::1]:6084"},
 	{"links", "announce", set_announce, 0, "up to 4 addresses such as 192.0.2.1:6084"},
 	{"links", "bootstrap", set_bootstrap, 0, "up to 16 addresses such as 192.0.2.1:6084"},
 	{"links", "keylog", set_path, offsetof(struct settings, keylog), "an absolute path"},
@@ -249,56 +293,113 @@ static const struct option {
 	{"metrics", "listen", set_metrics_listen, 0, "an address such as 127.0.0.1:9464, or off"},
 };
 
-/* Counts lines, because the library does not tell the handler where it is. */
-static char *read_line(char *line, int size, void *userdata) {
-	struct parse *parse = userdata;
+/* ---- files ---- */
 
-	parse->line++;
-	return fgets(line, size, parse->stream);
+struct parse {
+	struct settings *settings;
+	const char *file;
+	unsigned line;
+	char section[32];
+	char *reason;
+};
+
+static int fail(char *reason, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static int fail(char *reason, int error, const char *format, ...) {
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(reason, SETTINGS_REASON_SIZE, format, arguments);
+	va_end(arguments);
+	return error;
 }
 
-static int on_value(void *userdata, const char *section, const char *name, const char *value) {
-	struct parse *parse = userdata;
+static char *trim(char *text) {
+	while (isspace((unsigned char)*text))
+		text++;
+	for (size_t length = strlen(text); length > 0 && isspace((unsigned char)text[length - 1]); length--)
+		text[length - 1] = 0;
+	return text;
+}
 
-	if (parse->error < 0)
-		return 1;
-	if (!name || !value)
-		return 1;
+static int parse_section(struct parse *parse, char *name) {
+	char *close = strchr(name, ']');
+
+	if (!close || *trim(close + 1) != 0)
+		return fail(parse->reason, -EINVAL, "%.200s:%u: this is neither [section] nor name = value.", parse->file,
+			    parse->line);
+	*close = 0;
+	for (size_t i = 0; i < ARRAY_LENGTH(options); i++) {
+		if (strcmp(options[i].section, name) == 0) {
+			snprintf(parse->section, sizeof(parse->section), "%s", name);
+			return 0;
+		}
+	}
+	return fail(parse->reason, -EINVAL, "%.200s:%u: there is no section [%.32s]; see ringgate.conf(5).", parse->file,
+		    parse->line, name);
+}
+
+static int parse_setting(struct parse *parse, const char *name, const char *value) {
 	for (size_t i = 0; i < ARRAY_LENGTH(options); i++) {
 		const struct option *option = &options[i];
-		if (strcmp(option->section, section) != 0 || strcmp(option->name, name) != 0)
+		if (strcmp(option->section, parse->section) != 0 || strcmp(option->name, name) != 0)
 			continue;
-		parse->error = option->set(parse->settings, option->offset, value);
-		if (parse->error < 0)
-			snprintf(parse->reason, SETTINGS_REASON_SIZE, "%s:%u: [%.32s] %.32s is \"%.64s\", expected %s.",
-				 parse->file, parse->line, section, name, value, option->expects);
-		return 1;
+		int error = option->set(parse->settings, option->offset, value);
+		if (error == -ENOMEM)
+			return fail(parse->reason, error, "%.200s:%u: not enough memory.", parse->file, parse->line);
+		if (error < 0)
+			return fail(parse->reason, -EINVAL, "%.200s:%u: [%s] %s is \"%.64s\", expected %s.", parse->file,
+				    parse->line, parse->section, name, value, option->expects);
+		return 0;
 	}
-	parse->error = -EINVAL;
-	snprintf(parse->reason, SETTINGS_REASON_SIZE,
-		 "%s:%u: there is no setting \"%.32s\" in section [%.32s]; see ringgate.conf(5).", parse->file, parse->line, name,
-		 section);
-	return 1;
+	if (parse->section[0] == 0)
+		return fail(parse->reason, -EINVAL, "%.200s:%u: \"%.32s\" stands in front of the first [section].", parse->file,
+			    parse->line, name);
+	return fail(parse->reason, -EINVAL, "%.200s:%u: there is no setting \"%.32s\" in section [%s]; see ringgate.conf(5).",
+		    parse->file, parse->line, name, parse->section);
+}
+
+static int parse_line(struct parse *parse, char *line, size_t length) {
+	static const char byte_order_mark[] = "\xef\xbb\xbf";
+
+	if (strlen(line) != length)
+		return fail(parse->reason, -EINVAL, "%.200s:%u: this is not text.", parse->file, parse->line);
+	if (parse->line == 1 && strncmp(line, byte_order_mark, 3) == 0)
+		line += 3;
+	line = trim(line);
+	if (*line == 0 || *line == '#' || *line == ';')
+		return 0;
+	if (*line == '[')
+		return parse_section(parse, line + 1);
+	char *equals = strchr(line, '=');
+	if (!equals || equals == line)
+		return fail(parse->reason, -EINVAL, "%.200s:%u: this is neither [section] nor name = value.", parse->file,
+			    parse->line);
+	*equals = 0;
+	/* A comment may follow behind white space, so that a value may hold the character. */
+	for (char *comment = equals + 1; *comment; comment++)
+		if ((*comment == ';' || *comment == '#') && isspace((unsigned char)comment[-1]))
+			*comment-- = 0;
+	return parse_setting(parse, trim(line), trim(equals + 1));
 }
 
 static int load_file(struct settings *settings, const char *path, char *reason) {
 	struct parse parse = {.settings = settings, .file = path, .reason = reason};
 	_cleanup_fclose_ FILE *file = fopen(path, "re");
+	_cleanup_free_ char *line = NULL;
+	size_t size = 0;
+	int error = 0;
 
-	if (!file) {
-		int error = -errno;
-		snprintf(reason, SETTINGS_REASON_SIZE, "%s: cannot be read: %s.", path, strerror(-error));
-		return error;
+	if (!file)
+		return fail(reason, -errno, "%.200s: cannot be read: %s.", path, strerror(errno));
+	while (error == 0) {
+		errno = 0;
+		ssize_t length = getline(&line, &size, file);
+		if (length < 0)
+			return errno == 0 ? 0 : fail(reason, -errno, "%.200s: cannot be read: %s.", path, strerror(errno));
+		parse.line++;
+		error = parse_line(&parse, line, (size_t)length);
 	}
-	parse.stream = file;
-	int line = ini_parse_stream(read_line, &parse, on_value, &parse);
-	if (parse.error < 0)
-		return parse.error;
-	if (line != 0) {
-		snprintf(reason, SETTINGS_REASON_SIZE, "%s:%d: this is neither [section] nor name = value.", path, line);
-		return -EINVAL;
-	}
-	return 0;
+	return error;
 }
 
 static int is_drop_in(const struct dirent *entry) {
@@ -307,16 +408,21 @@ static int is_drop_in(const struct dirent *entry) {
 	return length > 5 && entry->d_name[0] != '.' && strcmp(entry->d_name + length - 5, ".conf") == 0;
 }
 
+/* Octet order, whatever the locale: the order must be the same on every machine. */
+static int by_name(const struct dirent **a, const struct dirent **b) {
+	return strcmp((*a)->d_name, (*b)->d_name);
+}
+
 static int load_drop_ins(struct settings *settings, const char *path, char *reason) {
 	char directory[PATH_MAX], file[PATH_MAX + NAME_MAX + 2];
 	struct dirent **entries;
 	int error = 0;
 
 	if (snprintf(directory, sizeof(directory), "%s.d", path) >= (int)sizeof(directory))
-		return -ENAMETOOLONG;
-	int count = scandir(directory, &entries, is_drop_in, alphasort);
+		return fail(reason, -ENAMETOOLONG, "%.200s: this path is too long.", path);
+	int count = scandir(directory, &entries, is_drop_in, by_name);
 	if (count < 0)
-		return 0; /* no drop-ins */
+		return errno == ENOENT ? 0 : fail(reason, -errno, "%.200s: cannot be read: %s.", directory, strerror(errno));
 	for (int i = 0; i < count; i++) {
 		snprintf(file, sizeof(file), "%s/%s", directory, entries[i]->d_name);
 		if (error == 0)
@@ -326,6 +432,8 @@ static int load_drop_ins(struct settings *settings, const char *path, char *reas
 	free(entries);
 	return error;
 }
+
+/* ---- defaults ---- */
 
 static int default_string(char **field, const char *directory, const char *name) {
 	if (!*field && asprintf(field, "%s/%s", directory, name) < 0) {
@@ -371,32 +479,49 @@ static int settings_defaults(struct settings *settings) {
 		settings->sip_listen[1] = (struct address){.family = AF_INET6, .port = 5060};
 		settings->sip_listen_count = 2;
 	}
+	settings->sip_expires_min_s = settings->sip_expires_min_s ? settings->sip_expires_min_s : 60;
+	settings->sip_expires_max_s = settings->sip_expires_max_s ? settings->sip_expires_max_s : 86400;
+	if (settings->sip_expires_default_s == 0) {
+		unsigned wanted = settings->sip_expires_max_s < 3600 ? settings->sip_expires_max_s : 3600;
+		settings->sip_expires_default_s = wanted > settings->sip_expires_min_s ? wanted : settings->sip_expires_min_s;
+	}
 	return error;
+}
+
+/* What no single line can tell. */
+static int settings_check(const struct settings *settings, const char *path, char *reason) {
+	if (settings->first_node && settings->client)
+		return fail(reason, -EINVAL, "%.200s: a client cannot be the first node; set role = peer or first-node = no.",
+			    path);
+	if (settings->sip_expires_min_s > settings->sip_expires_default_s ||
+	    settings->sip_expires_default_s > settings->sip_expires_max_s)
+		return fail(reason, -EINVAL,
+			    "%.200s: [sip] expires-min is %u, expires-default %u and expires-max %u; each may be at most the next.",
+			    path, settings->sip_expires_min_s, settings->sip_expires_default_s, settings->sip_expires_max_s);
+	return 0;
 }
 
 int settings_load(const char *path, bool must_exist, struct settings **ret, char reason[static SETTINGS_REASON_SIZE]) {
 	_cleanup_(settings_freep) struct settings *settings = calloc(1, sizeof(*settings));
 
 	if (!settings)
-		return -ENOMEM;
+		return fail(reason, -ENOMEM, "%.200s: not enough memory to read the settings.", path);
 	settings->sip = true;
 	settings->log_level = LOG_INFO;
 	settings->neighbor_check_ms = DEFAULT_NEIGHBOR_CHECK_MS;
-	int error = must_exist || access(path, F_OK) == 0 ? load_file(settings, path, reason) : 0;
+	int error = load_file(settings, path, reason);
+	if (error == -ENOENT && !must_exist)
+		error = 0;
 	if (error == 0)
 		error = load_drop_ins(settings, path, reason);
 	if (error < 0)
 		return error;
 	error = settings_defaults(settings);
-	if (error < 0) {
-		snprintf(reason, SETTINGS_REASON_SIZE, "%s: not enough memory to read the settings.", path);
+	if (error < 0)
+		return fail(reason, error, "%.200s: not enough memory to read the settings.", path);
+	error = settings_check(settings, path, reason);
+	if (error < 0)
 		return error;
-	}
-	if (settings->first_node && settings->client) {
-		snprintf(reason, SETTINGS_REASON_SIZE, "%s: a client cannot be the first node; set role = peer or first-node = no.",
-			 path);
-		return -EINVAL;
-	}
 	*ret = TAKE(settings);
 	return 0;
 }
@@ -416,21 +541,4 @@ struct settings *settings_free(struct settings *settings) {
 	free(settings->control_group);
 	free(settings);
 	return NULL;
-}
-
-bool network_prefix_contains(const struct network_prefix *prefix, const struct address *address) {
-	struct address plain = *address;
-	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-
-	/* ::ffff:192.0.2.1 is an IPv4 phone on a dual-stack socket. */
-	if (plain.family == AF_INET6 && prefix->address.family == AF_INET && memcmp(plain.octets, mapped, sizeof(mapped)) == 0) {
-		plain.family = AF_INET;
-		memmove(plain.octets, plain.octets + 12, 4);
-	}
-	if (plain.family != prefix->address.family)
-		return false;
-	for (unsigned i = 0; i < prefix->bits; i++)
-		if ((plain.octets[i / 8] ^ prefix->address.octets[i / 8]) & 0x80 >> i % 8)
-			return false;
-	return true;
 }

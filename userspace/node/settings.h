@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 enum {
+	SETTINGS_FAMILIES = 2,
 	SETTINGS_LISTEN_MAX = 4,
 	SETTINGS_BOOTSTRAP_MAX = 16,
 	SETTINGS_NETWORKS_MAX = 32,
@@ -26,7 +27,7 @@ struct settings {
 	int log_level;
 
 	/* [links] */
-	struct address listen[SETTINGS_LISTEN_MAX], announce[SETTINGS_LISTEN_MAX], bootstrap[SETTINGS_BOOTSTRAP_MAX];
+	struct address listen[SETTINGS_FAMILIES], announce[SETTINGS_LISTEN_MAX], bootstrap[SETTINGS_BOOTSTRAP_MAX];
 	size_t listen_count, announce_count, bootstrap_count;
 	char *keylog, *ciphers;
 	uint32_t mtu, neighbor_check_ms;
@@ -49,10 +50,12 @@ struct settings {
 
 /*
  * Reads `path` and then every *.conf of `path`.d in order of their names; later values replace earlier ones. A file that was named
- * explicitly must exist. `reason` receives one sentence with file and line. -EINVAL, -ENOENT, -EACCES, -ENOMEM.
+ * explicitly must exist. `reason` receives one sentence with file and line. -EINVAL, -ENOMEM, or what opening the file gave.
  */
 int settings_load(const char *path, bool must_exist, struct settings **ret, char reason[static SETTINGS_REASON_SIZE]);
 struct settings *settings_free(struct settings *settings);
 DEFINE_CLEANUP(struct settings *, settings_free)
 
+/* "192.0.2.0/24", "2001:db8::/32"; without a length the one address. An IPv4 prefix in IPv6 form is one of IPv4. -EINVAL. */
+int network_prefix_parse(const char *text, struct network_prefix *ret);
 bool network_prefix_contains(const struct network_prefix *prefix, const struct address *address);

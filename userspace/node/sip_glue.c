@@ -16,7 +16,7 @@ struct pending {
 	struct pending *prev, *next;
 	char aor[USER_NAME_MAX + 1];
 	char contact[SIP_CONTACT_SIZE];
-	bool removal;
+	unsigned expires_s; /* 0: removal */
 	struct credential *credential;
 	sip_register_done bind_done;
 	sip_resolve_answer resolve_done;
@@ -50,15 +50,19 @@ static void pending_free(struct pending *pending) {
 	free(pending);
 }
 
+static void answer(struct pending *pending, unsigned status, const char *reason) {
+	if (pending->bind_done)
+		pending->bind_done(pending->userdata, status, reason);
+	else
+		pending->resolve_done(pending->userdata, status, NULL, 0, status == 503 ? RETRY_AFTER_S : 0);
+	pending_free(pending);
+}
+
 static void answer_now(struct timer *timer, void *userdata) {
 	struct pending *pending = userdata;
 
 	(void)timer;
-	if (pending->bind_done)
-		pending->bind_done(pending->userdata, pending->status, pending->reason);
-	else
-		pending->resolve_done(pending->userdata, pending->status, NULL, 0, pending->status == 503 ? RETRY_AFTER_S : 0);
-	pending_free(pending);
+	answer(pending, pending->status, pending->reason);
 }
 
 /* The gateway is never answered from within its own call. */
@@ -76,20 +80,21 @@ static void on_stored(void *userdata, const struct storage_outcome *outcome) {
 	struct user *user = users_find(pending->glue->node->users, pending->aor);
 
 	if (outcome->error == 0) {
-		if (user && pending->removal)
+		if (user && pending->expires_s == 0)
 			user_contact_release(user, pending->contact);
 		else if (user)
-			user_contact_claim(user, pending->credential, pending->contact);
-		pending->bind_done(pending->userdata, 200, "OK");
+			user_contact_claim(user, pending->credential, pending->contact,
+					   pending->glue->node->runtime.now_us + pending->expires_s * USEC_PER_SEC);
+		answer(pending, 200, "OK");
 	} else if (outcome->error == -EREMOTEIO && outcome->error_code == ERROR_FORBIDDEN) {
 		log_warning("The overlay does not allow %s to register: %s", pending->aor, outcome->error_text);
-		pending->bind_done(pending->userdata, 403, "Not Allowed In This Overlay");
+		answer(pending, 403, "Not Allowed In This Overlay");
 	} else {
-		log_warning("The registration of %s could not be stored: %s%s", pending->aor, strerror(-outcome->error),
-			    outcome->error_text);
-		pending->bind_done(pending->userdata, 503, "Overlay Not Reachable");
+		if (outcome->error != -ECANCELED)
+			log_warning("The registration of %s could not be stored: %s%s%s", pending->aor, strerror(-outcome->error),
+				    outcome->error_text[0] ? ": " : "", outcome->error_text);
+		answer(pending, 503, "Overlay Not Reachable");
 	}
-	pending_free(pending);
 }
 
 static void on_bind(void *userdata, const struct sip_binding_request *request, sip_register_done done, void *done_userdata) {
@@ -102,12 +107,14 @@ static void on_bind(void *userdata, const struct sip_binding_request *request, s
 		return;
 	}
 	pending->bind_done = done;
-	pending->removal = request->expires_s == 0;
+	pending->expires_s = request->expires_s;
 	snprintf(pending->contact, sizeof(pending->contact), "%s", request->contact);
 	struct user *user = users_find(node->users, request->aor);
-	struct credential *credential = user ? user_credential_for(user, request->contact) : NULL;
+	struct credential *credential = user ? user_credential_for(user, request->contact, node->runtime.now_us) : NULL;
 	if (!user)
 		answer_later(pending, 404, "No Such User At This Site");
+	else if (!credential && request->expires_s == 0)
+		answer_later(pending, 200, "OK"); /* nothing of ours can be stored for it */
 	else if (!credential)
 		answer_later(pending, 403, "Too Many Contacts");
 	else if (strlen(request->contact) >= sizeof(pending->contact))
@@ -118,8 +125,10 @@ static void on_bind(void *userdata, const struct sip_binding_request *request, s
 		pending->credential = credential_ref(credential);
 		int error = sip_registration_store(node->router, credential, request->aor, request->contact, request->expires_s,
 						   on_stored, pending);
-		if (error < 0)
-			answer_later(pending, error == -EINVAL || error == -EACCES ? 403 : 503, strerror(-error));
+		if (error == -EINVAL || error == -EACCES)
+			answer_later(pending, 403, "Contact Not Allowed In This Overlay");
+		else if (error < 0)
+			answer_later(pending, 503, "Overlay Not Reachable");
 	}
 }
 
@@ -135,12 +144,7 @@ static void on_known_user(void *userdata, const struct storage_outcome *outcome,
 		known = known || values[i].value.exists;
 	/* A user of the overlay without a registration is unavailable; a name nobody has is not found (RFC 3261 21.4.5, 21.4.18).
 	 */
-	pending->resolve_done(pending->userdata,
-			      outcome->error < 0 && outcome->error != -EREMOTEIO ? 503
-			      : known						 ? 480
-										 : 404,
-			      NULL, 0, RETRY_AFTER_S);
-	pending_free(pending);
+	answer(pending, outcome->error < 0 && outcome->error != -EREMOTEIO ? 503 : known ? 480 : 404, NULL);
 }
 
 static void ask_whether_known(struct pending *pending) {
@@ -155,22 +159,21 @@ static void ask_whether_known(struct pending *pending) {
 
 static void on_resolved(void *userdata, int error, const struct sip_contact *contacts, size_t count) {
 	struct pending *pending = userdata;
-	struct sip_redirect_contact answer[SIP_CONTACTS_MAX];
+	struct sip_redirect_contact redirect[SIP_CONTACTS_MAX];
 	size_t usable = 0;
 
 	for (size_t i = 0; error == 0 && i < count && usable < SIP_CONTACTS_MAX; i++)
 		if (!contacts[i].route && contacts[i].uri[0] != 0)
-			answer[usable++] =
+			redirect[usable++] =
 				(struct sip_redirect_contact){.uri = contacts[i].uri, .expires_s = contacts[i].lifetime_s};
 	if (usable > 0) {
-		pending->resolve_done(pending->userdata, 302, answer, usable, 0);
+		pending->resolve_done(pending->userdata, 302, redirect, usable, 0);
+		pending_free(pending);
 	} else if (error == 0 || error == -ENOENT) {
 		ask_whether_known(pending);
-		return;
 	} else {
-		pending->resolve_done(pending->userdata, error == -ELOOP ? 482 : 503, NULL, 0, RETRY_AFTER_S);
+		answer(pending, error == -ELOOP ? 482 : 503, NULL);
 	}
-	pending_free(pending);
 }
 
 static void on_resolve(void *userdata, const char *aor, sip_resolve_answer done, void *done_userdata) {
@@ -182,10 +185,13 @@ static void on_resolve(void *userdata, const char *aor, sip_resolve_answer done,
 		return;
 	}
 	pending->resolve_done = done;
-	if (glue->node->state != TOPOLOGY_JOINED)
+	if (glue->node->state != TOPOLOGY_JOINED) {
 		answer_later(pending, 503, NULL);
-	else if (sip_resolve(glue->node->router, aor, on_resolved, pending) < 0)
-		answer_later(pending, 503, NULL);
+		return;
+	}
+	int error = sip_resolve_with(glue->node->router, glue->node->history, aor, on_resolved, pending);
+	if (error < 0)
+		answer_later(pending, error == -EINVAL ? 404 : 503, NULL);
 }
 
 /* ---- policy ---- */
@@ -193,14 +199,8 @@ static void on_resolve(void *userdata, const char *aor, sip_resolve_answer done,
 static bool on_domain(void *userdata, const char *domain) {
 	struct sip_glue *glue = userdata;
 
-	if (strcasecmp(domain, router_config(glue->node->router)->overlay_name) == 0)
-		return true;
-	for (size_t i = 0; i < users_count(glue->node->users); i++) {
-		const char *at = strrchr(users_at(glue->node->users, i)->name, '@');
-		if (at && strcasecmp(at + 1, domain) == 0)
-			return true;
-	}
-	return false;
+	return strcasecmp(domain, router_config(glue->node->router)->overlay_name) == 0 ||
+	       users_serve_domain(glue->node->users, domain);
 }
 
 static bool on_user(void *userdata, const char *aor) {
@@ -233,12 +233,8 @@ struct sip_glue *sip_glue_free(struct sip_glue *glue) {
 	if (!glue)
 		return NULL;
 	/* The gateway is gone, but every question wants its one answer. */
-	while (glue->pending) {
-		struct pending *pending = glue->pending;
-		pending->status = 503;
-		pending->reason = "Shutting Down";
-		answer_now(&pending->later, pending);
-	}
+	while (glue->pending)
+		answer(glue->pending, 503, "Shutting Down");
 	free(glue);
 	return NULL;
 }

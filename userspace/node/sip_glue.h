@@ -6,7 +6,7 @@
 
 int sip_glue_new(struct node *node, struct sip_glue **ret);
 
-/* Answers still outstanding are given up; call after the gateway is gone. */
+/* Questions that are still open are answered 503; call after node_stop(). */
 struct sip_glue *sip_glue_free(struct sip_glue *glue);
 
 struct sip_gateway_events sip_glue_events(struct sip_glue *glue);

@@ -2,15 +2,17 @@
 #include "node/users.h"
 
 #include "base/log.h"
+#include "usages/usages.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
+#include <strings.h>
 #include <uthash.h>
 
 struct entry {
-	struct user user;
+	struct user user; /* first */
 	UT_hash_handle hh;
 };
 
@@ -26,11 +28,20 @@ static void entry_free(struct entry *entry) {
 	free(entry);
 }
 
-/* One credential per Node-ID of the certificate. */
+static bool user_has_node_id(const struct user *user, const struct id *node_id) {
+	for (size_t i = 0; i < user->count; i++)
+		if (id_equal(&user->credentials[i]->node_id, node_id))
+			return true;
+	return false;
+}
+
+/* One credential per Node-ID of the certificate; two pairs may hold the same one, as when a certificate was renewed. */
 static int user_add_credentials(struct user *user, struct credential *credential) {
 	const struct certificate *certificate = credential->certificate;
 
 	for (size_t i = 0; i < certificate->node_id_count && user->count < USER_CONTACTS_MAX; i++) {
+		if (user_has_node_id(user, &certificate->node_ids[i]))
+			continue;
 		int error = credential_as(credential, &certificate->node_ids[i], &user->credentials[user->count]);
 		if (error < 0)
 			return error;
@@ -44,16 +55,21 @@ static int users_add(struct users *users, struct credential *credential) {
 	struct entry *entry;
 
 	HASH_FIND_STR(users->entries, name, entry);
-	if (!entry) {
-		if (HASH_COUNT(users->entries) >= USERS_MAX)
-			return -E2BIG;
-		entry = calloc(1, sizeof(*entry));
-		if (!entry)
-			return -ENOMEM;
-		strcpy(entry->user.name, name);
-		HASH_ADD_STR(users->entries, user.name, entry);
+	if (entry)
+		return user_add_credentials(&entry->user, credential);
+	if (HASH_COUNT(users->entries) >= USERS_MAX)
+		return -E2BIG;
+	entry = calloc(1, sizeof(*entry));
+	if (!entry)
+		return -ENOMEM;
+	int error = user_add_credentials(&entry->user, credential);
+	if (error < 0) {
+		entry_free(entry);
+		return error;
 	}
-	return user_add_credentials(&entry->user, credential);
+	strcpy(entry->user.name, name);
+	HASH_ADD_STR(users->entries, user.name, entry);
+	return 0;
 }
 
 static bool ends_in(const char *name, const char *suffix) {
@@ -65,7 +81,7 @@ static bool ends_in(const char *name, const char *suffix) {
 static void load_pair(struct users *users, const char *directory, const char *name, struct trust *trust, const char *overlay_name,
 		      uint8_t node_id_length, uint64_t realtime_ms) {
 	_cleanup_(credential_unrefp) struct credential *credential = NULL;
-	char certificate[PATH_MAX], key[PATH_MAX], reason[256];
+	char certificate[PATH_MAX], key[PATH_MAX], reason[512], aor[USER_NAME_MAX + 1];
 	const char *why = NULL;
 
 	int stem = (int)(strlen(name) - strlen(".crt"));
@@ -77,7 +93,16 @@ static void load_pair(struct users *users, const char *directory, const char *na
 		return;
 	}
 	if (trust_check(trust, credential->certificate, realtime_ms, &why) < 0) {
-		log_warning("User left out: %s: %s", certificate, why ? why : "the certificate is not trusted in this overlay");
+		log_warning("User left out: %s: %s.", certificate, why ? why : "the certificate is not trusted in this overlay");
+		return;
+	}
+	/* Callers look for the AoR in its normal form, and the records of a user lie where the name in the certificate says. */
+	if (sip_aor_of_uri(credential->certificate->user_name, aor, sizeof(aor)) < 0 ||
+	    strcmp(aor, credential->certificate->user_name) != 0) {
+		log_warning(
+			"User left out: %s: callers would not find \"%s\", which is no address of record with its domain in lower "
+			"case.",
+			certificate, credential->certificate->user_name);
 		return;
 	}
 	int error = users_add(users, credential);
@@ -126,18 +151,24 @@ struct user *users_find(struct users *users, const char *name) {
 	return entry ? &entry->user : NULL;
 }
 
-struct user *users_at(struct users *users, size_t index) {
-	struct entry *entry, *next;
-	size_t i = 0;
+struct user *users_next(struct users *users, const struct user *previous) {
+	const struct entry *entry = (const struct entry *)(const void *)previous;
+	struct entry *next = entry ? entry->hh.next : users->entries;
 
-	HASH_ITER (hh, users->entries, entry, next)
-		if (i++ == index)
-			return &entry->user;
-	return NULL;
+	return next ? &next->user : NULL;
 }
 
 size_t users_count(const struct users *users) {
 	return HASH_COUNT(users->entries);
+}
+
+bool users_serve_domain(const struct users *users, const char *domain) {
+	for (const struct entry *entry = users->entries; entry; entry = entry->hh.next) {
+		const char *at = strrchr(entry->user.name, '@');
+		if (at && strcasecmp(at + 1, domain) == 0)
+			return true;
+	}
+	return false;
 }
 
 static size_t contact_hash(const char *contact) {
@@ -148,7 +179,7 @@ static size_t contact_hash(const char *contact) {
 	return hash;
 }
 
-struct credential *user_credential_for(struct user *user, const char *contact) {
+struct credential *user_credential_for(struct user *user, const char *contact, uint64_t now_us) {
 	size_t start = contact_hash(contact);
 
 	for (size_t i = 0; i < user->count; i++)
@@ -156,16 +187,21 @@ struct credential *user_credential_for(struct user *user, const char *contact) {
 			return user->credentials[i];
 	for (size_t i = 0; i < user->count; i++) {
 		size_t place = (start + i) % user->count;
-		if (!user->contacts[place])
+		if (!user->contacts[place] || user->expires_us[place] <= now_us)
 			return user->credentials[place];
 	}
 	return NULL;
 }
 
-void user_contact_claim(struct user *user, const struct credential *credential, const char *contact) {
-	for (size_t i = 0; i < user->count; i++)
-		if (user->credentials[i] == credential && !user->contacts[i])
-			user->contacts[i] = strdup(contact);
+void user_contact_claim(struct user *user, const struct credential *credential, const char *contact, uint64_t expires_us) {
+	for (size_t i = 0; i < user->count; i++) {
+		if (user->credentials[i] != credential)
+			continue;
+		/* Without memory the place looks free: another contact may get it, none is locked out. */
+		free(user->contacts[i]);
+		user->contacts[i] = strdup(contact);
+		user->expires_us[i] = expires_us;
+	}
 }
 
 void user_contact_release(struct user *user, const char *contact) {

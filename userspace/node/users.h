@@ -10,10 +10,11 @@
 enum { USERS_MAX = 4096, USER_CONTACTS_MAX = 16 };
 
 struct user {
-	char name[USER_NAME_MAX + 1];			   /* AoR without scheme */
+	char name[USER_NAME_MAX + 1];			   /* AoR without scheme, its domain in lower case */
 	struct credential *credentials[USER_CONTACTS_MAX]; /* one per Node-ID */
 	char *contacts[USER_CONTACTS_MAX];		   /* contact URI served by that Node-ID, or NULL */
-	size_t count;
+	uint64_t expires_us[USER_CONTACTS_MAX];		   /* when it is free again */
+	size_t count;					   /* at least 1 */
 };
 
 struct users;
@@ -28,11 +29,18 @@ struct users *users_free(struct users *users);
 
 /* Borrowed; NULL when no such user is provisioned here. */
 struct user *users_find(struct users *users, const char *name);
-struct user *users_at(struct users *users, size_t index);
+
+/* Iterates: start with NULL; NULL at the end. */
+struct user *users_next(struct users *users, const struct user *previous);
 size_t users_count(const struct users *users);
 
-/* The credential that serves `contact`: the one that already does, else a free one, chosen by the contact so that a restart finds
- * the same again. NULL when all are taken. */
-struct credential *user_credential_for(struct user *user, const char *contact);
-void user_contact_claim(struct user *user, const struct credential *credential, const char *contact);
+/* Has any user an AoR of this domain? */
+bool users_serve_domain(const struct users *users, const char *domain);
+
+/*
+ * The credential that serves `contact`: the one that already does, else a free one, chosen by the contact so that a restart finds
+ * the same again. NULL when all are taken. A place is taken from user_contact_claim() until it is released or `expires_us`.
+ */
+struct credential *user_credential_for(struct user *user, const char *contact, uint64_t now_us);
+void user_contact_claim(struct user *user, const struct credential *credential, const char *contact, uint64_t expires_us);
 void user_contact_release(struct user *user, const char *contact);

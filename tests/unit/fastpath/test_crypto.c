@@ -177,8 +177,7 @@ static void make_layer(struct record_layer *layer) {
 		layer->state.tx_key[i] = layer->state.rx_key[i] = (uint8_t)(i * 7 + 3);
 	for (unsigned i = 0; i < 12; i++)
 		layer->state.tx_iv[i] = layer->state.rx_iv[i] = (uint8_t)(0xf0 - i * 5);
-	memcpy(check->key, layer->state.tx_key, 32);
-	memcpy(check->iv, layer->state.tx_iv, 12);
+	memcpy(&check->record, &layer->state, sizeof(check->record));
 	assert_int_equal(record_layer_start(layer), 0);
 }
 

@@ -1,0 +1,602 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Transit of RELOAD messages in XDP: one DTLS record is opened, decided about (forward.h), edited, sealed for the next hop and
+ * sent; the previous hop gets its ack in the same run. What is not fully understood goes up untouched: all work is done on a copy,
+ * and nothing shared changes before every reason to leave a datagram to the daemon has been looked at.
+ *
+ * Order: the tag verifies, the replay window accepts the number, and only then record and framing numbers are claimed and sealed.
+ * Whoever loses at the window does nothing more, forgeries change nothing, and a number once claimed is used at most once.
+ */
+#include "shield.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+enum {
+	PADS_WANTED_EVERY = FASTPATH_PAD_RING / 2, /* records between two wake-ups of the pad worker */
+	RTT_SAMPLE_EVERY = 64,
+	RTT_MAX_US = 60000000,
+	PROBE_NS = 500000000, /* between frames of a link whose limit is reached and that acknowledges nothing */
+	ACK_TEXT = 9,
+	NUMBER_LIMIT_BITS = 48,
+};
+
+/* ---- pads ---- */
+
+#define PAD_SEQUENCE(number) (1ULL << 48 | (number))
+
+INLINE struct fastpath_pad *pad_find(__u32 ring, __u64 number, __u32 length) {
+	__u32 index = ring * FASTPATH_PAD_RING + (__u32)(number & (FASTPATH_PAD_RING - 1));
+	struct fastpath_pad *pad;
+
+	if (ring == FASTPATH_RING_NONE)
+		return 0;
+	pad = bpf_map_lookup_elem(&pads, &index);
+	if (!pad || *(volatile __u64 *)&pad->number != PAD_SEQUENCE(number) || *(volatile __u32 *)&pad->length < length)
+		return 0;
+	return pad;
+}
+
+/* Clears it. 0: it was overwritten meanwhile, and what was computed with it is void. */
+INLINE int pad_take(struct fastpath_pad *pad, __u64 number) {
+	return __sync_val_compare_and_swap(&pad->number, PAD_SEQUENCE(number), 0) == PAD_SEQUENCE(number);
+}
+
+/* Wakes the pad worker if it is not awake anyway. */
+INLINE void pads_want(struct fastpath_slot *slot, __u32 number, struct fastpath_counters *count) {
+	struct fastpath_event event = {FASTPATH_VERSION, FASTPATH_EVENT_PADS, number};
+
+	if (*(volatile __u32 *)&slot->wanted || __sync_val_compare_and_swap(&slot->wanted, 0, 1) != 0)
+		return;
+	if (bpf_ringbuf_output(&events, &event, sizeof(event), BPF_RB_FORCE_WAKEUP) == 0) {
+		count->wakeups++;
+	} else {
+		count->wakeups_lost++;
+		*(volatile __u32 *)&slot->wanted = 0;
+	}
+}
+
+enum { OPEN_OK, OPEN_FORGED, OPEN_NO_PAD, OPEN_CONTENTION };
+
+/* Does the tag of the record in work->in match, by the key in `pad`? The tag that came is in work->tag. */
+FORWARD_FUNCTION int record_verify(struct forward_work *work, struct fastpath_pad *pad) {
+	if (!work || !pad)
+		return 0;
+	poly1305_record(&work->in, &work->poly, pad, work->packet.text_length);
+	return ((work->poly.tag[0] ^ work->tag[0]) | (work->poly.tag[1] ^ work->tag[1])) == 0;
+}
+
+/* Opens the record in work->in in place. */
+FORWARD_FUNCTION int record_open(struct forward_work *work, struct fastpath_slot *slot, struct fastpath_counters *count,
+				 __u32 compute_max) {
+	struct fastpath_pad *pad;
+	__u32 at;
+
+	if (!work || !slot || !count)
+		return OPEN_CONTENTION;
+	at = AEAD_MASK(work->packet.text_length);
+	work->tag[0] = *(__u64 *)&work->in.text[at];
+	work->tag[1] = *(__u64 *)&work->in.text[at + 8];
+	aead_additional_set(&work->poly, work->packet.number, work->packet.text_length);
+	aead_pad_zeros(&work->in, work->packet.text_length);
+	pad = pad_find(slot->rx_ring, work->packet.number, work->packet.text_length);
+	if (pad) {
+		if (record_verify(work, pad)) {
+			aead_xor(&work->in, pad, work->packet.text_length);
+			if (work->packet.text_length == ACK_TEXT)
+				count->ack_pad_hits++;
+			else
+				count->pad_hits++;
+			return pad_take(pad, work->packet.number) ? OPEN_OK : OPEN_CONTENTION;
+		}
+		if (*(volatile __u64 *)&pad->number == PAD_SEQUENCE(work->packet.number))
+			return OPEN_FORGED;
+	}
+	if (work->packet.text_length > compute_max)
+		return OPEN_NO_PAD;
+	aead_pad_key(&work->chacha, &work->rx_pad, &slot->record, work->packet.number, 0);
+	if (!record_verify(work, &work->rx_pad))
+		return OPEN_FORGED;
+	chacha20_pad_stream(&work->chacha, &work->rx_pad, work->packet.text_length);
+	aead_xor(&work->in, &work->rx_pad, work->packet.text_length);
+	if (work->packet.text_length == ACK_TEXT)
+		count->ack_pad_misses++;
+	else
+		count->pad_misses++;
+	return OPEN_OK;
+}
+
+/* link_window_accept() for the record at hand. */
+FORWARD_FUNCTION int record_accept(struct forward_work *work, struct fastpath_slot *slot) {
+	return work && slot ? link_window_accept(&slot->record, work->packet.number) : 0;
+}
+
+/* Seals the plaintext in `b` with a number claimed of the link. 0: the pad was overwritten while in use, the number is lost. */
+FORWARD_FUNCTION int record_seal(struct forward_work *work, struct fastpath_slot *slot, struct record_buffer *b,
+				 struct fastpath_counters *count, __u32 length) {
+	struct fastpath_pad *pad;
+	__u64 number;
+
+	if (!work || !slot || !b || !count)
+		return 0;
+	number = link_claim_number(&slot->record);
+	if (number >> NUMBER_LIMIT_BITS)
+		return 0;
+	pad = pad_find(slot->tx_ring, number, length);
+	if (pad) {
+		aead_seal(b, &work->poly, pad, number, length);
+		if (length == ACK_TEXT)
+			count->ack_pad_hits++;
+		else
+			count->pad_hits++;
+		return pad_take(pad, number);
+	}
+	aead_pad_key(&work->chacha, &work->tx_pad, &slot->record, number, 1);
+	chacha20_pad_stream(&work->chacha, &work->tx_pad, length);
+	aead_seal(b, &work->poly, &work->tx_pad, number, length);
+	if (length == ACK_TEXT)
+		count->ack_pad_misses++;
+	else
+		count->pad_misses++;
+	return 1;
+}
+
+/* ---- frames ---- */
+
+INLINE __u32 load_u32(const __u8 *at) {
+	return __builtin_bswap32(*(const __u32 *)at);
+}
+
+/* The fields of a link that the netlink watcher changes under us. */
+INLINE int hop_read(const struct fastpath_slot *slot, struct fastpath_hop *ret) {
+	__u32 version = *(volatile const __u32 *)&slot->hop.version;
+
+	asm volatile("" ::: "memory");
+	*ret = slot->hop;
+	asm volatile("" ::: "memory");
+	return !(version & 1) && *(volatile const __u32 *)&slot->hop.version == version && ret->flags & FASTPATH_HOP_VALID &&
+	       ret->port < FASTPATH_PORTS_MAX;
+}
+
+INLINE int slot_usable(const struct fastpath_slot *slot) {
+	return slot->flags & FASTPATH_SLOT_ACTIVE && slot->link.flags & FORWARD_LINK_UP && slot->record.cipher == 1;
+}
+
+/* An ack for a frame the kernel sent: the other side lives. */
+INLINE void ack_note(struct fastpath_slot *slot, __u32 sequence) {
+	__u64 now_ns = bpf_ktime_get_coarse_ns();
+
+	link_note_acked(slot, sequence);
+	*(volatile __u64 *)&slot->last_acked_ns = now_ns;
+	*(volatile __u64 *)&slot->last_received_ns = now_ns;
+	if (sequence == slot->rtt_sequence && slot->rtt_sent_ns != 0) {
+		__u64 rtt_us = (bpf_ktime_get_ns() - slot->rtt_sent_ns) / 1000;
+		__u32 smoothed = slot->rtt_us;
+
+		slot->rtt_sent_ns = 0;
+		if (rtt_us <= RTT_MAX_US)
+			slot->rtt_us = smoothed ? smoothed - smoothed / 8 + (__u32)rtt_us / 8 : (__u32)rtt_us;
+	}
+}
+
+/* Too many frames under way (RFC 5405)? Then one now and then, so that the link comes back without the daemon. */
+INLINE int congested(struct fastpath_slot *slot) {
+	__u32 limit = slot->unacked_limit, flying = *(volatile __u32 *)&slot->tx_sequence - *(volatile __u32 *)&slot->acked;
+	__u64 now_ns;
+
+	if (limit == 0 || flying < limit)
+		return 0;
+	now_ns = bpf_ktime_get_coarse_ns();
+	if (now_ns - slot->probe_ns < PROBE_NS)
+		return 1;
+	slot->probe_ns = now_ns;
+	return 0;
+}
+
+/* Moves what forward_edit() left alone behind the new head: from work->in to work->out. */
+FORWARD_FUNCTION int message_rest(struct forward_work *work) {
+	__u32 from, to, length;
+
+	if (!work)
+		return 0;
+	from = work->verdict.rest_offset;
+	to = work->verdict.head_length;
+	length = work->length - from;
+	for (__u32 i = 0; i < FASTPATH_TEXT_MAX / 32; i++) {
+		__u32 source = AEAD_MASK(from + i * 32), target = AEAD_MASK(to + i * 32);
+
+		if (i * 32 >= length)
+			break;
+		*(__u64 *)&work->out.text[target + 8] = *(__u64 *)&work->in.text[source + 8];
+		*(__u64 *)&work->out.text[target + 16] = *(__u64 *)&work->in.text[source + 16];
+		*(__u64 *)&work->out.text[target + 24] = *(__u64 *)&work->in.text[source + 24];
+		*(__u64 *)&work->out.text[target + 32] = *(__u64 *)&work->in.text[source + 32];
+	}
+	return 1;
+}
+
+/* The sealed ack for data frame `sequence` in work->ack. Returns the length of its packet's headers, 0: it could not be made. */
+FORWARD_FUNCTION int ack_build(struct forward_work *work, struct fastpath_slot *slot, struct fastpath_counters *count,
+			       __u32 sequence) {
+	__u32 received;
+
+	if (!work || !slot || !count)
+		return 0;
+	received = link_received_note(&slot->received, sequence);
+	work->ack.text[0] = FORWARD_FRAME_TYPE_ACK;
+	*(__u32 *)&work->ack.text[1] = __builtin_bswap32(sequence);
+	*(__u32 *)&work->ack.text[5] = __builtin_bswap32(received);
+	if (!record_seal(work, slot, &work->ack, count, ACK_TEXT))
+		return 0;
+	count->acks_sent++;
+	return packet_headers(&work->ack, slot, &work->back, AEAD_HEADER + ACK_TEXT + AEAD_TAG);
+}
+
+/* The message for the next hop in work->out, edited and sealed. Returns the length of its packet's headers, 0: it is lost. */
+FORWARD_FUNCTION int message_build(struct forward_work *work, struct fastpath_slot *next, struct fastpath_counters *count) {
+	__u32 sequence, length;
+
+	if (!work || !next || !count)
+		return 0;
+	forward_edit(work);
+	message_rest(work);
+	sequence = link_claim_sequence(next, 0);
+	if (sequence % RTT_SAMPLE_EVERY == 0) {
+		next->rtt_sequence = sequence;
+		next->rtt_sent_ns = bpf_ktime_get_ns();
+	}
+	*(__u64 *)work->out.text =
+		__builtin_bswap64((__u64)FORWARD_FRAME_TYPE_DATA << 56 | (__u64)sequence << 24 | (work->verdict.length & 0xffffff));
+	length = FORWARD_FRAME_DATA + work->verdict.length;
+	if (!record_seal(work, next, &work->out, count, length))
+		return 0;
+	if (length > next->tx_longest)
+		next->tx_longest = length;
+	return packet_headers(&work->out, next, &work->onward, AEAD_HEADER + length + AEAD_TAG);
+}
+
+/* Replaces the packet by headers and record in `b`. */
+INLINE int packet_replace(struct xdp_md *context, struct record_buffer *b, __u32 headers, __u32 record_length, __u32 frame_length) {
+	__u32 total = headers + record_length;
+
+	if (bpf_xdp_adjust_head(context, (int)frame_length - (int)total) < 0)
+		return 0;
+	asm volatile("" : "+r"(headers), "+r"(total));
+	headers &= 127;
+	total &= 2047;
+	if (headers > RECORD_BUFFER_ROOM || total == 0 || total > RECORD_BUFFER_ROOM + PACKET_DATAGRAM_MAX)
+		return 0;
+	return bpf_xdp_store_bytes(context, 0, &b->room[RECORD_BUFFER_ROOM - headers], total) == 0;
+}
+
+/* A place for the ack until the packet reaches its device, and the marks by which it is found there. */
+FORWARD_FUNCTION int pending_fill(struct forward_work *work, __u32 headers, __u32 ack_headers) {
+	struct fastpath_pending *pending;
+	__u32 place, at;
+
+	if (!work)
+		return 0;
+	place = work->messages++ & (FASTPATH_PENDING - 1);
+	pending = bpf_map_lookup_elem(&pendings, &place);
+	if (!pending)
+		return 0;
+	pending->mark = (__u64)work->messages << 32 | FASTPATH_MARK | place;
+	pending->ack_ifindex = work->back.ifindex;
+	pending->ack_done = 0;
+	pending->ack_length = (__u16)(ack_headers + AEAD_HEADER + ACK_TEXT + AEAD_TAG);
+	at = (RECORD_BUFFER_ROOM - ack_headers) & 63;
+	for (__u32 i = 0; i < FASTPATH_FRAME_MAX / 8; i++)
+		*(__u64 *)&pending->ack[8 * i] = *(__u64 *)&work->ack.room[at + 8 * i];
+	at = (RECORD_BUFFER_ROOM - headers) & 63;
+	*(__u64 *)pending->ethernet = *(__u64 *)&work->out.room[at];
+	*(__u64 *)&pending->ethernet[8] = *(__u64 *)&work->out.room[at + 8];
+	*(__u64 *)&work->out.room[at] = pending->mark;
+	return 1;
+}
+
+INLINE int fail(struct fastpath_counters *count) {
+	count->verdicts[FASTPATH_FAILED]++;
+	return XDP_DROP;
+}
+
+/* The replay window of a record whose tag verified: 0, or what becomes of the datagram. */
+INLINE int accept(struct forward_work *work, struct fastpath_slot *slot, struct fastpath_counters *count,
+		  struct fastpath_link_counters *link_count, int *ret) {
+	int accepted = record_accept(work, slot);
+
+	if (accepted == 1)
+		return 1;
+	if (accepted == 0) {
+		link_count->replayed++;
+		*ret = work_reject(count, DROP_LINK_REPLAY);
+	} else {
+		*ret = work_pass(count, PASS_CONTENTION);
+	}
+	return 0;
+}
+
+/* ---- the way of a datagram ---- */
+
+/* A data frame is dropped: its ack goes back all the same (FW-A03). */
+INLINE int acknowledge_only(struct xdp_md *context, struct forward_work *work, struct fastpath_slot *slot,
+			    struct fastpath_counters *count, __u32 sequence) {
+	__u32 headers = (__u32)ack_build(work, slot, count, sequence);
+
+	count->verdicts[FASTPATH_DROPPED]++;
+	count->drops[work->verdict.reason & 63]++;
+	if (headers == 0)
+		return XDP_DROP;
+	if (!packet_replace(context, &work->ack, headers, AEAD_HEADER + ACK_TEXT + AEAD_TAG, work->packet.frame_length))
+		return fail(count);
+	return (int)bpf_redirect_map(&ports, work->back.port, 0);
+}
+
+/* A data frame in work->in.text of work->packet.text_length octets. */
+INLINE int data_frame(struct xdp_md *context, struct forward_work *work, struct fastpath_slot *slot, struct fastpath_settings *set,
+		      struct fastpath_counters *count, struct fastpath_link_counters *link_count) {
+	__u32 sequence = load_u32(&work->in.text[1]), number, pair, text, ip, headers, ack_headers;
+	struct fastpath_link_counters *next_count;
+	struct fastpath_slot *next;
+	void *pair_map;
+	int action, result;
+
+	work->node = set->node;
+	work->arrival = slot->link;
+	work->length = work->packet.text_length - FORWARD_FRAME_DATA;
+	work->input_flags = 0;
+	action = forward_decide(work);
+	if (*(volatile __u32 *)&set->version != work->settings_version)
+		return work_pass(count, PASS_TABLES);
+	if (action == FORWARD_LOCAL)
+		return work_pass(count, PASS_LOCAL);
+	if (action == FORWARD_PUNT)
+		return work_pass(count, PASS_PUNT);
+	if (action == FORWARD_DROP && (work->verdict.error_code || work->verdict.flags & FORWARD_CLOSE_LINK))
+		return work_pass(count, PASS_ERROR);
+	if (!hop_read(slot, &work->back))
+		return work_pass(count, PASS_HOP);
+	if (slot->record.tx_next >> NUMBER_LIMIT_BITS)
+		return work_pass(count, PASS_NUMBERS);
+	if (action == FORWARD_DROP) {
+		if (!accept(work, slot, count, link_count, &result))
+			return result;
+		link_count->received++;
+		link_count->received_octets += work->length;
+		link_count->acks_sent++;
+		return acknowledge_only(context, work, slot, count, sequence);
+	}
+
+	number = work->verdict.slot;
+	next = bpf_map_lookup_elem(&slots, &number);
+	next_count = bpf_map_lookup_elem(&link_counters, &number);
+	if (!next || !next_count || !slot_usable(next))
+		return work_pass(count, PASS_NEXT_LINK);
+	if (!hop_read(next, &work->onward))
+		return work_pass(count, PASS_HOP);
+	text = FORWARD_FRAME_DATA + work->verdict.length;
+	ip = text + AEAD_HEADER + AEAD_TAG + 8 + (next->record.family == PACKET_IPV4_FAMILY ? 20 : 40);
+	if (text > FASTPATH_TEXT_MAX || ip > work->onward.mtu)
+		return work_pass(count, PASS_MTU); /* FW-E09: the daemon splits it */
+	if (next->record.tx_next >> NUMBER_LIMIT_BITS)
+		return work_pass(count, PASS_NUMBERS);
+	if (text > set->compute_max && !pad_find(next->tx_ring, next->record.tx_next, text)) {
+		pads_want(next, number, count);
+		return work_pass(count, PASS_NO_PAD);
+	}
+	pair = work->back.port * FASTPATH_PORTS_MAX + work->onward.port;
+	pair_map = bpf_map_lookup_elem(&pairs, &pair);
+	if (!pair_map)
+		return work_pass(count, PASS_HOP);
+	if (congested(next))
+		return work_pass(count, PASS_CONGESTION);
+	if (!accept(work, slot, count, link_count, &result))
+		return result;
+
+	/* From here on it is ours. */
+	link_count->received++;
+	link_count->received_octets += work->length;
+	link_count->acks_sent++;
+	ack_headers = (__u32)ack_build(work, slot, count, sequence);
+	headers = (__u32)message_build(work, next, count);
+	if (headers == 0 || ack_headers == 0 || !pending_fill(work, headers, ack_headers))
+		return fail(count);
+	if (!packet_replace(context, &work->out, headers, AEAD_HEADER + text + AEAD_TAG, work->packet.frame_length))
+		return fail(count);
+	next_count->sent++;
+	next_count->sent_octets += work->verdict.length;
+	count->verdicts[FASTPATH_FORWARDED]++;
+	if (next->record.tx_next % PADS_WANTED_EVERY < 2)
+		pads_want(next, number, count);
+	return (int)bpf_redirect_map(pair_map, 0, BPF_F_BROADCAST);
+}
+
+INLINE int ack_frame(struct forward_work *work, struct fastpath_slot *slot, struct fastpath_counters *count,
+		     struct fastpath_link_counters *link_count) {
+	__u32 sequence = load_u32(&work->in.text[1]);
+	int result;
+
+	if (!link_sequence_is_kernels(slot, sequence))
+		return work_pass(count, PASS_OWN_ACK);
+	if (!accept(work, slot, count, link_count, &result))
+		return result;
+	ack_note(slot, sequence);
+	link_count->acks_received++;
+	count->verdicts[FASTPATH_ACK]++;
+	return XDP_DROP;
+}
+
+/* Is what was loaded exactly one record with application data of epoch 1? Then its number and length are noted. */
+INLINE int record_read(struct forward_work *work) {
+	struct work_packet *packet = &work->packet;
+	const __u8 *header = work->in.header;
+	__u32 length = (__u32)header[11] << 8 | header[12];
+
+	if (packet->payload_length < AEAD_HEADER + AEAD_TAG || length != packet->payload_length - AEAD_HEADER)
+		return 0;
+	if (header[0] != AEAD_APPLICATION || header[1] != 0xfe || header[2] != 0xfd || header[3] != 0 || header[4] != 1)
+		return 0;
+	packet->number = (__u64)header[5] << 40 | (__u64)header[6] << 32 | load_u32(&header[7]);
+	packet->text_length = length - AEAD_TAG;
+	return 1;
+}
+
+INLINE int same_address(const __u8 *a, const __u8 *b) {
+	const __u32 *x = (const __u32 *)a, *y = (const __u32 *)b;
+
+	return ((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) | (x[3] ^ y[3])) == 0;
+}
+
+/* A datagram of a link. */
+INLINE int link_datagram(struct xdp_md *context, struct forward_work *work, struct fastpath_slot *slot,
+			 struct fastpath_settings *set, struct fastpath_counters *count,
+			 struct fastpath_link_counters *link_count) {
+	__u32 length;
+	int opened;
+
+	if (!same_address(work->packet.local.address, slot->record.local_address))
+		return work_pass(count, PASS_ADDRESS);
+	if (work->packet.payload_length > PACKET_DATAGRAM_MAX)
+		return work_pass(count, PASS_SIZE);
+	if (!record_read(work)) {
+		if (set->flags & FASTPATH_SHIELD && work->in.header[0] != AEAD_APPLICATION && shield_is_noise(work))
+			return work_reject(count, DROP_SHIELD);
+		return work_pass(count, PASS_RECORD);
+	}
+	if (!link_window_would_accept(&slot->record, work->packet.number)) {
+		link_count->replayed++;
+		return work_reject(count, DROP_LINK_REPLAY);
+	}
+	opened = record_open(work, slot, count, set->compute_max);
+	if (opened == OPEN_FORGED) {
+		if (slot->flags & FASTPATH_SLOT_HANDSHAKE)
+			return work_pass(count, PASS_HANDSHAKE);
+		link_count->forged++;
+		return work_reject(count, DROP_LINK_BAD_TAG);
+	}
+	if (opened == OPEN_NO_PAD) {
+		pads_want(slot, work->packet.slot, count);
+		return work_pass(count, PASS_NO_PAD);
+	}
+	if (opened != OPEN_OK)
+		return work_pass(count, PASS_CONTENTION);
+	length = work->packet.text_length;
+	if (length > slot->rx_longest)
+		slot->rx_longest = length;
+	if (work->packet.number % PADS_WANTED_EVERY == 0)
+		pads_want(slot, work->packet.slot, count);
+	if (length == ACK_TEXT && work->in.text[0] == FORWARD_FRAME_TYPE_ACK)
+		return ack_frame(work, slot, count, link_count);
+	if (length >= FORWARD_FRAME_DATA && work->in.text[0] == FORWARD_FRAME_TYPE_DATA &&
+	    (load_u32(&work->in.text[4]) & 0xffffff) == length - FORWARD_FRAME_DATA)
+		return data_frame(context, work, slot, set, count, link_count);
+	if (accept(work, slot, count, link_count, &opened))
+		return work_reject(count, DROP_BAD_FRAME); /* FW-A02 */
+	return opened;
+}
+
+/* A datagram to one of our ports, with work->packet filled in. */
+INLINE int datagram(struct xdp_md *context, struct forward_work *work, struct fastpath_settings *set,
+		    struct fastpath_counters *count) {
+	struct fastpath_link_counters *link_count;
+	struct fastpath_flow_target *target;
+	struct fastpath_slot *slot;
+	__u32 length = work->packet.payload_length, number;
+
+	if (length > PACKET_DATAGRAM_MAX)
+		length = PACKET_DATAGRAM_MAX;
+	asm volatile("" : "+r"(length));
+	length &= 2047;
+	if (length > 0 && length <= PACKET_DATAGRAM_MAX &&
+	    bpf_xdp_load_bytes(context, work->packet.payload, work->in.header, length) < 0)
+		return work_pass(count, PASS_FRAGMENT); /* not linear */
+	target = bpf_map_lookup_elem(&flows, &work->packet.flow);
+	if (!target)
+		return shield_examine(work, set, count);
+	if (!(set->flags & FASTPATH_FORWARD))
+		return work_pass(count, PASS_OFF);
+	number = work->packet.slot = target->slot;
+	slot = bpf_map_lookup_elem(&slots, &number);
+	link_count = bpf_map_lookup_elem(&link_counters, &number);
+	if (!slot || !link_count || !slot_usable(slot))
+		return work_pass(count, PASS_LINK);
+	return link_datagram(context, work, slot, set, count, link_count);
+}
+
+SEC("xdp")
+int ringgate(struct xdp_md *context) {
+	struct fastpath_counters *count;
+	struct fastpath_settings *set;
+	struct fastpath_control *switches;
+	struct forward_work *work;
+	__u32 zero = 0, active;
+	int result;
+
+	switches = bpf_map_lookup_elem(&control, &zero);
+	work = bpf_map_lookup_elem(&works, &zero);
+	count = bpf_map_lookup_elem(&counters, &zero);
+	if (!switches || !work || !count)
+		return XDP_PASS;
+	active = *(volatile __u32 *)&switches->active;
+	set = bpf_map_lookup_elem(&settings, &active);
+	if (!set)
+		return XDP_PASS;
+	/* A packet may arrive in the middle of a run by BPF_PROG_RUN, on kernels before 6.11. */
+	if (work->busy)
+		return work_pass(count, PASS_BUSY);
+	work->busy = 1;
+	result = packet_parse(context, work, set);
+	if (result == PACKET_FOREIGN) {
+		result = XDP_PASS;
+	} else if (result == PACKET_ODD) {
+		result = work_pass(count, PASS_FRAGMENT);
+	} else {
+		work->settings_version = *(volatile __u32 *)&set->version;
+		work->route_base = active * LAYOUT_ROUTES_MAX;
+		result = work->settings_version & 1 ? work_pass(count, PASS_TABLES) : datagram(context, work, set, count);
+	}
+	work->busy = 0;
+	return result;
+}
+
+/*
+ * On the way out of a device, for the two copies of a message. The first copy on the device of the previous hop becomes the ack,
+ * the other one the message: when both leave by the same device, they come one behind the other.
+ */
+SEC("xdp/devmap")
+int ringgate_egress(struct xdp_md *context) {
+	void *data = (void *)(long)context->data, *end = (void *)(long)context->data_end;
+	struct fastpath_pending *pending;
+	struct fastpath_counters *count;
+	__u32 zero = 0, place, length;
+	__u64 mark;
+
+	count = bpf_map_lookup_elem(&counters, &zero);
+	if (!count || data + 14 > end)
+		return XDP_DROP;
+	mark = *(__u64 *)data;
+	place = mark & (FASTPATH_PENDING - 1);
+	pending = bpf_map_lookup_elem(&pendings, &place);
+	if (!pending || pending->mark != mark) {
+		count->egress_failed++;
+		return XDP_DROP;
+	}
+	if (context->egress_ifindex != pending->ack_ifindex || pending->ack_done) {
+		*(__u64 *)data = *(__u64 *)pending->ethernet;
+		*(__u32 *)(data + 8) = *(__u32 *)&pending->ethernet[8];
+		return XDP_PASS;
+	}
+	pending->ack_done = 1;
+	length = pending->ack_length;
+	if (bpf_xdp_adjust_tail(context, (int)length - (int)(end - data)) < 0) {
+		count->egress_failed++;
+		return XDP_DROP;
+	}
+	asm volatile("" : "+r"(length));
+	length &= 127;
+	if (length == 0 || length > FASTPATH_FRAME_MAX || bpf_xdp_store_bytes(context, 0, pending->ack, length) < 0) {
+		count->egress_failed++;
+		return XDP_DROP;
+	}
+	return XDP_PASS;
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";
