@@ -51,6 +51,7 @@ network_in() {
 
 network_close() {
 	local name
+	disown -a # whose end is wanted need not be reported
 	for name in "${NETWORK_SITES[@]}"; do
 		ip netns pids "$NETWORK-$name" 2>/dev/null | xargs -r kill -KILL 2>/dev/null
 	done

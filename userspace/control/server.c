@@ -23,7 +23,7 @@ struct client {
 	char *input;
 	size_t input_length;
 	char *output;
-	size_t output_length, output_sent;
+	size_t output_length, output_sent, output_capacity;
 	unsigned requests; /* being worked on; the client is freed after the last */
 	bool skipping;	   /* the rest of a line that was too long */
 	bool ended;	   /* will send no more, but waits for its answers */
@@ -96,6 +96,22 @@ static void client_flush(struct client *client) {
 	sd_event_source_set_io_events(client->source, (client->ended ? 0 : EPOLLIN) | (waiting ? EPOLLOUT : 0));
 }
 
+/* Room for `length` more octets of answers. */
+static int client_reserve(struct client *client, size_t length) {
+	size_t needed = client->output_length + length;
+
+	if (needed > CONTROL_OUTPUT_MAX)
+		return -ENOBUFS;
+	if (needed <= client->output_capacity)
+		return 0;
+	char *output = realloc(client->output, 2 * needed);
+	if (!output)
+		return -ENOMEM;
+	client->output = output;
+	client->output_capacity = 2 * needed;
+	return 0;
+}
+
 static void client_send(struct client *client, json_t *answer) {
 	_cleanup_free_ char *text = json_dumps(answer, JSON_COMPACT);
 	size_t length = text ? strlen(text) : 0;
@@ -103,16 +119,12 @@ static void client_send(struct client *client, json_t *answer) {
 	json_decref(answer);
 	if (client->closed)
 		return;
-	char *output = text && client->output_length + length + 1 <= CONTROL_OUTPUT_MAX
-			       ? realloc(client->output, client->output_length + length + 1)
-			       : NULL;
-	if (!output) {
+	if (!text || client_reserve(client, length + 1) < 0) {
 		client_close(client);
 		return;
 	}
-	memcpy(output + client->output_length, text, length);
-	output[client->output_length + length] = '\n';
-	client->output = output;
+	memcpy(client->output + client->output_length, text, length);
+	client->output[client->output_length + length] = '\n';
 	client->output_length += length + 1;
 	client_flush(client);
 }
