@@ -61,6 +61,8 @@ static int read_user_name(X509_REQ *request, char user_name[static USER_NAME_MAX
 int csr_read(struct octets der, EVP_PKEY **ret_key, char user_name[static USER_NAME_MAX + 1], const char **ret_why) {
 	const uint8_t *at = der.data;
 
+	user_name[0] = 0;
+
 	if (der.length == 0 || der.length > AUTHORITY_CSR_MAX)
 		return refuse("it is empty or longer than 8192 octets", ret_why);
 	_cleanup_(X509_REQ_freep) X509_REQ *request = d2i_X509_REQ(NULL, &at, (long)der.length);

@@ -176,7 +176,7 @@ static int load_file(struct enroll_settings *settings, const char *path, char *r
 		snprintf(reason, ENROLL_REASON_SIZE, "%.300s:%d: this is neither [section] nor name = value.", path, line);
 		return -EINVAL;
 	}
-	return parse.error == -ENOENT ? -EINVAL : parse.error;
+	return parse.error == -ENOENT || parse.error == -E2BIG ? -EINVAL : parse.error;
 }
 
 static int is_drop_in(const struct dirent *entry) {

@@ -40,6 +40,11 @@ static int derive(struct octets password, const uint8_t salt[static SALT_LENGTH]
 	return -EIO;
 }
 
+/* The key of HMAC, which scrypt begins with, is padded with zeros: with NULs at its end another password would do as well. */
+static bool usable(struct octets password) {
+	return password.length <= PASSWORD_MAX && (password.length == 0 || !memchr(password.data, 0, password.length));
+}
+
 static void to_hex(const uint8_t *octets, size_t count, char *text) {
 	for (size_t i = 0; i < count; i++)
 		snprintf(text + 2 * i, 3, "%02x", octets[i]);
@@ -57,7 +62,7 @@ int password_hash(struct octets password, unsigned log_n, char text[static PASSW
 	uint8_t salt[SALT_LENGTH], hash[HASH_LENGTH];
 	char salt_text[2 * SALT_LENGTH + 1], hash_text[2 * HASH_LENGTH + 1];
 
-	if (password.length > PASSWORD_MAX || log_n < PASSWORD_LOG_N_MIN || log_n > PASSWORD_LOG_N_MAX)
+	if (!usable(password) || log_n < PASSWORD_LOG_N_MIN || log_n > PASSWORD_LOG_N_MAX)
 		return -EINVAL;
 	if (RAND_bytes(salt, sizeof(salt)) != 1)
 		return -EIO;
@@ -81,7 +86,7 @@ int password_check(struct octets password, const char *text) {
 	    log_n < PASSWORD_LOG_N_MIN || log_n > PASSWORD_LOG_N_MAX || from_hex(salt_text, SALT_LENGTH, salt) < 0 ||
 	    from_hex(hash_text, HASH_LENGTH, expected) < 0)
 		return -EBADMSG;
-	if (password.length > PASSWORD_MAX)
+	if (!usable(password))
 		return -EKEYREJECTED;
 	int error = derive(password, salt, log_n, hash);
 	if (error == 0 && !octets_equal_secret(hash, expected, HASH_LENGTH))

@@ -14,7 +14,7 @@ enum {
 	PASSWORD_GENERATED_SIZE = 25, /* 24 characters, 120 bits */
 };
 
-/* "$scrypt$ln=14,r=8,p=1$SALT$HASH" with both in hexadecimal. -EINVAL too long, -EIO, -ENOMEM. */
+/* "$scrypt$ln=14,r=8,p=1$SALT$HASH" with both in hexadecimal. -EINVAL too long or with a NUL in it, -EIO, -ENOMEM. */
 int password_hash(struct octets password, unsigned log_n, char text[static PASSWORD_TEXT_SIZE]);
 
 /* Takes as long as password_hash() did. 0, -EKEYREJECTED, -EBADMSG when `text` is none of ours, -EIO. */
