@@ -34,11 +34,17 @@ NEEDS_usages   := storage topology forward link overlay wire base
 NEEDS_sip      := base
 NEEDS_enroll   := overlay wire base
 NEEDS_node     := sip usages storage topology forward link overlay wire base
-NEEDS_control  := node sip usages storage topology forward link overlay wire base
+NEEDS_control  := node enroll sip usages storage topology forward link overlay wire base
 NEEDS_sim      := usages storage topology forward link overlay wire base
 
-PACKAGES := libcrypto libssl libsystemd libxml-2.0 sqlite3 jansson libosip2 libbpf
-LIBRARIES := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -linih
+PACKAGES := libcrypto libssl libsystemd libxml-2.0 sqlite3 jansson libosip2 libbpf libmnl
+LIBRARIES := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null)
+# These goals begin with deps, or compile nothing; all others need the packages now.
+ifneq ($(filter-out help deps run check bench fuzz clean,$(or $(MAKECMDGOALS),help)),)
+ifneq ($(filter -lcrypto,$(LIBRARIES)),-lcrypto)
+$(error Packages that building needs are missing. As root, `make deps` installs them)
+endif
+endif
 CPPFLAGS += -Iuserspace -Ibpf -I$(BUILD)/generated -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -DSYSCONFDIR='"$(SYSCONFDIR)"' \
 	$(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 WARNINGS := -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wundef -Wvla -Wformat=2 \
@@ -64,7 +70,7 @@ PROGRAMS := ringgated ringgatectl ringgate-enrolld
 PARTS_ringgatectl := $(patsubst userspace/%.c,$(BUILD)/obj/%.o,$(wildcard userspace/cmd/ctl_*.c))
 # The enrollment server holds the CA key: nothing of the peer daemon is in it, and nothing of it in the peer daemon.
 NEEDS_ringgate-enrolld := enroll overlay wire base
-LIBRARIES_ringgate-enrolld = -lmicrohttpd -lpthread
+LIBRARIES_ringgate-enrolld = -lmicrohttpd -linih -lpthread
 LIBRARIES_ringgatectl = -lcurl
 PROGRAM_NEEDS := control node enroll sip usages storage topology forward link overlay wire base
 UNIT_TESTS := $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/*/test_*.c)))
@@ -148,7 +154,7 @@ define unit_rule
 $(BUILD)/unit/$(1): tests/unit/$(1).c $(SUPPORT) $(call test_needs,$(1))
 	$$(say) TEST $$@
 	$$(Q)mkdir -p $$(@D)
-	$$(Q)$$(CC) $$(CPPFLAGS) -Itests $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -MMD -MP -o $$@ $$< $(SUPPORT) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIBRARIES) $$(if $$(filter enroll/%,$(1)),-lmicrohttpd -lcurl) -lcmocka
+	$$(Q)$$(CC) $$(CPPFLAGS) -Itests $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -MMD -MP -o $$@ $$< $(SUPPORT) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIBRARIES) $$(if $$(filter enroll/%,$(1)),-lmicrohttpd -lcurl -linih) -lcmocka
 endef
 $(foreach t,$(UNIT_TESTS),$(eval $(call unit_rule,$(t))))
 $(patsubst %,$(BUILD)/unit/%,$(filter fastpath/%,$(UNIT_TESTS))): | $(BPF_SKELETONS)
@@ -160,14 +166,15 @@ $(BUILD)/bench/$(1): tests/bench/$(1).c $(SUPPORT) $(call archives,sim fastpath 
 	$$(say) BENCH $$@
 	$$(Q)mkdir -p $$(@D)
 	$$(Q)$$(CC) $$(CPPFLAGS) -Itests $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -MMD -MP -o $$@ $$< $(SUPPORT) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIBRARIES) \
-		$$(if $$(filter bench_enroll,$(1)),-lmicrohttpd -lcurl)
+		$$(if $$(filter bench_enroll,$(1)),-lmicrohttpd -lcurl -linih)
 endef
 $(foreach t,$(BENCHES),$(eval $(call bench_rule,$(t))))
+$(BUILD)/bench/bench_xdp: LIBRARIES += -lcmocka
 
 # Programs that the network tests in tests/net use.
 NET_PROGRAMS := $(patsubst tests/net/%.c,%,$(wildcard tests/net/*.c))
 define net_rule
-$(BUILD)/net/$(1): tests/net/$(1).c $(call archives,$(PROGRAM_NEEDS))
+$(BUILD)/net/$(1): tests/net/$(1).c $(call archives,fastpath $(PROGRAM_NEEDS))
 	$$(say) NET $$@
 	$$(Q)mkdir -p $$(@D)
 	$$(Q)$$(CC) $$(CPPFLAGS) $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -MMD -MP -o $$@ $$< -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIBRARIES)
@@ -197,36 +204,29 @@ fuzzers: $(FUZZERS:%=$(BUILD)/fuzz/%)
 
 # Debian 12 and 13. Asked for by name, from the machine's own sources; nothing happens when all are there.
 DEPENDENCIES := gcc make pkg-config clang llvm libbpf-dev libmnl-dev libssl-dev libsystemd-dev libosip2-dev libxml2-dev libsqlite3-dev \
-	libjansson-dev libinih-dev uthash-dev libcap2-bin libcmocka-dev iproute2 tcpdump sip-tester sipsak tshark openssl mandoc bpftool \
-	python3 procps libmicrohttpd-dev libcurl4-openssl-dev
+	libjansson-dev uthash-dev libcap2-bin libcmocka-dev iproute2 tcpdump sip-tester sipsak tshark openssl mandoc bpftool \
+	python3 procps mount libmicrohttpd-dev libcurl4-openssl-dev libinih-dev
 
 deps:  ## install what building and testing need (apt, as root)
-	$(Q)missing=$$(for p in $(DEPENDENCIES); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
-	if [ -n "$$missing" ]; then \
-		echo "Installing: $$missing"; \
-		export DEBIAN_FRONTEND=noninteractive; \
-		{ apt-get install -y --no-install-recommends $$missing || { apt-get update && apt-get install -y --no-install-recommends $$missing; }; } \
-			>$(CURDIR)/.deps.log 2>&1 || { tail -n 20 $(CURDIR)/.deps.log; echo "The packages above could not be installed."; exit 1; }; \
-		rm -f $(CURDIR)/.deps.log; \
-	fi
+	$(Q)appliance/install-packages.sh $(DEPENDENCIES)
 
 # pkg-config answers only once the packages are there: a second make reads the Makefile again.
 run: deps  ## start PEERS=5 gateways on this machine and say how to use them (ONCE=1: do the example call and end)
 	$(Q)$(MAKE) --no-print-directory programs
-	$(Q)BUILD=$(BUILD) PEERS=$(PEERS) ONCE=$(ONCE) KEYLOG=$(KEYLOG) PCAP=$(PCAP) appliance/trial/run.sh
+	$(Q)exec env BUILD=$(BUILD) PEERS=$(PEERS) ONCE=$(ONCE) KEYLOG=$(KEYLOG) PCAP=$(PCAP) appliance/trial/run.sh
 
 check: deps  ## build and run all tests
 	$(Q)$(MAKE) --no-print-directory CI=1 programs net
 	$(Q)$(MAKE) --no-print-directory CI=1 SAN=1 unit replay programs
-	$(Q)BUILD=$(BUILD) tests/run-tests.sh $(TESTS)
+	$(Q)exec env BUILD=$(BUILD) tests/run-tests.sh $(TESTS)
 
 bench: deps  ## measure; figures go to build/bench.json
 	$(Q)$(MAKE) --no-print-directory $(BENCHES:%=$(BUILD)/bench/%)
-	$(Q)BUILD=$(BUILD) tests/bench/run-bench.sh $(BENCH)
+	$(Q)exec env BUILD=$(BUILD) tests/bench/run-bench.sh $(BENCH)
 
 TIME ?= 60
 fuzz: deps  ## run every fuzz target for TIME=60 seconds (libFuzzer)
-	$(Q)BUILD=$(BUILD) TIME=$(TIME) tests/fuzz/run-fuzz.sh $(FUZZ)
+	$(Q)exec env BUILD=$(BUILD) TIME=$(TIME) tests/fuzz/run-fuzz.sh $(FUZZ)
 
 install: programs  ## install programs, man pages and the settings file below DESTDIR
 	install -Dm755 $(BUILD)/ringgated $(DESTDIR)$(PREFIX)/sbin/ringgated

@@ -10,7 +10,7 @@ BUILD=${BUILD:-build}
 SAN_BUILD=${SAN_BUILD:-$BUILD-san}
 LOGS=$BUILD/tests
 export BUILD SAN_BUILD
-export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1
+export ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1
 mkdir -p "$LOGS"
 passed=0 failed=0 skipped=0
 words=("$@")
@@ -22,12 +22,21 @@ wanted() {
 	return 1
 }
 
+# In the background, so that Ctrl-C and SIGTERM end the test and then us, at once.
+running=
+limited() {
+	timeout -k 60 "${LIMIT:-600}" "$@" </dev/null &
+	running=$!
+	wait "$running"
+}
+trap '[ -z "$running" ] || { kill -TERM "$running" && wait "$running"; } 2>/dev/null; exit 130' HUP INT TERM
+
 run_unit() {
 	local binary=$1 name log count_ok count_failed count_skipped status
 	name=unit/${binary#*/unit/}
 	wanted "$name" || return 0
 	log=$LOGS/${name//\//_}.log
-	timeout 600 "$binary" >"$log" 2>&1
+	limited "$binary" >"$log" 2>&1
 	status=$?
 	count_ok=$(grep -c '^\[       OK \]' "$log")
 	count_failed=$(grep -c '^\[  FAILED  \] [^0-9]' "$log")
@@ -52,7 +61,7 @@ run_one() {
 	shift
 	wanted "$name" || return 0
 	log=$LOGS/${name//\//_}.log
-	timeout "${LIMIT:-600}" "$@" >"$log" 2>&1 </dev/null
+	limited "$@" >"$log" 2>&1
 	status=$?
 	if [ $status -eq 0 ]; then
 		printf 'ok    %-44s %s\n' "$name" "$(tail -n 1 "$log" | cut -c1-90)"

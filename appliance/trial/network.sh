@@ -23,8 +23,8 @@ network_require() {
 }
 
 network_open() {
+	NETWORK_SITES+=(lan) # first, so that it is removed whenever we are interrupted
 	ip netns add "$NETWORK-lan"
-	NETWORK_SITES+=(lan)
 	network_in lan ip link set lo up
 	network_in lan ip link add lan type bridge mcast_snooping 0
 	network_in lan ip link set lan up
@@ -32,8 +32,8 @@ network_open() {
 
 network_site() {
 	local name=$1 address=$2
-	ip netns add "$NETWORK-$name"
 	NETWORK_SITES+=("$name")
+	ip netns add "$NETWORK-$name"
 	network_in "$name" ip link set lo up
 	ip link add "rg$$-$name" netns "$NETWORK-lan" type veth peer name lan netns "$NETWORK-$name"
 	network_in lan ip link set "rg$$-$name" master lan up

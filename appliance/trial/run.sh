@@ -10,7 +10,6 @@ set -u
 cd "$(dirname "$0")/../.." || exit 1
 PEERS=${PEERS:-5}
 BUILD=$(realpath "${BUILD:-build}")
-WORK=$(mktemp -d /tmp/ringgate.XXXXXX)
 case $PEERS in
 '' | *[!0-9]*) echo "PEERS is \"$PEERS\", expected a number from 1 to 100."; exit 2 ;;
 esac
@@ -21,6 +20,7 @@ esac
 [ -z "${KEYLOG:-}" ] || CIPHERS=${CIPHERS:-ECDHE-ECDSA-AES128-GCM-SHA256}
 . appliance/trial/network.sh
 . appliance/trial/overlay.sh
+WORK=$(mktemp -d /tmp/ringgate.XXXXXX)
 
 step=0
 say() { step=$((step + 1)); printf '%2d. %s\n' "$step" "$*"; }
@@ -34,7 +34,8 @@ fail() {
 
 capture_pid=
 finish() {
-	trap - EXIT INT TERM
+	trap '' HUP INT TERM PIPE # a second Ctrl-C does not leave half of it behind
+	trap - EXIT
 	# An orderly leave first, so that the capture holds it and nothing is left half-written.
 	for number in "${!GATEWAY_PID[@]}"; do kill -TERM "${GATEWAY_PID[$number]}" 2>/dev/null; done
 	for number in "${!GATEWAY_PID[@]}"; do
@@ -48,13 +49,13 @@ finish() {
 	rm -rf "$WORK"
 }
 trap finish EXIT
-trap 'exit 130' INT TERM
+trap 'exit 130' HUP INT TERM PIPE
 
 start_capture() {
 	: >"$WORK/tcpdump.log"
 	ip netns exec "$NETWORK-lan" tcpdump -i lan -s 0 -B 65536 -U -Z root -w "$PCAP" udp port 6084 2>"$WORK/tcpdump.log" &
 	capture_pid=$!
-	timeout 20 grep -q -m1 "listening on" < <(tail -n +1 -f --pid=$capture_pid "$WORK/tcpdump.log" 2>/dev/null) ||
+	timeout --foreground 20 grep -q -m1 "listening on" < <(tail -n +1 -f --pid=$capture_pid "$WORK/tcpdump.log" 2>/dev/null) ||
 		fail "tcpdump does not start: $(cat "$WORK/tcpdump.log")"
 }
 
@@ -122,7 +123,7 @@ explain() {
 sipp_run() {
 	local name=$1
 	shift
-	network_in phone timeout 60 sipp -sf "tests/sip/$name.xml" -key domain "$OVERLAY" -i 192.0.2.5 -m 1 -nostdin -timeout 50 -timeout_error \
+	network_in phone timeout --foreground 60 sipp -sf "tests/sip/$name.xml" -key domain "$OVERLAY" -i 192.0.2.5 -m 1 -nostdin -timeout 50 -timeout_error \
 		"$@" >"$WORK/sipp.log" 2>&1
 }
 

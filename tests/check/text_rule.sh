@@ -3,6 +3,7 @@
 # Every source file names its license, and no unfinished mark stands in the code.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
+git() { command git -c safe.directory="$PWD" "$@"; } # root in the clone of somebody else
 status=0
 while read -r file; do
 	head -n 3 "$file" | grep -q 'SPDX-License-Identifier: ' || { echo "$file: no license line"; status=1; }

@@ -7,10 +7,7 @@ cd "$(dirname "$0")/../.." || exit 1
 BUILD=${BUILD:-build}
 TIME=${TIME:-60}
 version=$(clang --version | sed -n 's/.*clang version \([0-9]*\).*/\1/p')
-if ! dpkg-query -W -f '${Status}' "libclang-rt-$version-dev" 2>/dev/null | grep -q 'ok installed'; then
-	echo "Installing libclang-rt-$version-dev"
-	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "libclang-rt-$version-dev" >/dev/null || exit 1
-fi
+appliance/install-packages.sh "libclang-rt-$version-dev" || exit 1
 make --no-print-directory BUILD="$BUILD-fuzz" CC=clang CFLAGS="-O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-omit-frame-pointer" \
 	LDFLAGS="-fsanitize=address,undefined" fuzzers || exit 1
 mkdir -p "$BUILD/findings"

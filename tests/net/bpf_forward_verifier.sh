@@ -30,6 +30,7 @@ cleanup() {
 	rm -rf "$directory"
 }
 trap cleanup EXIT
+trap 'exit 130' HUP INT TERM
 mkdir "$directory/bpffs"
 mount -t bpf bpf "$directory/bpffs" 2>/dev/null || skip "cannot mount a bpf file system"
 

@@ -5,8 +5,13 @@ set -u
 cd "$(dirname "$0")/../.." || exit 1
 BUILD=${BUILD:-build}
 work=$(mktemp -d /tmp/ringgate.XXXXXX)
-trap 'rm -rf "$work"' EXIT
-ONCE=1 PEERS=${PEERS:-16} KEYLOG=$work/keys PCAP=$work/capture.pcap appliance/trial/run.sh || exit $?
+flow=
+trap '[ -z "$flow" ] || { kill -TERM "$flow" && wait "$flow"; } 2>/dev/null; rm -rf "$work"' EXIT
+trap 'exit 130' HUP INT TERM
+ONCE=1 PEERS=${PEERS:-16} KEYLOG=$work/keys PCAP=$work/capture.pcap appliance/trial/run.sh &
+flow=$!
+wait "$flow" || exit $?
+flow=
 judge=../shared/tools/check-capture
 [ -x "$judge" ] || { echo "the call flow works; no dissector script beside the repository, capture not judged"; exit 0; }
 bash "$judge" "$work/capture.pcap" "$work/keys" 6084

@@ -11,8 +11,8 @@ NEIGHBOR_CHECK=5000
 LOG_LEVEL=notice
 . appliance/trial/network.sh
 . appliance/trial/overlay.sh
-trap 'network_close; rm -rf "${WORK:-}"' EXIT
-trap 'exit 130' INT TERM
+trap 'trap "" HUP INT TERM; network_close; rm -rf "${WORK:-}"' EXIT
+trap 'exit 130' HUP INT TERM
 die() { echo "$*"; tail -n 20 "$WORK"/gateway-*/log; exit 1; }
 memory_kb() { sed -n 's/^VmRSS:[[:space:]]*\([0-9]*\).*/\1/p' "/proc/${GATEWAY_PID[1]}/status"; }
 attack() { network_in g3 "$plain/net/hostile_peer" "$WORK/ca/overlay.xml" "$WORK/hostile.crt" "$WORK/hostile.key" "$(gateway_address 3)" "$(gateway_address 1):6084" "$1"; }

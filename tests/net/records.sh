@@ -11,8 +11,8 @@ WORK=$(mktemp -d /tmp/ringgate.XXXXXX)
 LOG_LEVEL=notice
 . appliance/trial/network.sh
 . appliance/trial/overlay.sh
-trap 'network_close; rm -rf "$WORK"' EXIT
-trap 'exit 130' INT TERM
+trap 'trap "" HUP INT TERM; network_close; rm -rf "$WORK"' EXIT
+trap 'exit 130' HUP INT TERM
 die() { echo "$*"; tail -n 3 "$WORK"/gateway-*/log; exit 1; }
 sockets() { local number; for number in "$@"; do echo "$WORK/gateway-$number/control"; done; }
 node_id() { gateway_ctl "$1" status --json | sed -n 's/.*"node_id": "\([0-9a-f]*\)".*/\1/p'; }

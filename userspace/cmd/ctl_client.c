@@ -21,13 +21,40 @@ void ctl_print_json(const json_t *value) {
 	putchar('\n');
 }
 
+/* Others choose what is stored in the overlay; none of it may steer the operator's terminal. */
+static void make_plain(char *text) {
+	for (unsigned char *at = (unsigned char *)text; *at; at++) {
+		if (*at < 0x20 || *at == 0x7f)
+			*at = '?';
+		else if (*at == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0) /* U+0080 to U+009F */
+			at[0] = at[1] = '?';
+	}
+}
+
+static void make_plain_json(json_t *value) {
+	const char *key;
+	json_t *member;
+	size_t index;
+
+	if (json_is_string(value)) {
+		_cleanup_free_ char *text = strdup(json_string_value(value));
+		if (text)
+			make_plain(text);
+		json_string_set(value, text ? text : "");
+	} else if (json_is_array(value)) {
+		json_array_foreach(value, index, member) make_plain_json(member);
+	} else {
+		json_object_foreach(value, key, member) make_plain_json(member);
+	}
+}
+
 static int connect_daemon(struct ctl *ctl) {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 
 	if (ctl->fd >= 0)
 		return CTL_DONE;
 	if (strlen(ctl->socket_path) >= sizeof(address.sun_path)) {
-		fprintf(stderr, "ringgatectl: the socket path is too long: %s\n", ctl->socket_path);
+		fprintf(stderr, "ringgatectl: the path of the socket is too long: %s.\n", ctl->socket_path);
 		return CTL_USAGE;
 	}
 	strcpy(address.sun_path, ctl->socket_path);
@@ -92,7 +119,7 @@ int ctl_ask(struct ctl *ctl, json_t *request, json_t **ret_result) {
 	if (status != CTL_DONE)
 		return status;
 	int error = send_line(ctl, request);
-	if (error == 0)
+	if (error == 0 || error == -EPIPE) /* a daemon that refuses the connection says why before it closes it */
 		error = receive_line(ctl, &answer);
 	if (error < 0) {
 		fprintf(stderr, "ringgatectl: the daemon did not answer: %s.\n", strerror(-error));
@@ -103,6 +130,8 @@ int ctl_ask(struct ctl *ctl, json_t *request, json_t **ret_result) {
 		json_decref(answer);
 		return CTL_DONE;
 	}
+	if (!ctl->json)
+		make_plain_json(answer);
 	const char *text = json_string_value(json_object_get(answer, "error"));
 	if (ctl->json)
 		ctl_print_json(answer);
@@ -123,6 +152,7 @@ int ctl_ask_or_print(struct ctl *ctl, json_t **ret_result) {
 		ctl_print_json(result);
 		json_decref(result);
 	} else {
+		make_plain_json(result);
 		*ret_result = result;
 	}
 	return CTL_DONE;

@@ -137,12 +137,15 @@ int ctl_registrations(struct ctl *ctl) {
 }
 
 int ctl_metrics(struct ctl *ctl) {
-	json_t *result;
-	int status = ctl_ask_or_print(ctl, &result);
+	json_t *result = NULL;
+	int status = ctl_ask(ctl, ctl->request, &result);
 
-	if (!result)
+	if (status != CTL_DONE)
 		return status;
-	fputs(text_of(result, "text"), stdout);
+	if (ctl->json)
+		ctl_print_json(result);
+	else
+		fputs(text_of(result, "text"), stdout); /* of many lines, and all of the daemon's own making */
 	json_decref(result);
 	return CTL_DONE;
 }

@@ -122,29 +122,36 @@ int ctl_ping(struct ctl *ctl) {
 	return status;
 }
 
+static void print_step(unsigned number, const json_t *step, bool arrived) {
+	printf("%2u  %s  %.2f ms%s\n", number, text_of(step, "responder"), milliseconds_of(step), arrived ? "  responsible" : "");
+}
+
 /* Asks this node, then each next peer in turn, where it would send a message for the target. */
 int ctl_trace(struct ctl *ctl) {
 	json_t *steps = json_array();
+	bool arrived = false;
 	int status = CTL_DONE;
 
 	pass_argument(ctl, "target");
 	json_object_set_new(ctl->request, "command", json_string("route-query"));
-	for (unsigned i = 0; i < TRACE_STEPS_MAX; i++) {
+	for (unsigned i = 0; i < TRACE_STEPS_MAX && !arrived; i++) {
 		json_t *result = NULL;
 		status = ctl_ask(ctl, ctl->request, &result);
 		if (status != CTL_DONE)
 			break;
-		bool arrived = strcmp(text_of(result, "next_peer"), text_of(result, "responder")) == 0;
+		json_t *next = json_object_get(result, "next_peer");
+		arrived = !json_is_string(next) || json_equal(next, json_object_get(result, "responder"));
 		if (!ctl->json)
-			printf("%2u  %s  %.2f ms%s\n", i, text_of(result, "responder"), milliseconds_of(result),
-			       arrived ? "  responsible" : "");
-		json_object_set(ctl->request, "via", json_object_get(result, "next_peer"));
+			print_step(i, result, arrived);
+		json_object_set(ctl->request, "via", next);
 		json_array_append_new(steps, result);
-		if (arrived)
-			break;
 	}
 	if (ctl->json && status == CTL_DONE)
 		ctl_print_json(steps);
 	json_decref(steps);
+	if (status == CTL_DONE && !arrived) {
+		fprintf(stderr, "ringgatectl: %d peers were asked, and none is responsible.\n", TRACE_STEPS_MAX);
+		return CTL_FAILED;
+	}
 	return status;
 }

@@ -11,7 +11,7 @@ static int create(struct ctl *ctl) {
 
 	ctl->overlay.directory = ctl->arguments[1];
 	if (!ctl->overlay.name) {
-		fputs("ringgatectl: overlay create needs --name, such as --name overlay.example.org\n", stderr);
+		fputs("ringgatectl: overlay create needs --name, such as --name example.org\n", stderr);
 		return CTL_USAGE;
 	}
 	if (provision_overlay_create(&ctl->overlay, reason) < 0) {
@@ -88,10 +88,14 @@ static json_t *json_config(const struct overlay_config *config) {
 
 static void print_config(const struct overlay_config *config) {
 	char text[ADDRESS_TEXT_SIZE];
+	char expires[64] = "never";
 	time_t expiration = (time_t)(config->expiration_ms / 1000);
+	struct tm tm;
 
+	if (config->expiration_ms && gmtime_r(&expiration, &tm))
+		strftime(expires, sizeof(expires), "%Y-%m-%d %H:%M:%S UTC", &tm);
 	printf("%-14s %s, sequence %u\n", "overlay", config->overlay_name, config->sequence);
-	printf("%-14s %s", "expires", config->expiration_ms ? asctime(gmtime(&expiration)) : "never\n");
+	printf("%-14s %s\n", "expires", expires);
 	printf("%-14s %s\n", "topology", config->topology_plugin);
 	for (size_t i = 0; i < config->bootstrap_count; i++)
 		printf("%-14s %s\n", i == 0 ? "bootstrap" : "", address_format(&config->bootstrap[i], text));
@@ -108,7 +112,9 @@ static int show(struct ctl *ctl) {
 
 	int error = overlay_config_load(ctl->arguments[1], NULL, &config, reason);
 	if (error < 0) {
-		fprintf(stderr, "ringgatectl: %s: %s\n", ctl->arguments[1], reason[0] ? reason : strerror(-error));
+		bool named = strncmp(reason, ctl->arguments[1], strlen(ctl->arguments[1])) == 0;
+		fprintf(stderr, "ringgatectl: %s%s%s\n", named ? "" : ctl->arguments[1], named ? "" : ": ",
+			reason[0] ? reason : strerror(-error));
 		return CTL_FAILED;
 	}
 	if (!ctl->json) {

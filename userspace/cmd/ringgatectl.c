@@ -2,6 +2,7 @@
 /* ringgatectl: the operator's command. See ringgatectl(1). */
 #include "cmd/ctl.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <string.h>
 
@@ -17,6 +18,8 @@ static const char usage[] =
 	"  drops                       what was dropped, by reason\n"
 	"  registrations               phones registered at this gateway\n"
 	"  metrics                     all counters as Prometheus text\n"
+	"  wait                        return once the node has joined; --peers N: and is connected to N peers,\n"
+	"                              --timeout SECONDS: give up (default 60)\n"
 	"  leave                       leave the overlay in order; the daemon ends\n"
 	"\n"
 	"The overlay:\n"
@@ -67,13 +70,26 @@ static const struct command {
 	const char *name;
 	int (*run)(struct ctl *ctl);
 	int arguments_min, arguments_max;
+	const char *takes;
 } commands[] = {
-	{"status", ctl_status, 0, 0},	{"peers", ctl_peers, 0, 0}, {"ring", ctl_ring, 0, 0},
-	{"drops", ctl_drops, 0, 0},	{"leave", ctl_leave, 0, 0}, {"registrations", ctl_registrations, 0, 0},
-	{"metrics", ctl_metrics, 0, 0}, {"wait", ctl_wait, 0, 0},   {"fetch", ctl_fetch, 0, 1},
-	{"store", ctl_store, 0, 1},	{"find", ctl_find, 0, 1},   {"resolve", ctl_resolve, 1, 1},
-	{"ping", ctl_ping, 0, 1},	{"trace", ctl_trace, 0, 1}, {"overlay", ctl_overlay, 2, 3},
-	{"user", ctl_user, 2, 3},	{"node", ctl_node_command, 3, 3}, {"enroll", ctl_enroll, 1, 1},
+	{"status", ctl_status, 0, 0, "no argument"},
+	{"peers", ctl_peers, 0, 0, "no argument"},
+	{"ring", ctl_ring, 0, 0, "no argument"},
+	{"drops", ctl_drops, 0, 0, "no argument"},
+	{"registrations", ctl_registrations, 0, 0, "no argument"},
+	{"metrics", ctl_metrics, 0, 0, "no argument"},
+	{"wait", ctl_wait, 0, 0, "no argument"},
+	{"leave", ctl_leave, 0, 0, "no argument"},
+	{"fetch", ctl_fetch, 0, 1, "one name"},
+	{"store", ctl_store, 0, 1, "one name"},
+	{"find", ctl_find, 0, 1, "one name"},
+	{"resolve", ctl_resolve, 1, 1, "one name"},
+	{"ping", ctl_ping, 0, 1, "one target"},
+	{"trace", ctl_trace, 0, 1, "one target"},
+	{"overlay", ctl_overlay, 2, 3, "create, issue, show, bump, sign or publish, and a path"},
+	{"user", ctl_user, 2, 3, "add, passwd, list, disable or enable, a directory and a name"},
+	{"node", ctl_node_command, 3, 3, "revoke, a directory and a Node-ID"},
+	{"enroll", ctl_enroll, 1, 1, "an overlay name or an https URL"},
 };
 
 enum {
@@ -162,12 +178,12 @@ static const struct {
 	{OPTION_USER, "user"},
 };
 
-static int number(const char *name, const char *text, unsigned max, unsigned *ret) {
+static int number(const char *name, const char *text, unsigned min, unsigned max, unsigned *ret) {
 	char *end;
 	unsigned long value = strtoul(text, &end, 10);
 
-	if (*text < '0' || *text > '9' || *end != 0 || value > max) {
-		fprintf(stderr, "ringgatectl: --%s is \"%s\", expected a number up to %u.\n", name, text, max);
+	if (*text < '0' || *text > '9' || *end != 0 || value < min || value > max) {
+		fprintf(stderr, "ringgatectl: --%s is \"%s\", expected a number from %u to %u.\n", name, text, min, max);
 		return CTL_USAGE;
 	}
 	*ret = (unsigned)value;
@@ -175,9 +191,9 @@ static int number(const char *name, const char *text, unsigned max, unsigned *re
 }
 
 /* A number the daemon gets as a number. */
-static int number_argument(struct ctl *ctl, const char *option, const char *argument) {
+static int number_argument(struct ctl *ctl, const char *option, const char *argument, unsigned min, unsigned max) {
 	unsigned value;
-	int status = number(option, optarg, 1000000, &value);
+	int status = number(option, optarg, min, max, &value);
 
 	if (status == 0)
 		json_object_set_new(ctl->request, argument, json_integer(value));
@@ -225,13 +241,13 @@ static int provisioning_option(struct ctl *ctl, int option) {
 		ctl->overlay.key_type = ctl->certificate.key_type = KEY_RSA_2048;
 		return 0;
 	case OPTION_NODE_IDS:
-		return number("node-ids", optarg, CERTIFICATE_NODE_IDS_MAX, &ctl->certificate.node_id_count);
+		return number("node-ids", optarg, 1, CERTIFICATE_NODE_IDS_MAX, &ctl->certificate.node_id_count);
 	case OPTION_DAYS:
-		return number("days", optarg, PROVISION_DAYS_MAX, &ctl->certificate.days);
+		return number("days", optarg, 1, PROVISION_DAYS_MAX, &ctl->certificate.days);
 	case OPTION_UPDATE_INTERVAL:
-		return number("update-interval", optarg, 86400, &ctl->overlay.chord_update_interval_s);
+		return number("update-interval", optarg, 1, 86400, &ctl->overlay.chord_update_interval_s);
 	case OPTION_PING_INTERVAL:
-		return number("ping-interval", optarg, 86400, &ctl->overlay.chord_ping_interval_s);
+		return number("ping-interval", optarg, 1, 86400, &ctl->overlay.chord_ping_interval_s);
 	case OPTION_BOOTSTRAP:
 		if (ctl->overlay.bootstrap_count < CTL_BOOTSTRAP_MAX &&
 		    address_parse(optarg, RELOAD_PORT, &ctl->bootstrap[ctl->overlay.bootstrap_count]) == 0) {
@@ -257,16 +273,25 @@ static int provisioning_option(struct ctl *ctl, int option) {
 	}
 }
 
+/* Of '?' and ':' of getopt_long(). */
+static int refuse_option(int option, const char *word) {
+	char letter[3] = {'-', (char)optopt, 0};
+
+	if (optopt > 0 && optopt < 256)
+		word = letter;
+	fprintf(stderr, "ringgatectl: %s %s; try: ringgatectl --help\n", word,
+		option == ':' ? "needs a value" : "is not an option, or takes no value");
+	return CTL_USAGE;
+}
+
 static int parse_option(struct ctl *ctl, int option) {
 	for (size_t i = 0; i < ARRAY_LENGTH(passed_on); i++) {
 		if (passed_on[i].option != option)
 			continue;
 		if (option == OPTION_USER)
 			ctl->certificate.user_name = optarg;
-		if (json_object_set_new(ctl->request, passed_on[i].argument, json_string(optarg)) == 0)
-			return 0;
-		fprintf(stderr, "ringgatectl: the value of --%s is not UTF-8.\n", passed_on[i].argument);
-		return CTL_USAGE;
+		json_object_set_new(ctl->request, passed_on[i].argument, json_string(optarg));
+		return 0;
 	}
 	switch (option) {
 	case 's':
@@ -276,20 +301,17 @@ static int parse_option(struct ctl *ctl, int option) {
 		ctl->json = true;
 		return 0;
 	case OPTION_PEERS:
-		return number_argument(ctl, "peers", "peers");
+		return number_argument(ctl, "peers", "peers", 0, 4096);
 	case OPTION_TIMEOUT:
-		return number_argument(ctl, "timeout", "seconds");
+		return number_argument(ctl, "timeout", "seconds", 1, 3600);
 	case OPTION_COUNT:
-		return number("count", optarg, 1000000, &ctl->count);
+		return number("count", optarg, 1, 1000000, &ctl->count);
 	case 'h':
 		fputs(usage, stdout);
 		exit(EXIT_SUCCESS);
 	case OPTION_VERSION:
 		puts("ringgatectl " VERSION);
 		exit(EXIT_SUCCESS);
-	case '?':
-		fputs("Try: ringgatectl --help\n", stderr);
-		return CTL_USAGE;
 	default:
 		return provisioning_option(ctl, option);
 	}
@@ -304,10 +326,7 @@ static int run_command(struct ctl *ctl, int argc, char **argv) {
 		if (strcmp(argv[0], commands[i].name) != 0)
 			continue;
 		if (argc - 1 < commands[i].arguments_min || argc - 1 > commands[i].arguments_max) {
-			fprintf(stderr, "ringgatectl: %s takes %s; try: ringgatectl --help\n", argv[0],
-				commands[i].arguments_max == 0	 ? "no argument"
-				: commands[i].arguments_max == 1 ? "one argument"
-								 : "a word, a path and sometimes a name");
+			fprintf(stderr, "ringgatectl: %s takes %s; try: ringgatectl --help\n", argv[0], commands[i].takes);
 			return CTL_USAGE;
 		}
 		ctl->arguments = argv + 1;
@@ -319,6 +338,19 @@ static int run_command(struct ctl *ctl, int argc, char **argv) {
 	return CTL_USAGE;
 }
 
+/* The control socket speaks UTF-8, and so do the names in certificates and documents. */
+static int check_words(int argc, char **argv) {
+	for (int i = 1; i < argc; i++) {
+		json_t *word = json_string(argv[i]);
+		if (!word) {
+			fprintf(stderr, "ringgatectl: word %d of the command line is not UTF-8.\n", i);
+			return CTL_USAGE;
+		}
+		json_decref(word);
+	}
+	return 0;
+}
+
 int main(int argc, char **argv) {
 	struct ctl ctl = {
 		.socket_path = "/run/ringgate/control",
@@ -328,15 +360,19 @@ int main(int argc, char **argv) {
 		.overlay = {.key_type = KEY_ECDSA_P256},
 		.certificate = {.key_type = KEY_ECDSA_P256, .node_id_count = 1, .days = PROVISION_DAYS_DEFAULT},
 	};
-	int option, status = 0;
+	int option, status = check_words(argc, argv);
 
 	ctl.overlay.bootstrap = ctl.bootstrap;
 	ctl.overlay.kinds = ctl.kinds;
 	ctl.overlay.enrollment_servers = ctl.enrollment_servers;
-	while (status == 0 && (option = getopt_long(argc, argv, "s:h", options, NULL)) >= 0)
-		status = parse_option(&ctl, option);
+	while (status == 0 && (option = getopt_long(argc, argv, ":s:h", options, NULL)) >= 0)
+		status = option == '?' || option == ':' ? refuse_option(option, argv[optind - 1]) : parse_option(&ctl, option);
 	if (status == 0)
 		status = run_command(&ctl, argc - optind, argv + optind);
 	ctl_release(&ctl);
+	if (fflush(stdout) != 0 && status == CTL_DONE) {
+		fprintf(stderr, "ringgatectl: the answer could not be written: %s.\n", strerror(errno));
+		status = CTL_FAILED;
+	}
 	return status;
 }

@@ -10,10 +10,14 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <systemd/sd-daemon.h>
 
-enum { EXIT_CONFIGURATION = 78 /* EX_CONFIG: restarting will not help */ };
+enum {
+	EXIT_USAGE = 2,
+	EXIT_CONFIGURATION = 78, /* EX_CONFIG: restarting will not help */
+};
 
 struct arguments {
 	const char *settings_path;
@@ -33,7 +37,21 @@ static const char usage[] =
 	"The daemon stays in the foreground and logs to the journal, or to standard error. SIGTERM makes it leave the\n"
 	"overlay in order; a second SIGTERM ends it at once. Ask it how it is with: ringgatectl status\n"
 	"\n"
+	"Exit status: 0 ended in order, 1 failed in a way that a restart may mend, 2 wrong usage, 78 settings, document,\n"
+	"certificate or records cannot be used.\n"
+	"\n"
 	"See ringgated(8), ringgate.conf(5), ringgatectl(1).\n";
+
+/* Of '?' and ':' of getopt_long(). */
+static int refuse_option(int option, const char *word) {
+	char letter[3] = {'-', (char)optopt, 0};
+
+	if (optopt > 0 && optopt < 256)
+		word = optopt == 'k' || optopt == 'v' ? word : letter;
+	fprintf(stderr, "ringgated: %s %s; try: ringgated --help\n", word,
+		option == ':' ? "needs a value" : "is not an option, or takes no value");
+	return -EINVAL;
+}
 
 static int parse_arguments(int argc, char **argv, struct arguments *ret) {
 	static const struct option options[] = {
@@ -45,7 +63,7 @@ static int parse_arguments(int argc, char **argv, struct arguments *ret) {
 	};
 	int option;
 
-	while ((option = getopt_long(argc, argv, "c:h", options, NULL)) >= 0) {
+	while ((option = getopt_long(argc, argv, ":c:h", options, NULL)) >= 0) {
 		switch (option) {
 		case 'c':
 			ret->settings_path = optarg;
@@ -61,8 +79,7 @@ static int parse_arguments(int argc, char **argv, struct arguments *ret) {
 			puts("ringgated " VERSION);
 			exit(EXIT_SUCCESS);
 		default:
-			fputs("Try: ringgated --help\n", stderr);
-			return -EINVAL;
+			return refuse_option(option, argv[optind - 1]);
 		}
 	}
 	if (optind < argc) {
@@ -90,12 +107,12 @@ static int on_terminate(sd_event_source *source, const struct signalfd_siginfo *
 	if (node->leaving)
 		return sd_event_exit(node->event, 0);
 	log_notice("Leaving the overlay.");
-	sd_notify(false, "STOPPING=1");
 	node_enter(node);
 	node_leave(node);
 	return 0;
 }
 
+/* Signals wait until the loop runs, so that none can interrupt what is being opened. */
 static int make_loop(sd_event **ret) {
 	sigset_t signals;
 
@@ -107,11 +124,87 @@ static int make_loop(sd_event **ret) {
 	return sd_event_new(ret);
 }
 
-static int run(const struct arguments *arguments) {
+static int watch_signals(sd_event *event, struct node *node) {
+	int error = sd_event_add_signal(event, NULL, SIGTERM, on_terminate, node);
+
+	if (error >= 0)
+		error = sd_event_add_signal(event, NULL, SIGINT, on_terminate, node);
+	return error < 0 ? error : 0;
+}
+
+/* What may be otherwise in a moment: taken by another process, not there yet, or used up. */
+static int exit_status(int error) {
+	switch (error) {
+	case -EADDRINUSE:
+	case -EADDRNOTAVAIL:
+	case -EAGAIN:
+	case -EBUSY:
+	case -EIO:
+	case -EMFILE:
+	case -ENFILE:
+	case -ENOBUFS:
+	case -ENOMEM:
+	case -ENOSPC:
+		return EXIT_FAILURE;
+	default:
+		return EXIT_CONFIGURATION;
+	}
+}
+
+static int check(const struct arguments *arguments, const struct settings *settings) {
+	char reason[NODE_REASON_SIZE] = "";
+
+	int error = node_check(settings, reason);
+	if (error < 0) {
+		log_error("%s", reason);
+		return exit_status(error);
+	}
+	printf("The settings in %s are usable.\n", arguments->settings_path);
+	return EXIT_SUCCESS;
+}
+
+/* Takes `settings` over. */
+static int serve(struct settings *settings) {
 	_cleanup_(sd_event_unrefp) sd_event *event = NULL;
 	_cleanup_(node_freep) struct node *node = NULL;
 	_cleanup_(control_freep) struct control *control = NULL;
 	_cleanup_(metrics_server_freep) struct metrics_server *metrics = NULL;
+	char reason[NODE_REASON_SIZE] = "";
+
+	int error = make_loop(&event);
+	if (error < 0) {
+		log_error("The event loop cannot be made: %s.", strerror(-error));
+		settings_free(settings);
+		return EXIT_FAILURE;
+	}
+	error = node_new(settings, event, &node, reason);
+	if (error == 0)
+		error = control_new(node, &control, reason);
+	if (error == 0 && node->settings->metrics_listen.family != 0)
+		error = metrics_server_new(node, &node->settings->metrics_listen, &metrics, reason);
+	if (error < 0) {
+		log_error("%s", reason);
+		return exit_status(error);
+	}
+	error = watch_signals(event, node);
+	if (error < 0) {
+		log_error("Signals cannot be watched: %s.", strerror(-error));
+		return EXIT_FAILURE;
+	}
+	error = drop_capabilities();
+	if (error < 0)
+		log_warning("Privileges could not be dropped: %s.", strerror(-error));
+	sd_event_set_watchdog(event, true);
+	node_start(node);
+	sd_notify(false, "READY=1");
+	error = sd_event_loop(event);
+	if (error < 0)
+		log_error("The event loop ended: %s.", strerror(-error));
+	node_stop(node);
+	return error < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static int run(const struct arguments *arguments) {
 	struct settings *settings;
 	char reason[SETTINGS_REASON_SIZE] = "";
 
@@ -121,47 +214,33 @@ static int run(const struct arguments *arguments) {
 		return EXIT_CONFIGURATION;
 	}
 	log_level = settings->log_level;
-	error = make_loop(&event);
-	if (error < 0) {
-		log_error("The event loop cannot be made: %s.", strerror(-error));
-		settings_free(settings);
-		return EXIT_FAILURE;
+	if (!arguments->check)
+		return serve(settings);
+	int status = check(arguments, settings);
+	settings_free(settings);
+	return status;
+}
+
+/* Keys are in memory: no core files, and nobody traces us. A descriptor for each SIP connection and more. */
+static void set_limits(void) {
+	const struct rlimit none = {0, 0};
+	struct rlimit files;
+
+	setrlimit(RLIMIT_CORE, &none);
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	umask(0027);
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
 	}
-	error = node_new(settings, event, &node, reason);
-	if (error == 0 && arguments->check) {
-		printf("The settings in %s are usable.\n", arguments->settings_path);
-		return EXIT_SUCCESS;
-	}
-	if (error == 0)
-		error = control_new(node, &control, reason);
-	if (error == 0 && node->settings->metrics_listen.family != 0)
-		error = metrics_server_new(node, &node->settings->metrics_listen, &metrics, reason);
-	if (error < 0) {
-		log_error("%s", reason);
-		return error == -ENOMEM || error == -EADDRINUSE ? EXIT_FAILURE : EXIT_CONFIGURATION;
-	}
-	error = drop_capabilities();
-	if (error < 0)
-		log_warning("Privileges could not be dropped: %s.", strerror(-error));
-	sd_event_add_signal(event, NULL, SIGTERM, on_terminate, node);
-	sd_event_add_signal(event, NULL, SIGINT, on_terminate, node);
-	sd_event_set_watchdog(event, true);
-	node_start(node);
-	sd_notify(false, "READY=1");
-	error = sd_event_loop(event);
-	node_stop(node);
-	return error < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 int main(int argc, char **argv) {
 	struct arguments arguments = {.settings_path = SYSCONFDIR "/ringgate/ringgate.conf"};
-	/* Keys are in memory: no core files, and nobody traces us. */
-	const struct rlimit none = {0, 0};
 
 	if (parse_arguments(argc, argv, &arguments) < 0)
-		return EXIT_FAILURE;
+		return EXIT_USAGE;
 	log_open("ringgated");
-	setrlimit(RLIMIT_CORE, &none);
-	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	set_limits();
 	return run(&arguments);
 }

@@ -5,13 +5,22 @@
  *     {"command": "status"}                    → {"ok": true, "result": {…}}
  *     {"command": "fetch", "name": "…", …}     → {"ok": false, "error": "One sentence."}
  *
- * Only root and the group of the socket reach it; it lies in a directory of mode 0750.
+ * Requests of one connection are answered in any order; a "tag" in a request comes back in its answer. Only root and the group of
+ * the socket reach it.
  */
 #pragma once
 
 #include "node/node.h"
 
 #include <jansson.h>
+
+enum {
+	CONTROL_REQUESTS_MAX = 256,    /* open at once on one connection; more are refused */
+	CONTROL_OUTPUT_MAX = 16 << 20, /* octets of answers a client does not read; more: it is closed */
+	METRICS_CLIENTS_MAX = 8,       /* HTTP connections; more are closed at once */
+	METRICS_REQUEST_MAX = 4096,    /* octets of a request; longer: closed */
+	METRICS_SECONDS = 10,	       /* for one request with its answer; then closed */
+};
 
 struct control;
 struct control_request;
@@ -35,13 +44,16 @@ json_t *control_arguments(const struct control_request *request); /* borrowed */
 /* Text of one argument; NULL when absent or not a string. */
 const char *control_argument(const struct control_request *request, const char *name);
 
-/* Each ends the request. `result` is stolen. */
+/* Text that may hold anything as a JSON string: what is not UTF-8 loses its octets above 127. NULL without memory. */
+json_t *control_text(const char *text);
+
+/* Each ends the request. `result` is stolen; NULL means that there was no memory for it. */
 void control_answer(struct control_request *request, json_t *result);
 void control_fail(struct control_request *request, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Called after every round of events until it returns true, having ended the request, or until `seconds` are over: then the request
- * fails with a sentence that names `what`. */
-typedef bool (*control_condition)(struct control_request *request);
+/* Called after every round of events until it has ended the request, or until `seconds` are over: then the request fails with a
+ * sentence that names `what`. */
+typedef void (*control_condition)(struct control_request *request);
 void control_wait(struct control_request *request, control_condition condition, const char *what, unsigned seconds);
 
 /* Prometheus text of everything the node counts; the caller frees. NULL without memory. */

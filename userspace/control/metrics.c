@@ -9,7 +9,7 @@
 #include <sys/epoll.h>
 #include <utlist.h>
 
-enum { METRICS_CLIENTS_MAX = 8, METRICS_REQUEST_MAX = 4096, METRICS_SECONDS = 10 };
+enum { ACCEPTS_PER_SECOND = 50 };
 
 /* ---- the text ---- */
 
@@ -171,7 +171,7 @@ static void client_write(struct metrics_client *client) {
 }
 
 static void client_answer(struct metrics_client *client) {
-	bool known = strncmp(client->request, "GET /metrics ", 13) == 0;
+	bool known = strncmp(client->request, "GET /metrics ", 13) == 0 || strncmp(client->request, "GET /metrics?", 13) == 0;
 	_cleanup_free_ char *body = known ? control_metrics(client->server->node) : strdup("The metrics are at /metrics.\n");
 	int length =
 		body ? asprintf(&client->answer,
@@ -266,6 +266,8 @@ int metrics_server_new(struct node *node, const struct address *listen_address, 
 		error = -errno;
 	if (error == 0)
 		error = sd_event_add_io(node->event, &server->source, server->fd, EPOLLIN, on_connection, server);
+	if (error >= 0) /* without descriptors to accept with the loop would spin */
+		error = sd_event_source_set_ratelimit(server->source, USEC_PER_SEC, ACCEPTS_PER_SECOND);
 	if (error < 0) {
 		snprintf(reason, NODE_REASON_SIZE, "The metrics cannot be served on %s: %s.", address_format(listen_address, text),
 			 strerror(-error));

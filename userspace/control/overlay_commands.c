@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Commands that ask the overlay: fetch, store, find, ping, route-query, resolve. */
-#include "base/log.h"
 #include "control/control.h"
 #include "wire/method.h"
 
@@ -8,7 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum { LIFETIME_DEFAULT_S = 86400, VALUE_TEXT_MAX = 65536 };
+enum { LIFETIME_DEFAULT_S = 86400 };
 
 /* ---- arguments ---- */
 
@@ -101,7 +100,7 @@ static bool check_resource(struct control_request *request, struct id *ret) {
 	int error = argument_resource(request, ret);
 
 	if (error == -ENOENT)
-		control_fail(request, "Name what you mean: name (such as alice@example.org), resource (hexadecimal) or node.");
+		control_fail(request, "Say which: a name such as alice@example.org, a resource (hexadecimal) or a node.");
 	else if (error < 0)
 		control_fail(
 			request,
@@ -111,11 +110,26 @@ static bool check_resource(struct control_request *request, struct id *ret) {
 }
 
 static bool check_kind(struct control_request *request, const struct kind **ret) {
+	const char *text = control_argument(request, "kind");
+
 	*ret = argument_kind(request);
-	if (!*ret)
-		control_fail(request, "Kind \"%.64s\" is not known in this overlay.",
-			     control_argument(request, "kind") ? control_argument(request, "kind") : "");
+	if (!text)
+		control_fail(request, "Say which Kind, for instance SIP-REGISTRATION.");
+	else if (!*ret)
+		control_fail(request, "Kind \"%.64s\" is not known in this overlay.", text);
 	return *ret != NULL;
+}
+
+/* A Node-ID that may be absent: then *ret is ID_NONE. Fails the request when it is none. */
+static bool check_node_id(struct control_request *request, const char *name, struct id *ret) {
+	uint8_t length = router_config(control_node(request)->router)->node_id_length;
+	const char *text = control_argument(request, name);
+
+	*ret = ID_NONE;
+	if (!text || (id_parse(text, ret) == 0 && ret->length == length))
+		return true;
+	control_fail(request, "\"%.64s\" is not a Node-ID of %u hexadecimal digits.", text, 2u * length);
+	return false;
 }
 
 /* Writes into the fixed buffer `list` a destination list of `node` (may be none) and then `target`. */
@@ -223,21 +237,16 @@ static void on_fetched(void *userdata, const struct storage_outcome *outcome, co
 
 static void on_fetch(struct control_request *request) {
 	struct node *node = control_node(request);
-	const char *at = control_argument(request, "at");
-	struct id resource_id, destination = ID_NONE;
+	struct id resource_id, destination;
 	const struct kind *kind;
 
-	if (!check_kind(request, &kind) || !check_resource(request, &resource_id))
+	if (!check_kind(request, &kind) || !check_resource(request, &resource_id) || !check_node_id(request, "at", &destination))
 		return;
-	if (at && id_parse(at, &destination) < 0) {
-		control_fail(request, "\"%.64s\" is not a Node-ID.", at);
-		return;
-	}
 	struct fetch *fetch = calloc(1, sizeof(*fetch));
 	if (fetch)
 		*fetch = (struct fetch){.request = request, .kind = kind->id};
-	int error = fetch ? storage_fetch_with(node->router, node->history, &resource_id, kind->id, at ? &destination : NULL,
-					       on_fetched, fetch)
+	int error = fetch ? storage_fetch_with(node->router, node->history, &resource_id, kind->id,
+					       id_is_none(&destination) ? NULL : &destination, on_fetched, fetch)
 			  : -ENOMEM;
 	if (error < 0) {
 		free(fetch);
@@ -389,17 +398,6 @@ static int argument_target(struct control_request *request, struct id *ret, bool
 	return 0;
 }
 
-static int argument_via(struct control_request *request, struct id *ret) {
-	const char *via = control_argument(request, "via");
-
-	*ret = ID_NONE;
-	if (via && id_parse(via, ret) < 0) {
-		control_fail(request, "\"%.64s\" is not a Node-ID.", via);
-		return -EINVAL;
-	}
-	return 0;
-}
-
 static void send_request(struct control_request *request, struct outgoing *outgoing) {
 	int error = router_send_request(control_node(request)->router, outgoing, NULL);
 
@@ -412,7 +410,7 @@ static void on_ping(struct control_request *request) {
 	struct id target, via;
 	bool resource;
 
-	if (argument_target(request, &target, &resource) < 0 || argument_via(request, &via) < 0)
+	if (argument_target(request, &target, &resource) < 0 || !check_node_id(request, "via", &via))
 		return;
 	struct outgoing outgoing = {
 		OUTGOING_DEFAULT,
@@ -447,7 +445,7 @@ static void on_route_query(struct control_request *request) {
 	struct id target, via;
 	bool resource;
 
-	if (argument_target(request, &target, &resource) < 0 || argument_via(request, &via) < 0)
+	if (argument_target(request, &target, &resource) < 0 || !check_node_id(request, "via", &via))
 		return;
 	struct route_query_req query = {.destination.whole = make_list(asked, sizeof(asked), NULL, &target, resource)};
 	struct writer w = writer_fixed(body, sizeof(body));
@@ -476,7 +474,7 @@ static void on_resolved(void *userdata, int error, const struct sip_contact *con
 	}
 	json_t *list = json_array();
 	for (size_t i = 0; i < count; i++)
-		json_array_append_new(list, json_pack("{s:s, s:o, s:I, s:b}", "uri", contacts[i].uri, "registrant",
+		json_array_append_new(list, json_pack("{s:o, s:o, s:I, s:b}", "uri", control_text(contacts[i].uri), "registrant",
 						      json_id(&contacts[i].registrant), "lifetime_s",
 						      (json_int_t)contacts[i].lifetime_s, "route", contacts[i].route));
 	control_answer(request, json_pack("{s:o}", "contacts", list));

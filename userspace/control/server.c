@@ -4,10 +4,9 @@
 #include "control/control.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <grp.h>
 #include <libgen.h>
-#include <limits.h>
+#include <stdarg.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -15,7 +14,7 @@
 #include <sys/un.h>
 #include <utlist.h>
 
-enum { READ_CHUNK = 4096, OUTPUT_MAX = 16 << 20 };
+enum { READ_CHUNK = 4096, ACCEPTS_PER_SECOND = 200 };
 
 struct client {
 	struct control *control;
@@ -24,8 +23,10 @@ struct client {
 	char *input;
 	size_t input_length;
 	char *output;
-	size_t output_length, output_sent;
+	size_t output_length, output_sent, output_capacity;
 	unsigned requests; /* being worked on; the client is freed after the last */
+	bool skipping;	   /* the rest of a line that was too long */
+	bool ended;	   /* will send no more, but waits for its answers */
 	bool closed;
 	struct client *prev, *next;
 };
@@ -35,6 +36,7 @@ struct control {
 	sd_event_source *source, *settle;
 	struct control_request *waiting;
 	int fd;
+	bool bound; /* the file at `path` is ours */
 	char *path;
 	struct client *clients;
 	size_t client_count;
@@ -53,7 +55,17 @@ struct control_request {
 
 /* ---- clients ---- */
 
+static void client_close(struct client *client) {
+	if (client->closed)
+		return;
+	client->source = sd_event_source_disable_unref(client->source);
+	close(client->fd);
+	client->closed = true;
+}
+
 static void client_release(struct client *client) {
+	if (client->ended && client->requests == 0 && client->output_length == 0)
+		client_close(client);
 	if (!client->closed || client->requests > 0)
 		return;
 	DL_DELETE(client->control->clients, client);
@@ -61,14 +73,6 @@ static void client_release(struct client *client) {
 	free(client->input);
 	free(client->output);
 	free(client);
-}
-
-static void client_close(struct client *client) {
-	if (client->closed)
-		return;
-	client->source = sd_event_source_disable_unref(client->source);
-	close(client->fd);
-	client->closed = true;
 }
 
 static void client_flush(struct client *client) {
@@ -79,18 +83,33 @@ static void client_flush(struct client *client) {
 			continue;
 		if (sent < 0 && errno == EAGAIN)
 			break;
-		if (sent < 0) {
+		if (sent < 0)
 			client_close(client);
-			return;
-		}
-		client->output_sent += (size_t)sent;
+		else
+			client->output_sent += (size_t)sent;
 	}
 	if (client->closed)
 		return;
 	bool waiting = client->output_sent < client->output_length;
 	if (!waiting)
 		client->output_length = client->output_sent = 0;
-	sd_event_source_set_io_events(client->source, waiting ? EPOLLIN | EPOLLOUT : EPOLLIN);
+	sd_event_source_set_io_events(client->source, (client->ended ? 0 : EPOLLIN) | (waiting ? EPOLLOUT : 0));
+}
+
+/* Room for `length` more octets of answers. */
+static int client_reserve(struct client *client, size_t length) {
+	size_t needed = client->output_length + length;
+
+	if (needed > CONTROL_OUTPUT_MAX)
+		return -ENOBUFS;
+	if (needed <= client->output_capacity)
+		return 0;
+	char *output = realloc(client->output, 2 * needed);
+	if (!output)
+		return -ENOMEM;
+	client->output = output;
+	client->output_capacity = 2 * needed;
+	return 0;
 }
 
 static void client_send(struct client *client, json_t *answer) {
@@ -100,16 +119,12 @@ static void client_send(struct client *client, json_t *answer) {
 	json_decref(answer);
 	if (client->closed)
 		return;
-	char *output = text && client->output_length + length + 1 <= OUTPUT_MAX
-			       ? realloc(client->output, client->output_length + length + 1)
-			       : NULL;
-	if (!output) {
+	if (!text || client_reserve(client, length + 1) < 0) {
 		client_close(client);
 		return;
 	}
-	memcpy(output + client->output_length, text, length);
-	output[client->output_length + length] = '\n';
-	client->output = output;
+	memcpy(client->output + client->output_length, text, length);
+	client->output[client->output_length + length] = '\n';
 	client->output_length += length + 1;
 	client_flush(client);
 }
@@ -128,14 +143,37 @@ const char *control_argument(const struct control_request *request, const char *
 	return json_string_value(json_object_get(request->arguments, name));
 }
 
+json_t *control_text(const char *text) {
+	json_t *string = json_string(text);
+
+	if (string)
+		return string;
+	_cleanup_free_ char *plain = strdup(text);
+	for (char *at = plain; at && *at; at++)
+		if ((unsigned char)*at >= 0x80)
+			*at = '?';
+	return plain ? json_string(plain) : NULL;
+}
+
+static json_t *refusal(const char *text) {
+	return json_pack("{s:b, s:o}", "ok", 0, "error", control_text(text));
+}
+
+static void waiting_end(struct control_request *request) {
+	timer_disarm(&request->node->runtime, &request->limit);
+	DL_DELETE(request->client->control->waiting, request);
+	request->condition = NULL;
+}
+
 /* Answers come in any order; a client that has several requests open gives each a "tag" and finds it in the answer. */
 static void request_end(struct control_request *request, json_t *answer) {
 	struct client *client = request->client;
 	json_t *tag = json_object_get(request->arguments, "tag");
 
+	if (request->condition)
+		waiting_end(request);
 	if (tag)
 		json_object_set(answer, "tag", tag);
-
 	json_decref(request->arguments);
 	free(request);
 	client_send(client, answer);
@@ -144,7 +182,9 @@ static void request_end(struct control_request *request, json_t *answer) {
 }
 
 void control_answer(struct control_request *request, json_t *result) {
-	request_end(request, json_pack("{s:b, s:o}", "ok", 1, "result", result ? result : json_object()));
+	json_t *answer = result ? json_pack("{s:b, s:o}", "ok", 1, "result", result) : NULL;
+
+	request_end(request, answer ? answer : refusal("Not enough memory for the answer."));
 }
 
 void control_fail(struct control_request *request, const char *format, ...) {
@@ -154,23 +194,15 @@ void control_fail(struct control_request *request, const char *format, ...) {
 	va_start(arguments, format);
 	vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
-	json_t *answer = json_pack("{s:b, s:s}", "ok", 0, "error", text);
-	request_end(request, answer ? answer : json_pack("{s:b, s:s}", "ok", 0, "error", "The error text is not UTF-8."));
+	request_end(request, refusal(text));
 }
 
 /* ---- waiting ---- */
-
-static void waiting_end(struct control_request *request) {
-	timer_disarm(&request->node->runtime, &request->limit);
-	DL_DELETE(request->client->control->waiting, request);
-	request->condition = NULL;
-}
 
 static void on_limit(struct timer *timer, void *userdata) {
 	struct control_request *request = userdata;
 
 	(void)timer;
-	waiting_end(request);
 	control_fail(request, "Time is up, and %s.", request->what);
 }
 
@@ -180,27 +212,20 @@ static int on_settle(sd_event_source *source, void *userdata) {
 
 	(void)source;
 	DL_FOREACH_SAFE (control->waiting, request, next) {
-		control_condition condition = request->condition;
-		waiting_end(request);
 		if (request->client->closed)
 			control_fail(request, "The client went away.");
-		else if (!condition(request))
-			control_wait(request, condition, request->what, 0);
+		else
+			request->condition(request);
 	}
 	return 0;
 }
 
 void control_wait(struct control_request *request, control_condition condition, const char *what, unsigned seconds) {
-	struct runtime *runtime = &request->node->runtime;
-
 	request->condition = condition;
 	request->what = what;
 	DL_APPEND(request->client->control->waiting, request);
-	if (seconds > 0) {
-		timer_init(&request->limit, on_limit, request);
-		request->limit.due_us = runtime->now_us + seconds * USEC_PER_SEC;
-	}
-	timer_arm(runtime, &request->limit, request->limit.due_us);
+	timer_init(&request->limit, on_limit, request);
+	timer_arm_after(&request->node->runtime, &request->limit, seconds * USEC_PER_SEC);
 }
 
 static control_handler find_handler(const char *name) {
@@ -219,6 +244,11 @@ static void client_line(struct client *client, const char *line, size_t length) 
 
 	if (!request) {
 		client_close(client);
+		return;
+	}
+	if (client->requests > CONTROL_REQUESTS_MAX) {
+		free(request);
+		client_send(client, refusal("Too many requests are open on this connection."));
 		return;
 	}
 	request->client = client;
@@ -243,14 +273,28 @@ static void client_lines(struct client *client) {
 
 	while (!client->closed && (newline = memchr(client->input + start, '\n', client->input_length - start))) {
 		size_t end = (size_t)(newline - client->input);
-		if (end > start)
+		if (end > start && !client->skipping)
 			client_line(client, client->input + start, end - start);
+		client->skipping = false;
 		start = end + 1;
 	}
 	memmove(client->input, client->input + start, client->input_length - start);
 	client->input_length -= start;
-	if (client->input_length > LIMIT_CONTROL_LINE)
-		client_close(client);
+	if (client->input_length > LIMIT_CONTROL_LINE && !client->skipping) {
+		client->skipping = true;
+		client_send(client, refusal("The request is too long."));
+	}
+	if (client->skipping)
+		client->input_length = 0;
+}
+
+/* The last line need not end in a newline. */
+static void client_end(struct client *client) {
+	client->ended = true;
+	if (client->input_length > 0)
+		client_line(client, client->input, client->input_length);
+	client->input_length = 0;
+	client_flush(client);
 }
 
 static void client_read(struct client *client) {
@@ -264,12 +308,14 @@ static void client_read(struct client *client) {
 	ssize_t got = recv(client->fd, input + client->input_length, READ_CHUNK, MSG_DONTWAIT);
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	if (got <= 0) {
+	if (got < 0) {
 		client_close(client);
-		return;
+	} else if (got == 0) {
+		client_end(client);
+	} else {
+		client->input_length += (size_t)got;
+		client_lines(client);
 	}
-	client->input_length += (size_t)got;
-	client_lines(client);
 }
 
 static int on_client(sd_event_source *source, int fd, uint32_t events, void *userdata) {
@@ -281,11 +327,20 @@ static int on_client(sd_event_source *source, int fd, uint32_t events, void *use
 	client->requests++; /* keeps the client until the end of this function */
 	if (events & EPOLLOUT)
 		client_flush(client);
-	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR) && !client->closed)
+	if (events & EPOLLIN && !client->closed)
 		client_read(client);
+	else if (events & (EPOLLHUP | EPOLLERR)) /* gone altogether; what it still said was read first */
+		client_close(client);
 	client->requests--;
 	client_release(client);
 	return 0;
+}
+
+static void refuse_connection(int fd) {
+	static const char answer[] = "{\"ok\":false,\"error\":\"Too many control connections are open.\"}\n";
+
+	send(fd, answer, sizeof(answer) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+	close(fd);
 }
 
 static int on_connection(sd_event_source *source, int fd, uint32_t events, void *userdata) {
@@ -299,7 +354,7 @@ static int on_connection(sd_event_source *source, int fd, uint32_t events, void 
 	struct client *client = control->client_count < LIMIT_CONTROL_CLIENTS ? calloc(1, sizeof(*client)) : NULL;
 	if (!client || sd_event_add_io(control->node->event, &client->source, client_fd, EPOLLIN, on_client, client) < 0) {
 		free(client);
-		close(client_fd);
+		refuse_connection(client_fd);
 		return 0;
 	}
 	client->control = control;
@@ -311,68 +366,88 @@ static int on_connection(sd_event_source *source, int fd, uint32_t events, void 
 
 /* ---- the socket ---- */
 
-/* A socket file that nobody listens on is left over from a crash; one that answers belongs to a running daemon. */
-static int remove_stale(const struct sockaddr_un *address) {
-	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+static int fail(char *reason, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static int fail(char *reason, int error, const char *format, ...) {
+	va_list arguments;
 
-	if (fd < 0)
-		return -errno;
-	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0)
-		return -EADDRINUSE;
-	return errno == ECONNREFUSED && unlink(address->sun_path) < 0 ? -errno : 0;
+	va_start(arguments, format);
+	vsnprintf(reason, NODE_REASON_SIZE, format, arguments);
+	va_end(arguments);
+	return error;
 }
 
-static int give_to_group(const char *path, const char *directory, const char *group_name) {
-	gid_t group = (gid_t)-1;
+/* A socket file that nobody listens on is left over from a crash; one that answers belongs to a running daemon. Nothing else is
+ * removed. */
+static int remove_stale(const struct sockaddr_un *address, char *reason) {
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct stat status;
 
-	if (group_name) {
-		const struct group *entry = getgrnam(group_name);
-		if (!entry)
-			return -ESRCH;
-		group = entry->gr_gid;
-		if (chown(directory, (uid_t)-1, group) < 0)
-			return -errno;
+	if (lstat(address->sun_path, &status) < 0 && errno == ENOENT)
+		return 0;
+	if (!S_ISSOCK(status.st_mode))
+		return fail(reason, -EEXIST, "The control socket %s cannot be made: something else is there.", address->sun_path);
+	/* EAGAIN: somebody listens, but is busy. */
+	if (fd < 0 || connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 || errno == EAGAIN)
+		return fail(reason, -EADDRINUSE, "Another daemon answers on the control socket %s.", address->sun_path);
+	if (errno == ECONNREFUSED && unlink(address->sun_path) == 0)
+		return 0;
+	return fail(reason, -errno, "The old control socket %s cannot be replaced: %s.", address->sun_path, strerror(errno));
+}
+
+/* Makes the directory of the socket, which then belongs to the group; a directory that exists is the operator's. */
+static int make_directory(const char *directory, gid_t group, char *reason) {
+	struct stat status;
+
+	if (mkdir(directory, 0750) == 0) {
+		if (chmod(directory, 0750) < 0 || chown(directory, (uid_t)-1, group) < 0)
+			return fail(reason, -errno, "The directory %s cannot be given to the group: %s.", directory,
+				    strerror(errno));
+		return 0;
 	}
-	if (chown(path, (uid_t)-1, group) < 0 || chmod(path, 0660) < 0)
-		return -errno;
+	if (errno != EEXIST)
+		return fail(reason, -errno, "The directory %s cannot be made: %s.", directory, strerror(errno));
+	if (group != (gid_t)-1 && stat(directory, &status) == 0 &&
+	    !(status.st_mode & S_IXOTH || (status.st_gid == group && status.st_mode & S_IXGRP)))
+		log_warning("The group of the control socket cannot enter its directory %s.", directory);
 	return 0;
 }
 
-static int control_listen(struct control *control, const char *group, char *reason) {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	char directory[PATH_MAX];
+static int find_group(const char *name, gid_t *ret, char *reason) {
+	const struct group *entry = name ? getgrnam(name) : NULL;
 
-	if (strlen(control->path) >= sizeof(address.sun_path)) {
-		snprintf(reason, NODE_REASON_SIZE, "The path of the control socket is too long: %.200s.", control->path);
-		return -ENAMETOOLONG;
-	}
+	if (name && !entry)
+		return fail(reason, -ESRCH, "There is no group \"%s\" for the control socket.", name);
+	if (entry)
+		*ret = entry->gr_gid;
+	return 0;
+}
+
+static int control_listen(struct control *control, const char *group_name, char *reason) {
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	char directory[sizeof(address.sun_path)];
+	gid_t group = (gid_t)-1;
+
+	if (strlen(control->path) >= sizeof(address.sun_path))
+		return fail(reason, -ENAMETOOLONG, "The path of the control socket is longer than %zu octets: %s.",
+			    sizeof(address.sun_path) - 1, control->path);
 	strcpy(address.sun_path, control->path);
-	snprintf(directory, sizeof(directory), "%s", control->path);
-	char *parent = dirname(directory);
-	if (mkdir(parent, 0750) < 0 && errno != EEXIST) {
-		snprintf(reason, NODE_REASON_SIZE, "The directory %.200s cannot be made: %s.", parent, strerror(errno));
-		return -errno;
-	}
-	int error = remove_stale(&address);
-	control->fd = error < 0 ? -1 : socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (error == 0 && control->fd < 0)
-		error = -errno;
-	mode_t mask = umask(0117);
-	if (error == 0 && bind(control->fd, (struct sockaddr *)&address, sizeof(address)) < 0)
-		error = -errno;
-	umask(mask);
+	strcpy(directory, control->path);
+	int error = find_group(group_name, &group, reason);
 	if (error == 0)
-		error = give_to_group(control->path, parent, group);
-	if (error == 0 && listen(control->fd, LIMIT_CONTROL_CLIENTS) < 0)
+		error = make_directory(dirname(directory), group, reason);
+	if (error == 0)
+		error = remove_stale(&address, reason);
+	if (error < 0)
+		return error;
+	control->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	mode_t mask = umask(0177); /* nobody else connects before the group is set */
+	control->bound = control->fd >= 0 && bind(control->fd, (struct sockaddr *)&address, sizeof(address)) == 0;
+	error = control->bound ? 0 : -errno;
+	umask(mask);
+	if (error == 0 && (chown(control->path, (uid_t)-1, group) < 0 || chmod(control->path, 0660) < 0 ||
+			   listen(control->fd, LIMIT_CONTROL_CLIENTS) < 0))
 		error = -errno;
-	if (error == -EADDRINUSE)
-		snprintf(reason, NODE_REASON_SIZE, "Another daemon answers on the control socket %.200s.", control->path);
-	else if (error == -ESRCH)
-		snprintf(reason, NODE_REASON_SIZE, "There is no group \"%.64s\" for the control socket.", group);
-	else if (error < 0)
-		snprintf(reason, NODE_REASON_SIZE, "The control socket %.200s cannot be opened: %s.", control->path,
-			 strerror(-error));
-	return error;
+	return error < 0 ? fail(reason, error, "The control socket %s cannot be opened: %s.", control->path, strerror(-error)) : 0;
 }
 
 int control_new(struct node *node, struct control **ret, char reason[static NODE_REASON_SIZE]) {
@@ -388,6 +463,8 @@ int control_new(struct node *node, struct control **ret, char reason[static NODE
 	if (error < 0)
 		return error;
 	error = sd_event_add_io(node->event, &control->source, control->fd, EPOLLIN, on_connection, control);
+	if (error >= 0) /* without descriptors to accept with the loop would spin */
+		error = sd_event_source_set_ratelimit(control->source, USEC_PER_SEC, ACCEPTS_PER_SECOND);
 	if (error >= 0)
 		error = sd_event_add_post(node->event, &control->settle, on_settle, control);
 	if (error < 0) {
@@ -403,21 +480,18 @@ struct control *control_free(struct control *control) {
 
 	if (!control)
 		return NULL;
-	while (control->waiting) {
-		struct control_request *request = control->waiting;
-		waiting_end(request);
-		control_fail(request, "The daemon ends.");
-	}
+	while (control->waiting)
+		control_fail(control->waiting, "The daemon ends.");
 	DL_FOREACH_SAFE (control->clients, client, next) {
 		client_close(client);
 		client_release(client);
 	}
 	sd_event_source_disable_unref(control->source);
 	sd_event_source_disable_unref(control->settle);
-	if (control->fd >= 0) {
+	if (control->fd >= 0)
 		close(control->fd);
+	if (control->bound)
 		unlink(control->path);
-	}
 	free(control->path);
 	free(control);
 	return NULL;

@@ -45,15 +45,15 @@ static void on_status(struct control_request *request) {
 	}
 	node->topology->ops->view(node->topology, view);
 	store_figures(node->store, &store);
-	json_t *result =
-		json_pack("{s:s, s:o, s:s, s:s, s:s, s:o, s:I, s:I, s:f, s:I, s:I, s:I, s:i, s:I, s:s}", "version", VERSION,
-			  "node_id", json_id(&node->credential->node_id), "overlay", config->overlay_name, "role",
-			  node->settings->client ? "client" : "peer", "state", topology_state_text(node->state), "address",
-			  json_address(&local), "uptime_s", (json_int_t)((node->runtime.now_us - node->started_us) / USEC_PER_SEC),
-			  "peers", (json_int_t)count_peers(node->router), "size_estimate", view->size_estimate, "resources",
-			  (json_int_t)store.resources, "records", (json_int_t)store.records, "record_octets",
-			  (json_int_t)store.octets, "configuration_sequence", (int)config->sequence, "users",
-			  (json_int_t)users_count(node->users), "storage", store.database_error < 0 ? store.database_reason : "ok");
+	json_t *result = json_pack(
+		"{s:s, s:o, s:s, s:s, s:s, s:o, s:I, s:I, s:f, s:I, s:I, s:I, s:i, s:I, s:o}", "version", VERSION, "node_id",
+		json_id(&node->credential->node_id), "overlay", config->overlay_name, "role",
+		node->settings->client ? "client" : "peer", "state", topology_state_text(node->state), "address",
+		json_address(&local), "uptime_s", (json_int_t)((node->runtime.now_us - node->started_us) / USEC_PER_SEC), "peers",
+		(json_int_t)count_peers(node->router), "size_estimate", view->size_estimate, "resources",
+		(json_int_t)store.resources, "records", (json_int_t)store.records, "record_octets", (json_int_t)store.octets,
+		"configuration_sequence", (int)config->sequence, "users", (json_int_t)users_count(node->users), "storage",
+		control_text(store.database_error < 0 ? store.database_reason : "ok"));
 	free(view);
 	control_answer(request, result);
 }
@@ -137,11 +137,9 @@ static void on_metrics(struct control_request *request) {
 }
 
 static void add_binding(void *userdata, const struct sip_binding_view *binding) {
-	json_t *one = json_pack("{s:s, s:s, s:s, s:I}", "aor", binding->aor, "contact", binding->contact, "source",
-				binding->source ? binding->source : "", "expires_s", (json_int_t)binding->expires_s);
-
-	if (one)
-		json_array_append_new(userdata, one);
+	json_array_append_new(userdata, json_pack("{s:o, s:o, s:s, s:I}", "aor", control_text(binding->aor), "contact",
+						  control_text(binding->contact), "source", binding->source ? binding->source : "",
+						  "expires_s", (json_int_t)binding->expires_s));
 }
 
 static void on_registrations(struct control_request *request) {
@@ -155,15 +153,13 @@ static void on_registrations(struct control_request *request) {
 
 enum { WAIT_SECONDS_DEFAULT = 60, WAIT_SECONDS_MAX = 3600 };
 
-static bool is_ready(struct control_request *request) {
+static void answer_when_ready(struct control_request *request) {
 	struct node *node = control_node(request);
 	json_t *peers = json_object_get(control_arguments(request), "peers");
 
-	if (node->state != TOPOLOGY_JOINED || (json_int_t)count_peers(node->router) < json_integer_value(peers))
-		return false;
-	control_answer(request, json_pack("{s:s, s:I}", "state", topology_state_text(node->state), "peers",
-					  (json_int_t)count_peers(node->router)));
-	return true;
+	if (node->state == TOPOLOGY_JOINED && (json_int_t)count_peers(node->router) >= json_integer_value(peers))
+		control_answer(request, json_pack("{s:s, s:I}", "state", topology_state_text(node->state), "peers",
+						  (json_int_t)count_peers(node->router)));
 }
 
 static void on_wait(struct control_request *request) {
@@ -174,7 +170,7 @@ static void on_wait(struct control_request *request) {
 	if ((peers && !json_is_integer(peers)) || limit < 1 || limit > WAIT_SECONDS_MAX)
 		control_fail(request, "peers is a number, seconds a number from 1 to %d.", WAIT_SECONDS_MAX);
 	else
-		control_wait(request, is_ready, "the node has not joined with that many peers", (unsigned)limit);
+		control_wait(request, answer_when_ready, "the node has not joined with that many peers", (unsigned)limit);
 }
 
 static void on_leave(struct control_request *request) {

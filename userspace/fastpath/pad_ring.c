@@ -53,6 +53,7 @@ static void ring_reset(struct pad_ring *ring) {
 	for (unsigned place = 0; place < FASTPATH_PAD_RING; place++)
 		ring->allowed[place] = place > 0 ? place : FASTPATH_PAD_RING; /* record 0 was the handshake's */
 	memset(ring->history, 0, sizeof(ring->history));
+	ring->history_next = 0;
 	__atomic_store_n(&ring->statistics.length, PAD_LENGTH_FIRST, __ATOMIC_RELAXED);
 }
 
@@ -123,8 +124,12 @@ static int ring_check(struct pad_ring *ring, struct pad_maker *maker) {
 static uint32_t ring_length(struct pad_ring *ring) {
 	uint32_t longest = 0, seen = __atomic_exchange_n(ring->config.longest, 0, __ATOMIC_RELAXED);
 
+	if (seen == 0 && ring->history[0] == 0) { /* nothing is known yet */
+		for (unsigned i = 0; i < PAD_LENGTH_HISTORY; i++)
+			ring->history[i] = PAD_LENGTH_FIRST;
+	}
 	if (seen == 0)
-		return ring->statistics.length;
+		seen = PAD_BLOCK; /* acks alone, which are not counted */
 	ring->history[ring->history_next++ % PAD_LENGTH_HISTORY] = seen;
 	for (unsigned i = 0; i < PAD_LENGTH_HISTORY; i++)
 		longest = ring->history[i] > longest ? ring->history[i] : longest;
@@ -140,7 +145,7 @@ static uint64_t place_number(const struct pad_ring *ring, unsigned place, uint64
 	unsigned behind = ring->config.direction == PAD_RECEIVE ? PAD_RECEIVE_BEHIND : PAD_TRANSMIT_BEHIND;
 	uint64_t number = next + (place - next) % FASTPATH_PAD_RING;
 
-	if (held != 0 && (held & RECORD_NUMBER_MAX) + behind >= next)
+	if (next > RECORD_NUMBER_MAX || (held != 0 && (held & RECORD_NUMBER_MAX) + behind >= next))
 		return 0;
 	if (number < ring->allowed[place])
 		number = ring->allowed[place];
@@ -230,8 +235,8 @@ static int ring_lengthen(struct pad_ring *ring, struct pad_maker *maker, uint64_
 }
 
 int pad_ring_refill(struct pad_ring *ring, struct pad_maker *maker) {
-	uint32_t length = ring_length(ring);
-	uint64_t next = __atomic_load_n(ring->config.next, __ATOMIC_ACQUIRE);
+	const uint32_t length = ring_length(ring);
+	const uint64_t next = __atomic_load_n(ring->config.next, __ATOMIC_ACQUIRE);
 	int result = 0;
 
 	if (ring->unchecked)

@@ -9,7 +9,7 @@
 #include "fastpath/pad_ring.h"
 
 enum {
-	PAD_WORKER_LINKS_MAX = 2048, /* hot links; more: -ENOSPC. Each has 800 kB of pads, which the maps bound far below this */
+	PAD_WORKER_LINKS_MAX = 256, /* hot links, each with 800 kB of pads; more: -ENOSPC */
 };
 
 /* How the kernel wakes the worker. */

@@ -6,8 +6,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum {
 	RECENT_MAX = 16,     /* nodes we sent our document to lately */
@@ -26,30 +28,54 @@ struct configuration {
 	struct timer recheck;
 };
 
-int configuration_save(const struct overlay_config *config, const char *path) {
-	_cleanup_close_ int fd = -1;
-	char temporary[PATH_MAX];
-	size_t done = 0;
-
-	if (snprintf(temporary, sizeof(temporary), "%s.new", path) >= (int)sizeof(temporary))
-		return -ENAMETOOLONG;
-	fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, config->shared_secret ? 0600 : 0644);
-	if (fd < 0)
-		return -errno;
-	while (done < config->document_length) {
+static int write_document(int fd, const struct overlay_config *config) {
+	for (size_t done = 0; done < config->document_length;) {
 		ssize_t written = write(fd, config->document + done, config->document_length - done);
 		if (written < 0 && errno == EINTR)
 			continue;
 		if (written < 0)
-			break;
+			return -errno;
 		done += (size_t)written;
 	}
-	if (done < config->document_length || fsync(fd) < 0 || rename(temporary, path) < 0) {
-		int error = -errno;
+	return fsync(fd) < 0 ? -errno : 0;
+}
+
+/* So that the new name survives a power cut, too. */
+static int sync_directory(const char *path) {
+	char copy[PATH_MAX];
+
+	snprintf(copy, sizeof(copy), "%s", path);
+	_cleanup_close_ int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 || fsync(fd) < 0 ? -errno : 0;
+}
+
+int configuration_save(const struct overlay_config *config, const char *path) {
+	char temporary[PATH_MAX];
+
+	if (snprintf(temporary, sizeof(temporary), "%s.XXXXXX", path) >= (int)sizeof(temporary))
+		return -ENAMETOOLONG;
+	_cleanup_close_ int fd = mkostemp(temporary, O_CLOEXEC); /* mode 0600 */
+	if (fd < 0)
+		return -errno;
+	int error = write_document(fd, config);
+	if (error == 0 && fchmod(fd, config->shared_secret ? 0600 : 0644) < 0)
+		error = -errno;
+	if (error == 0 && rename(temporary, path) < 0)
+		error = -errno;
+	if (error < 0) {
 		unlink(temporary);
 		return error;
 	}
-	return 0;
+	return sync_directory(path);
+}
+
+/* A node that is no longer wanted goes on, as the operator may put a new certificate in place, but it says so. */
+static void check_ourselves(struct node *node, const struct overlay_config *config) {
+	const char *why = NULL;
+
+	if (trust_check(node->trust, node->credential->certificate, runtime_realtime_ms(&node->runtime), &why) < 0)
+		log_error("Configuration %u of overlay %s excludes this node: %s.", config->sequence, config->overlay_name,
+			  why ? why : "its certificate is not trusted");
 }
 
 static int configuration_apply(struct configuration *configuration, struct overlay_config *next, char *reason) {
@@ -60,14 +86,14 @@ static int configuration_apply(struct configuration *configuration, struct overl
 		return -EOPNOTSUPP;
 	}
 	int error = configuration_save(next, node->settings->overlay_config);
-	if (error < 0) {
-		snprintf(reason, CONFIG_REASON_SIZE, "the new document cannot be saved: %s.", strerror(-error));
-		return error;
-	}
+	if (error < 0) /* in force all the same: others send it again after a restart */
+		log_warning("Configuration %u cannot be saved to %s: %s.", next->sequence, node->settings->overlay_config,
+			    strerror(-error));
 	trust_set_config(node->trust, next);
 	router_configuration_changed(node->router);
 	dtls_links_recheck(node->links); /* B-11.1-06 */
 	log_notice("Configuration %u of overlay %s is in force.", next->sequence, next->overlay_name);
+	check_ourselves(node, next);
 	return 0;
 }
 
@@ -176,6 +202,7 @@ struct configuration *configuration_free(struct configuration *configuration) {
 	if (!configuration)
 		return NULL;
 	router_set_configuration_listener(configuration->node->router, NULL);
+	router_handle(configuration->node->router, CONFIG_UPDATE_REQ, NULL, NULL);
 	timer_disarm(&configuration->node->runtime, &configuration->recheck);
 	free(configuration);
 	return NULL;

@@ -73,6 +73,8 @@ void feed_free(struct feed *feed) {
 		drop_unit(feed, unit);
 	DL_FOREACH_SAFE (feed->walks, walk, next_walk) {
 		DL_DELETE(feed->walks, walk);
+		if (walk->done) /* who waits for it holds memory until told */
+			walk->done(walk->done_userdata, -ECANCELED);
 		free(walk);
 	}
 	free(feed);

@@ -461,7 +461,7 @@ static void test_slots(void **state) {
 		assert_int_equal(a->transport.ops->generation(a->transport.object, slots[0]),
 				 (generations[slots[0]] + i / 3) % LINK_GENERATIONS);
 	}
-	struct link_relay relay;
+	static struct link_relay relay; /* closed by the teardown */
 	assert_int_equal(link_relay_open(&net, b, &relay), 0);
 	relay.cut = true;
 	assert_int_equal(a->transport.ops->connect(a->transport.object, &relay.front, 1, NULL, &slot), 0);
@@ -499,7 +499,7 @@ static void test_candidates_in_order(void **state) {
 /* Nobody answers, nobody says so: given up after LIMIT_HANDSHAKE_SECONDS. */
 static void test_no_answer(void **state) {
 	struct link_node *a = link_node_new(&net, "127.0.0.1", 0x11, NULL), *b = link_node_new(&net, "127.0.0.1", 0x22, NULL);
-	struct link_relay relay;
+	static struct link_relay relay; /* closed by the teardown */
 
 	(void)state;
 	assert_int_equal(link_relay_open(&net, b, &relay), 0);

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * One run of the XDP program for one message, timed by the kernel (BPF_PROG_RUN): opened, decided about, edited, sealed, its ack
+ * sealed; with pads and without. What the devices cost and what pads cost to make is not in it: those are the transit figures.
+ * Every record is a new one, so that each run stands alone, with the caches that a system call leaves; xdp_run_ is a median.
+ */
+#include "../unit/fastpath/bed.h"
+
+enum { RUNS = 4000, SIZES = 4 };
+
+static int compare_u32(const void *a, const void *b) {
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static uint32_t run(size_t size, bool pads) {
+	static uint8_t message[FORWARD_CASE_OCTETS], packet[BED_PACKET], out[BED_PACKET];
+	static uint32_t times[RUNS];
+
+	bed_reset();
+	size_t length = forward_message_build(
+		&(struct forward_message){.ttl = 40, .code = 7, .via = "o1.002 o1.003", .destinations = "nb0", .size = size},
+		message);
+	for (unsigned i = 0; i < RUNS; i++) {
+		if (pads && i % 100 == 0) {
+			bed_fill_pads(1, false, 2, 1472);
+			bed_fill_pads(1, true, 3, 64);
+			bed_fill_pads(5, true, 4, 1472);
+		}
+		LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = packet, .data_out = out, .data_size_out = sizeof(out),
+			    .repeat = 1);
+		options.data_size_in = (uint32_t)bed_data(1, message, length, packet);
+		if (bpf_prog_test_run_opts(fastpath_loader_program(bed.loader), &options) < 0 || options.retval != XDP_REDIRECT)
+			fail_msg("run %u of %zu octets: %u", i, size, options.retval);
+		times[i] = options.duration;
+	}
+	qsort(times, RUNS, sizeof(times[0]), compare_u32);
+	return times[RUNS / 2];
+}
+
+static void bench(void **state) {
+	static const size_t sizes[SIZES] = {200, 400, 800, 1300};
+
+	(void)state;
+	FASTPATH_OR_SKIP();
+	for (unsigned i = 0; i < SIZES; i++) {
+		printf("xdp_run_ns_%zu %u\n", sizes[i], run(sizes[i], true));
+		printf("xdp_run_nopad_ns_%zu %u\n", sizes[i], run(sizes[i], false));
+	}
+}
+
+int main(void) {
+	const struct CMUnitTest tests[] = {cmocka_unit_test(bench)};
+
+	return cmocka_run_group_tests_name("xdp", tests, bed_setup, bed_teardown);
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Changing tables that programs are reading. */
+#include "base/octets.h"
+#include "fastpath/loader.h"
+
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <linux/membarrier.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+/* XDP programs run with soft interrupts off, which is what membarrier(2) waits for by synchronize_rcu(). */
+int fastpath_quiesce(void) {
+	return syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) < 0 ? -errno : 0;
+}
+
+int fastpath_tables_replace(struct fastpath_tables *tables, const struct fastpath_settings *settings,
+			    const struct forward_route *routes, uint32_t count) {
+	uint32_t target = !tables->control->active;
+	struct fastpath_settings *set = &tables->settings[target], new = *settings;
+
+	if (count > LAYOUT_ROUTES_MAX)
+		return -E2BIG;
+	__atomic_store_n(&set->version, set->version | 1, __ATOMIC_RELEASE);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	new.version = set->version;
+	new.node.route_count = count;
+	*set = new;
+	if (count > 0)
+		memcpy(tables->routes + (size_t)target * LAYOUT_ROUTES_MAX, routes, count * sizeof(*routes));
+	__atomic_store_n(&set->version, set->version + 1, __ATOMIC_RELEASE);
+	__atomic_store_n(&tables->control->active, target, __ATOMIC_RELEASE);
+	return fastpath_quiesce();
+}
+
+void fastpath_hop_store(struct fastpath_slot *slot, const struct fastpath_hop *hop) {
+	uint32_t version = slot->hop.version | 1;
+	struct fastpath_hop new = *hop;
+
+	__atomic_store_n(&slot->hop.version, version, __ATOMIC_RELEASE);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	new.version = version;
+	slot->hop = new;
+	__atomic_store_n(&slot->hop.version, version + 1, __ATOMIC_RELEASE);
+}
+
+static struct fastpath_flow flow_of(const struct fastpath_record *record) {
+	struct fastpath_flow flow = {
+		.remote_port = htons(record->remote_port),
+		.local_port = htons(record->local_port),
+		.family = record->family,
+	};
+
+	memcpy(flow.remote_address, record->remote_address, record->family == AF_INET ? 4 : 16);
+	return flow;
+}
+
+int fastpath_slot_open(struct fastpath_tables *tables, uint16_t number) {
+	struct fastpath_slot *slot = &tables->slots[number];
+	struct fastpath_flow flow = flow_of(&slot->record);
+	struct fastpath_flow_target target = {.slot = number};
+	uint32_t value = number;
+
+	if (number >= LAYOUT_SLOTS_MAX)
+		return -EINVAL;
+	__atomic_store_n(&slot->link.flags, slot->link.flags | FORWARD_LINK_UP, __ATOMIC_RELEASE);
+	__atomic_store_n(&slot->flags, slot->flags | FASTPATH_SLOT_ACTIVE, __ATOMIC_RELEASE);
+	if (bpf_map_update_elem(tables->flows, &flow, &target, BPF_ANY) < 0)
+		return -errno;
+	if (slot->link.flags & FORWARD_LINK_BOUND && bpf_map_update_elem(tables->node_slots, &slot->link.id, &value, BPF_ANY) < 0)
+		return -errno;
+	return 0;
+}
+
+int fastpath_slot_close(struct fastpath_tables *tables, uint16_t number) {
+	struct fastpath_slot *slot = &tables->slots[number];
+	struct fastpath_flow flow = flow_of(&slot->record);
+	struct fastpath_flow_target target;
+	uint32_t value;
+	int result;
+
+	if (number >= LAYOUT_SLOTS_MAX)
+		return -EINVAL;
+	/* Flow and Node-ID may belong to a younger link meanwhile. */
+	if (bpf_map_lookup_elem(tables->flows, &flow, &target) == 0 && target.slot == number)
+		bpf_map_delete_elem(tables->flows, &flow);
+	if (slot->link.flags & FORWARD_LINK_BOUND && bpf_map_lookup_elem(tables->node_slots, &slot->link.id, &value) == 0 &&
+	    value == number)
+		bpf_map_delete_elem(tables->node_slots, &slot->link.id);
+	__atomic_store_n(&slot->flags, 0, __ATOMIC_RELEASE);
+	__atomic_store_n(&slot->link.flags, slot->link.flags & (uint8_t)~FORWARD_LINK_UP, __ATOMIC_RELEASE);
+	result = fastpath_quiesce();
+	if (result < 0)
+		return result;
+	octets_wipe(slot, sizeof(*slot));
+	slot->rx_ring = slot->tx_ring = FASTPATH_RING_NONE;
+	return 0;
+}
