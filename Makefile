@@ -66,8 +66,12 @@ objects = $(patsubst userspace/%.c,$(BUILD)/obj/%.o,$(call sources,$(1)))
 archive = $(if $(call sources,$(1)),$(BUILD)/lib/lib$(1).a)
 archives = $(foreach f,$(1),$(call archive,$(f)))
 
-PROGRAMS := ringgated ringgatectl ringgate-sim
+PROGRAMS := ringgated ringgatectl ringgate-sim ringgate-enrolld
 PARTS_ringgatectl := $(patsubst userspace/%.c,$(BUILD)/obj/%.o,$(wildcard userspace/cmd/ctl_*.c))
+# The enrollment server holds the CA key: nothing of the peer daemon is in it, and nothing of it in the peer daemon.
+NEEDS_ringgate-enrolld := enroll overlay wire base
+LIBRARIES_ringgate-enrolld = -lmicrohttpd -linih -lpthread
+LIBRARIES_ringgatectl = -lcurl
 PROGRAM_NEEDS := sim control node enroll sip usages storage topology forward fastpath link overlay wire base
 UNIT_TESTS := $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/*/test_*.c)))
 BENCHES := $(patsubst tests/bench/%.c,%,$(wildcard tests/bench/bench_*.c))
@@ -121,10 +125,11 @@ $(BUILD)/lib/lib$(1).a: $(call objects,$(1))
 endef
 $(foreach f,$(FOLDERS),$(if $(call sources,$(f)),$(eval $(call folder_rules,$(f)))))
 
+comma := ,
 define program_rule
-$(BUILD)/$(1): $(BUILD)/obj/cmd/$(1).o $(PARTS_$(1)) $(call archives,$(PROGRAM_NEEDS))
+$(BUILD)/$(1): $(BUILD)/obj/cmd/$(1).o $(PARTS_$(1)) $(call archives,$(or $(NEEDS_$(1)),$(PROGRAM_NEEDS)))
 	$$(say) LD $$@
-	$$(Q)$$(CC) $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIBRARIES)
+	$$(Q)$$(CC) $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(if $(NEEDS_$(1)),-Wl$$(comma)--as-needed) $$(LIBRARIES) $$(LIBRARIES_$(1))
 endef
 $(foreach p,$(PROGRAMS),$(eval $(call program_rule,$(p))))
 
@@ -149,7 +154,7 @@ define unit_rule
 $(BUILD)/unit/$(1): tests/unit/$(1).c $(SUPPORT) $(call test_needs,$(1))
 	$$(say) TEST $$@
 	$$(Q)mkdir -p $$(@D)
-	$$(Q)$$(CC) $$(CPPFLAGS) -Itests $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -MMD -MP -o $$@ $$< $(SUPPORT) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIBRARIES) -lcmocka
+	$$(Q)$$(CC) $$(CPPFLAGS) -Itests $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -MMD -MP -o $$@ $$< $(SUPPORT) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIBRARIES) $$(if $$(filter enroll/%,$(1)),-lmicrohttpd -lcurl -linih) -lcmocka
 endef
 $(foreach t,$(UNIT_TESTS),$(eval $(call unit_rule,$(t))))
 $(patsubst %,$(BUILD)/unit/%,$(filter fastpath/%,$(UNIT_TESTS))): | $(BPF_SKELETONS)
@@ -160,7 +165,8 @@ define bench_rule
 $(BUILD)/bench/$(1): tests/bench/$(1).c $(SUPPORT) $(call archives,$(PROGRAM_NEEDS))
 	$$(say) BENCH $$@
 	$$(Q)mkdir -p $$(@D)
-	$$(Q)$$(CC) $$(CPPFLAGS) -Itests $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -MMD -MP -o $$@ $$< $(SUPPORT) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIBRARIES)
+	$$(Q)$$(CC) $$(CPPFLAGS) -Itests $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -MMD -MP -o $$@ $$< $(SUPPORT) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIBRARIES) \
+		$$(if $$(filter bench_enroll,$(1)),-lmicrohttpd -lcurl -linih)
 endef
 $(foreach t,$(BENCHES),$(eval $(call bench_rule,$(t))))
 $(BUILD)/bench/bench_xdp: LIBRARIES += -lcmocka
@@ -199,7 +205,7 @@ fuzzers: $(FUZZERS:%=$(BUILD)/fuzz/%)
 # Debian 12 and 13. Asked for by name, from the machine's own sources; nothing happens when all are there.
 DEPENDENCIES := gcc make pkg-config clang llvm libbpf-dev libmnl-dev libssl-dev libsystemd-dev libosip2-dev libxml2-dev libsqlite3-dev \
 	libjansson-dev uthash-dev libcap2-bin libcmocka-dev iproute2 tcpdump sip-tester sipsak tshark openssl mandoc bpftool \
-	python3 procps mount
+	python3 procps mount libmicrohttpd-dev libcurl4-openssl-dev libinih-dev
 
 deps:  ## install what building and testing need (apt, as root)
 	$(Q)appliance/install-packages.sh $(DEPENDENCIES)
@@ -227,12 +233,17 @@ install: programs  ## install programs, man pages and the settings file below DE
 	install -Dm755 $(BUILD)/ringgatectl $(DESTDIR)$(PREFIX)/bin/ringgatectl
 	install -Dm755 $(BUILD)/ringgate-sim $(DESTDIR)$(PREFIX)/bin/ringgate-sim
 	install -Dm644 docs/man/ringgate-sim.1 $(DESTDIR)$(PREFIX)/share/man/man1/ringgate-sim.1
+	install -Dm755 $(BUILD)/ringgate-enrolld $(DESTDIR)$(PREFIX)/sbin/ringgate-enrolld
 	install -Dm644 docs/man/ringgated.8 $(DESTDIR)$(PREFIX)/share/man/man8/ringgated.8
+	install -Dm644 docs/man/ringgate-enrolld.8 $(DESTDIR)$(PREFIX)/share/man/man8/ringgate-enrolld.8
+	install -Dm644 docs/man/ringgate-enrolld.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/ringgate-enrolld.conf.5
 	install -Dm644 docs/man/ringgatectl.1 $(DESTDIR)$(PREFIX)/share/man/man1/ringgatectl.1
 	install -Dm644 docs/man/ringgate.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/ringgate.conf.5
 	install -dm755 $(DESTDIR)$(SYSCONFDIR)/ringgate
 	[ -e $(DESTDIR)$(SYSCONFDIR)/ringgate/ringgate.conf ] || \
 		install -Dm640 appliance/ringgate.conf $(DESTDIR)$(SYSCONFDIR)/ringgate/ringgate.conf
+	[ -e $(DESTDIR)$(SYSCONFDIR)/ringgate/ringgate-enrolld.conf ] || \
+		install -Dm640 appliance/ringgate-enrolld.conf $(DESTDIR)$(SYSCONFDIR)/ringgate/ringgate-enrolld.conf
 
 clean:  ## remove what was built
 	rm -rf $(BUILD) build build-san

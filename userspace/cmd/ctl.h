@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 enum { CTL_DONE = 0, CTL_FAILED = 1, CTL_USAGE = 2, CTL_NO_DAEMON = 3, CTL_BOOTSTRAP_MAX = 32, CTL_KINDS_MAX = 16 };
+enum { CTL_SERVERS_MAX = CONFIG_ENROLLMENT_MAX };
 
 struct ctl {
 	const char *socket_path;
@@ -25,6 +26,12 @@ struct ctl {
 	struct provision_certificate certificate;
 	struct address bootstrap[CTL_BOOTSTRAP_MAX];
 	struct kind kinds[CTL_KINDS_MAX];
+	const char *enrollment_servers[CTL_SERVERS_MAX];
+
+	/* enrollment */
+	const char *password_file, *ca_file, *address, *directory;
+	bool renew;
+	json_t *list; /* being put together */
 };
 
 void ctl_release(struct ctl *ctl);
@@ -56,3 +63,9 @@ int ctl_resolve(struct ctl *ctl);
 int ctl_ping(struct ctl *ctl);
 int ctl_trace(struct ctl *ctl);
 int ctl_overlay(struct ctl *ctl);
+int ctl_overlay_bump(struct ctl *ctl);
+int ctl_overlay_sign(struct ctl *ctl);
+int ctl_overlay_publish(struct ctl *ctl);
+int ctl_user(struct ctl *ctl);
+int ctl_node_command(struct ctl *ctl);
+int ctl_enroll(struct ctl *ctl);

@@ -35,6 +35,17 @@ static const char usage[] =
 	"  overlay create DIRECTORY --name NAME [--bootstrap ADDRESS]...\n"
 	"  overlay issue DIRECTORY --output STEM [--user alice@example.org] [--node-ids N] [--days N]\n"
 	"  overlay show FILE           check a configuration document and print what it says\n"
+	"  overlay bump DIRECTORY      the next sequence number, signed\n"
+	"  overlay sign DIRECTORY FILE make FILE, an overlay.xml changed by hand with a new sequence number, the signed document\n"
+	"  overlay publish DIRECTORY   let ringgate-enrolld hand out the signed document\n"
+	"  node revoke DIRECTORY NODE-ID   list a bad node, disable its account, sign and publish\n"
+	"\n"
+	"Enrollment (DIRECTORY is the overlay's at the server):\n"
+	"  user add DIRECTORY NAME [--node-ids N]   an account, with a password of --password-file or a new one that is printed\n"
+	"  user passwd|disable|enable DIRECTORY NAME\n"
+	"  user list DIRECTORY         accounts, their Node-IDs and when their certificates end\n"
+	"  enroll NAME|URL --user NAME [--directory DIR]   at a site: get document and certificate, for instance\n"
+	"                              enroll https://example.org --user site1@example.org\n"
 	"\n"
 	"Options:\n"
 	"  -s, --socket PATH           control socket (default /run/ringgate/control)\n"
@@ -48,6 +59,9 @@ static const char usage[] =
 	"      --name NAME, --bootstrap ADDRESS, --output STEM, --node-ids N, --days N, --rsa   see overlay\n"
 	"      --require-kind ID:MODEL:ACCESS:COUNT:SIZE[:MULTIPLE]   overlay create: a private Kind\n"
 	"      --update-interval S, --ping-interval S   overlay create: Chord timers\n"
+	"      --enrollment-server URL   overlay create: where certificates are to be had, may stand several times\n"
+	"      --password-file FILE    the password, one line (-: standard input); enroll asks on the terminal without it\n"
+	"      --directory DIR, --renew, --ca-file FILE, --address ADDRESS   see enroll\n"
 	"  -h, --help                  this text\n"
 	"      --version               version\n"
 	"\n"
@@ -74,7 +88,10 @@ static const struct command {
 	{"resolve", ctl_resolve, 1, 1, "one name"},
 	{"ping", ctl_ping, 0, 1, "one target"},
 	{"trace", ctl_trace, 0, 1, "one target"},
-	{"overlay", ctl_overlay, 2, 2, "create, issue or show, and a path"},
+	{"overlay", ctl_overlay, 2, 3, "create, issue, show, bump, sign or publish, and a path"},
+	{"user", ctl_user, 2, 3, "add, passwd, list, disable or enable, a directory and a name"},
+	{"node", ctl_node_command, 3, 3, "revoke, a directory and a Node-ID"},
+	{"enroll", ctl_enroll, 1, 1, "an overlay name or an https URL"},
 };
 
 enum {
@@ -102,6 +119,12 @@ enum {
 	OPTION_VERSION,
 	OPTION_PEERS,
 	OPTION_TIMEOUT,
+	OPTION_ENROLLMENT_SERVER,
+	OPTION_PASSWORD_FILE,
+	OPTION_CA_FILE,
+	OPTION_ADDRESS,
+	OPTION_DIRECTORY,
+	OPTION_RENEW,
 };
 
 static const struct option options[] = {
@@ -129,6 +152,12 @@ static const struct option options[] = {
 	{"ping-interval", required_argument, NULL, OPTION_PING_INTERVAL},
 	{"peers", required_argument, NULL, OPTION_PEERS},
 	{"timeout", required_argument, NULL, OPTION_TIMEOUT},
+	{"enrollment-server", required_argument, NULL, OPTION_ENROLLMENT_SERVER},
+	{"password-file", required_argument, NULL, OPTION_PASSWORD_FILE},
+	{"ca-file", required_argument, NULL, OPTION_CA_FILE},
+	{"address", required_argument, NULL, OPTION_ADDRESS},
+	{"directory", required_argument, NULL, OPTION_DIRECTORY},
+	{"renew", no_argument, NULL, OPTION_RENEW},
 	{"help", no_argument, NULL, 'h'},
 	{"version", no_argument, NULL, OPTION_VERSION},
 	{NULL, 0, NULL, 0},
@@ -173,6 +202,35 @@ static int number_argument(struct ctl *ctl, const char *option, const char *argu
 	return status;
 }
 
+static int enrollment_option(struct ctl *ctl, int option) {
+	switch (option) {
+	case OPTION_PASSWORD_FILE:
+		ctl->password_file = optarg;
+		return 0;
+	case OPTION_CA_FILE:
+		ctl->ca_file = optarg;
+		return 0;
+	case OPTION_ADDRESS:
+		ctl->address = optarg;
+		return 0;
+	case OPTION_DIRECTORY:
+		ctl->directory = optarg;
+		return 0;
+	case OPTION_RENEW:
+		ctl->renew = true;
+		return 0;
+	case OPTION_ENROLLMENT_SERVER:
+		if (ctl->overlay.enrollment_server_count < CTL_SERVERS_MAX && strncasecmp(optarg, "https://", 8) == 0) {
+			ctl->enrollment_servers[ctl->overlay.enrollment_server_count++] = optarg;
+			return 0;
+		}
+		fprintf(stderr, "ringgatectl: --enrollment-server is \"%s\", expected up to %d https URLs.\n", optarg, CTL_SERVERS_MAX);
+		return CTL_USAGE;
+	default:
+		return CTL_USAGE;
+	}
+}
+
 static int provisioning_option(struct ctl *ctl, int option) {
 	switch (option) {
 	case OPTION_NAME:
@@ -213,7 +271,7 @@ static int provisioning_option(struct ctl *ctl, int option) {
 			optarg);
 		return CTL_USAGE;
 	default:
-		return CTL_USAGE;
+		return enrollment_option(ctl, option);
 	}
 }
 
@@ -308,6 +366,7 @@ int main(int argc, char **argv) {
 
 	ctl.overlay.bootstrap = ctl.bootstrap;
 	ctl.overlay.kinds = ctl.kinds;
+	ctl.overlay.enrollment_servers = ctl.enrollment_servers;
 	while (status == 0 && (option = getopt_long(argc, argv, ":s:h", options, NULL)) >= 0)
 		status = option == '?' || option == ':' ? refuse_option(option, argv[optind - 1]) : parse_option(&ctl, option);
 	if (status == 0)

@@ -275,6 +275,8 @@ static int write_document(const struct provision_overlay *overlay, X509 *root, c
 		.configuration_signer_count = 1,
 		.kind_signers = &signer->node_id,
 		.kind_signer_count = 1,
+		.enrollment_servers = overlay->enrollment_servers,
+		.enrollment_server_count = overlay->enrollment_server_count,
 		.no_ice = true,
 		.max_message_size = overlay->max_message_size,
 		.chord_update_interval_s = overlay->chord_update_interval_s,

@@ -20,6 +20,8 @@ struct provision_overlay {
 	size_t kind_count;
 	uint32_t chord_update_interval_s, chord_ping_interval_s; /* 0: the defaults */
 	uint32_t max_message_size;				 /* octets, 0: the default */
+	const char *const *enrollment_servers;			 /* https URLs */
+	size_t enrollment_server_count;
 };
 
 /* Writes ca.crt, ca.key, signer.crt, signer.key and overlay.xml. Refuses a directory that already has an overlay (-EEXIST).

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What an enrollment request gets, and what the ledger keeps. B-11.3-03 B-11.3-04 B-11.3-05 B-11.3-06 B-11.3-08 B-11.3-09 B-13.4-02
+ */
+#include "support/enroll_site.h"
+
+#include "enroll/authority.h"
+#include "enroll/csr.h"
+#include "enroll/edit.h"
+
+#include <errno.h>
+#include <openssl/x509v3.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+#define NOW_MS UINT64_C(1767225600000) /* 2026-01-01 */
+
+static const struct authority_policy policy = {.certificate_days = 90, .failures_max = 3, .lockout_s = 600};
+
+struct fixture {
+	struct enroll_site site;
+	struct authority *authority;
+	EVP_PKEY *key;
+	uint8_t *csr;
+	size_t csr_length;
+	struct certificate *certificate; /* the last one issued */
+};
+
+static int setup(void **state) {
+	struct fixture *f = calloc(1, sizeof(*f));
+	char reason[PROVISION_REASON_SIZE];
+
+	*state = f;
+	if (enroll_site_new(&f->site) < 0 || enroll_site_add_user(&f->site, "alice@example.org", 4, 4) < 0 ||
+	    enroll_site_add_user(&f->site, "bob@example.org", 1, 4) < 0 ||
+	    authority_open(f->site.ca_directory, &policy, &f->authority, reason) < 0 || key_generate(KEY_ECDSA_P256, &f->key) < 0)
+		return -1;
+	return csr_make(f->key, "alice@example.org", &f->csr, &f->csr_length);
+}
+
+static int teardown(void **state) {
+	struct fixture *f = *state;
+
+	authority_close(f->authority);
+	enroll_site_release(&f->site);
+	certificate_unref(f->certificate);
+	EVP_PKEY_free(f->key);
+	free(f->csr);
+	free(f);
+	return 0;
+}
+
+static enum enrollment_outcome enroll_full(struct fixture *f, struct octets name, const char *password, struct octets csr,
+					   unsigned node_ids, uint64_t now_ms) {
+	struct enrollment enrollment = {
+		.user_name = name, .password = octets_of_string(password), .csr = csr, .node_ids = node_ids, .source = "192.0.2.1"};
+	uint8_t *der = NULL;
+	size_t length = 0;
+	const char *why = NULL;
+
+	enum enrollment_outcome outcome = authority_enroll(f->authority, &enrollment, now_ms, &der, &length, &why);
+	assert_non_null(why);
+	assert_true((outcome == ENROLLMENT_ISSUED) == (der != NULL));
+	if (der) {
+		f->certificate = certificate_unref(f->certificate);
+		assert_int_equal(
+			certificate_from_der(OCTETS(der, length), ENROLL_SITE_NAME, ID_LENGTH_CHORD, &f->certificate, NULL), 0);
+	}
+	free(der);
+	return outcome;
+}
+
+static enum enrollment_outcome enroll(struct fixture *f, const char *name, const char *password, unsigned node_ids) {
+	return enroll_full(f, octets_of_string(name), password, OCTETS(f->csr, f->csr_length), node_ids, NOW_MS);
+}
+
+static void issue_and_return(void **state) {
+	struct fixture *f = *state;
+	struct id first[4];
+	struct ledger_user user;
+
+	assert_int_equal(enroll(f, "alice@example.org", ENROLL_SITE_PASSWORD, 2), ENROLLMENT_ISSUED);
+	assert_int_equal(f->certificate->node_id_count, 2);
+	assert_string_equal(f->certificate->user_name, "alice@example.org");
+	assert_int_equal(X509_NAME_entry_count(X509_get_subject_name(f->certificate->x509)), 0);
+	assert_int_equal(EVP_PKEY_eq(f->certificate->key, f->key), 1);
+	assert_int_equal(f->certificate->not_after_ms, NOW_MS + UINT64_C(90) * 86400000);
+	assert_false(id_equal(&f->certificate->node_ids[0], &f->certificate->node_ids[1]));
+	memcpy(first, f->certificate->node_ids, sizeof(first));
+	/* Back again: the same ones, and new ones behind them. */
+	assert_int_equal(enroll(f, "alice@example.org", ENROLL_SITE_PASSWORD, 4), ENROLLMENT_ISSUED);
+	assert_true(id_equal(&f->certificate->node_ids[0], &first[0]));
+	assert_true(id_equal(&f->certificate->node_ids[1], &first[1]));
+	assert_int_equal(enroll(f, "alice@example.org", ENROLL_SITE_PASSWORD, 1), ENROLLMENT_ISSUED);
+	assert_true(id_equal(&f->certificate->node_ids[0], &first[0]));
+	assert_int_equal(ledger_user_get(f->site.ledger, "alice@example.org", &user), 0);
+	assert_int_equal(user.node_id_count, 4);
+	assert_int_equal(user.certificate_count, 3);
+	assert_int_equal(user.expires_ms, f->certificate->not_after_ms);
+}
+
+static void refuse_node_ids(void **state) {
+	struct fixture *f = *state;
+	struct ledger_user user;
+
+	assert_int_equal(enroll(f, "alice@example.org", ENROLL_SITE_PASSWORD, 0), ENROLLMENT_NODE_IDS_NOT_AVAILABLE);
+	assert_int_equal(enroll(f, "alice@example.org", ENROLL_SITE_PASSWORD, 5), ENROLLMENT_NODE_IDS_NOT_AVAILABLE);
+	assert_int_equal(enroll(f, "alice@example.org", ENROLL_SITE_PASSWORD, 9999), ENROLLMENT_NODE_IDS_NOT_AVAILABLE);
+	assert_int_equal(ledger_user_get(f->site.ledger, "alice@example.org", &user), 0);
+	assert_int_equal(user.node_id_count, 0); /* nothing is left of a refused request */
+}
+
+static void refuse_strangers(void **state) {
+	struct fixture *f = *state;
+
+	assert_int_equal(enroll(f, "carol@example.org", ENROLL_SITE_PASSWORD, 1), ENROLLMENT_FAILED_AUTHENTICATION);
+	assert_int_equal(enroll(f, "", ENROLL_SITE_PASSWORD, 1), ENROLLMENT_FAILED_AUTHENTICATION);
+	assert_int_equal(enroll(f, "alice@example.org", "", 1), ENROLLMENT_FAILED_AUTHENTICATION);
+	assert_int_equal(enroll(f, "ALICE@example.org", ENROLL_SITE_PASSWORD, 1),
+			 ENROLLMENT_FAILED_AUTHENTICATION); /* binary compare */
+	assert_int_equal(
+		enroll_full(f, OCTETS("alice@example.org\0", 18), ENROLL_SITE_PASSWORD, OCTETS(f->csr, f->csr_length), 1, NOW_MS),
+		ENROLLMENT_FAILED_AUTHENTICATION);
+	/* Nobody learns what is wrong with a request without the password. */
+	assert_int_equal(enroll_full(f, octets_of_string("alice@example.org"), "wrong", OCTETS("junk", 4), 99, NOW_MS),
+			 ENROLLMENT_FAILED_AUTHENTICATION);
+}
+
+static void lock_after_wrong_passwords(void **state) {
+	struct fixture *f = *state;
+	struct octets name = octets_of_string("alice@example.org"), csr = OCTETS(f->csr, f->csr_length);
+
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(enroll(f, "alice@example.org", "wrong", 1), ENROLLMENT_FAILED_AUTHENTICATION);
+	assert_int_equal(enroll(f, "alice@example.org", ENROLL_SITE_PASSWORD, 1), ENROLLMENT_ISSUED); /* starts the count anew */
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(enroll(f, "alice@example.org", "wrong", 1), ENROLLMENT_FAILED_AUTHENTICATION);
+	assert_int_equal(enroll(f, "alice@example.org", ENROLL_SITE_PASSWORD, 1), ENROLLMENT_FAILED_AUTHENTICATION);
+	assert_int_equal(enroll_full(f, name, ENROLL_SITE_PASSWORD, csr, 1, NOW_MS + 599999), ENROLLMENT_FAILED_AUTHENTICATION);
+	assert_int_equal(enroll_full(f, name, ENROLL_SITE_PASSWORD, csr, 1, NOW_MS + 600000), ENROLLMENT_ISSUED);
+}
+
+static void refuse_disabled(void **state) {
+	struct fixture *f = *state;
+
+	assert_int_equal(ledger_user_set_disabled(f->site.ledger, "alice@example.org", true), 0);
+	assert_int_equal(enroll(f, "alice@example.org", ENROLL_SITE_PASSWORD, 1), ENROLLMENT_FAILED_AUTHENTICATION);
+	assert_int_equal(ledger_user_set_disabled(f->site.ledger, "alice@example.org", false), 0);
+	assert_int_equal(enroll(f, "alice@example.org", ENROLL_SITE_PASSWORD, 1), ENROLLMENT_ISSUED);
+}
+
+static void refuse_other_name(void **state) {
+	struct fixture *f = *state;
+
+	assert_int_equal(enroll(f, "bob@example.org", ENROLL_SITE_PASSWORD, 1), ENROLLMENT_USERNAME_NOT_AVAILABLE);
+}
+
+static void refuse_bad_requests(void **state) {
+	struct fixture *f = *state;
+	struct octets name = octets_of_string("alice@example.org");
+	_cleanup_free_ uint8_t *copy = malloc(f->csr_length + 1);
+
+	memcpy(copy, f->csr, f->csr_length);
+	copy[f->csr_length] = 0;
+	assert_int_equal(enroll_full(f, name, ENROLL_SITE_PASSWORD, OCTETS(copy, f->csr_length + 1), 1, NOW_MS),
+			 ENROLLMENT_BAD_CSR);
+	for (size_t length = 0; length < f->csr_length; length += 7)
+		assert_int_equal(enroll_full(f, name, ENROLL_SITE_PASSWORD, OCTETS(copy, length), 1, NOW_MS), ENROLLMENT_BAD_CSR);
+	copy[f->csr_length - 1] ^= 1; /* of the signature */
+	assert_int_equal(enroll_full(f, name, ENROLL_SITE_PASSWORD, OCTETS(copy, f->csr_length), 1, NOW_MS), ENROLLMENT_BAD_CSR);
+	_cleanup_free_ uint8_t *weak = NULL;
+	size_t weak_length;
+	EVP_PKEY *key = EVP_RSA_gen(1024);
+	assert_int_equal(csr_make(key, "alice@example.org", &weak, &weak_length), 0);
+	assert_int_equal(enroll_full(f, name, ENROLL_SITE_PASSWORD, OCTETS(weak, weak_length), 1, NOW_MS), ENROLLMENT_BAD_CSR);
+	EVP_PKEY_free(key);
+}
+
+static void request_names(void **state) {
+	struct fixture *f = *state;
+	char name[USER_NAME_MAX + 1] = "";
+	const char *why;
+	EVP_PKEY *key = NULL;
+
+	assert_int_equal(csr_read(OCTETS(f->csr, f->csr_length), &key, name, &why), 0);
+	assert_string_equal(name, "alice@example.org");
+	EVP_PKEY_free(key);
+	static const char *const bad[] = {
+		"alice", "alice@", "@example.org", "a b@example.org", "a\"b@example.org", "../x@example.org", "a@b@c", "a/b@c"};
+	for (size_t i = 0; i < ARRAY_LENGTH(bad); i++) {
+		_cleanup_free_ uint8_t *csr = NULL;
+		size_t length;
+		assert_false(ledger_name_usable(octets_of_string(bad[i])));
+		assert_int_equal(csr_make(f->key, bad[i], &csr, &length), 0);
+		assert_int_equal(csr_read(OCTETS(csr, length), &key, name, &why), -EINVAL);
+	}
+	static uint8_t long_name[USER_NAME_MAX + 1];
+	memset(long_name, 'a', sizeof(long_name));
+	long_name[5] = '@';
+	assert_true(ledger_name_usable(OCTETS(long_name, USER_NAME_MAX)));
+	assert_false(ledger_name_usable(OCTETS(long_name, USER_NAME_MAX + 1)));
+}
+
+/* B-11.1-06: revoked for ever, and its account with it; enabled again it gets another Node-ID. */
+static void revoke_node(void **state) {
+	struct fixture *f = *state;
+	char name[USER_NAME_MAX + 1];
+	struct id unknown = {.length = 16, .octets = {1}};
+
+	assert_int_equal(enroll(f, "alice@example.org", ENROLL_SITE_PASSWORD, 1), ENROLLMENT_ISSUED);
+	struct id first = f->certificate->node_ids[0];
+	assert_int_equal(ledger_revoke(f->site.ledger, &unknown, name), -ENOENT);
+	assert_int_equal(ledger_revoke(f->site.ledger, &first, name), 0);
+	assert_string_equal(name, "alice@example.org");
+	assert_int_equal(enroll(f, "alice@example.org", ENROLL_SITE_PASSWORD, 1), ENROLLMENT_FAILED_AUTHENTICATION);
+	assert_int_equal(ledger_user_set_disabled(f->site.ledger, name, false), 0);
+	assert_int_equal(enroll(f, "alice@example.org", ENROLL_SITE_PASSWORD, 1), ENROLLMENT_ISSUED);
+	assert_false(id_equal(&f->certificate->node_ids[0], &first));
+}
+
+static void accounts(void **state) {
+	struct fixture *f = *state;
+	struct ledger_user user;
+
+	assert_int_equal(enroll_site_add_user(&f->site, "alice@example.org", 1, 4), -EEXIST);
+	assert_int_equal(ledger_user_get(f->site.ledger, "carol@example.org", &user), -ENOENT);
+	assert_int_equal(ledger_user_set_password(f->site.ledger, "carol@example.org", "x"), -ENOENT);
+	assert_int_equal(ledger_user_set_disabled(f->site.ledger, "carol@example.org", true), -ENOENT);
+}
+
+static void documents(void **state) {
+	struct fixture *f = *state;
+	struct published_document before, after;
+	struct id bad = {.length = 16, .octets = {[15] = 7}};
+	struct document_change change = {.bump = true, .bad_node = &bad};
+	char reason[PROVISION_REASON_SIZE], path[128];
+	uint16_t sequence;
+
+	assert_int_equal(authority_document(f->authority, &before), 0);
+	assert_int_equal(edit_overlay(f->site.ca_directory, &change, &sequence, reason), 0);
+	assert_int_equal(sequence, 2);
+	assert_int_equal(authority_document(f->authority, &after), 0);
+	assert_string_equal(before.etag, after.etag); /* not published yet */
+	free((void *)(uintptr_t)after.document.data);
+	assert_int_equal(edit_publish(f->site.ca_directory, &sequence, reason), 0);
+	assert_int_equal(authority_document(f->authority, &after), 0);
+	assert_string_not_equal(before.etag, after.etag);
+	free((void *)(uintptr_t)before.document.data);
+	_cleanup_(overlay_config_unrefp) struct overlay_config *config = NULL;
+	assert_int_equal(overlay_config_parse(after.document, ENROLL_SITE_NAME, &config, reason), 0);
+	assert_true(overlay_config_is_bad_node(config, &bad));
+	assert_false(after.confidential);
+	free((void *)(uintptr_t)after.document.data);
+	assert_int_equal(edit_overlay(f->site.ca_directory, &change, &sequence, reason), -EEXIST);
+	/* What cannot be used is not handed out. */
+	snprintf(path, sizeof(path), "%s/published.xml", f->site.ca_directory);
+	assert_int_equal(edit_write_file(path, octets_of_string("<overlay/>"), 0644), 0);
+	assert_int_equal(authority_document(f->authority, &before), 0);
+	assert_string_equal(before.etag, after.etag);
+	free((void *)(uintptr_t)before.document.data);
+}
+
+static void refuse_open_key(void **state) {
+	struct fixture *f = *state;
+	struct authority *authority = NULL;
+	char reason[PROVISION_REASON_SIZE] = "", path[128];
+
+	snprintf(path, sizeof(path), "%s/ca.key", f->site.ca_directory);
+	assert_int_equal(chmod(path, 0640), 0);
+	assert_int_equal(authority_open(f->site.ca_directory, &policy, &authority, reason), -EPERM);
+	assert_non_null(strstr(reason, "ca.key"));
+}
+
+int main(void) {
+	const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+		TEST(issue_and_return), TEST(refuse_node_ids),	 TEST(refuse_strangers),    TEST(lock_after_wrong_passwords),
+		TEST(refuse_disabled),	TEST(refuse_other_name), TEST(refuse_bad_requests), TEST(request_names),
+		TEST(revoke_node),	TEST(accounts),		 TEST(documents),	    TEST(refuse_open_key),
+	};
+
+	return cmocka_run_group_tests_name("enroll/authority", tests, NULL, NULL);
+}

@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Commands for enrollment: user, node revoke, overlay sign, publish and bump on the server's side; enroll at a site. */
+#include "cmd/ctl.h"
+
+#include "base/runtime.h"
+#include "enroll/client.h"
+#include "enroll/edit.h"
+#include "enroll/ledger.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <termios.h>
+#include <time.h>
+
+static uint64_t now_ms(void) {
+	struct runtime_source source = runtime_source_system();
+
+	return source.realtime_ms(source.userdata);
+}
+
+static int complain(const char *reason) {
+	fprintf(stderr, "ringgatectl: %s\n", reason);
+	return CTL_FAILED;
+}
+
+/* ---- passwords ---- */
+
+static int read_password_line(FILE *file, char password[static PASSWORD_MAX + 2]) {
+	if (!fgets(password, PASSWORD_MAX + 2, file))
+		return -ENODATA;
+	password[strcspn(password, "\r\n")] = 0;
+	return strlen(password) > PASSWORD_MAX ? -E2BIG : 0;
+}
+
+static int ask_password(char password[static PASSWORD_MAX + 2]) {
+	_cleanup_fclose_ FILE *terminal = fopen("/dev/tty", "r+e");
+	struct termios before, silent;
+
+	if (!terminal || tcgetattr(fileno(terminal), &before) < 0)
+		return -ENOTTY;
+	setvbuf(terminal, NULL, _IONBF, 0);
+	silent = before;
+	silent.c_lflag &= ~(tcflag_t)ECHO;
+	fputs("Password: ", terminal);
+	tcsetattr(fileno(terminal), TCSAFLUSH, &silent);
+	int error = read_password_line(terminal, password);
+	tcsetattr(fileno(terminal), TCSAFLUSH, &before);
+	fputs("\n", terminal);
+	return error;
+}
+
+/* From --password-file ("-": standard input) or the terminal; never from the command line, where everybody can read it. */
+static int get_password(const struct ctl *ctl, char password[static PASSWORD_MAX + 2]) {
+	int error;
+
+	if (!ctl->password_file) {
+		error = ask_password(password);
+	} else if (strcmp(ctl->password_file, "-") == 0) {
+		error = read_password_line(stdin, password);
+	} else {
+		_cleanup_fclose_ FILE *file = fopen(ctl->password_file, "re");
+		if (!file) {
+			fprintf(stderr, "ringgatectl: %s cannot be read: %s.\n", ctl->password_file, strerror(errno));
+			return CTL_FAILED;
+		}
+		setvbuf(file, NULL, _IONBF, 0); /* no copy stays in a buffer */
+		error = read_password_line(file, password);
+	}
+	if (error == 0)
+		return CTL_DONE;
+	return complain(error == -E2BIG	   ? "A password has at most 256 octets."
+			: error == -ENOTTY ? "There is no terminal to ask for the password; use --password-file."
+					   : "No password was given.");
+}
+
+/* The password an account gets: the operator's, or a new random one. */
+static int choose_password(const struct ctl *ctl, char password[static PASSWORD_MAX + 2], char hash[static PASSWORD_TEXT_SIZE]) {
+	int error = 0;
+
+	if (ctl->password_file) {
+		int status = get_password(ctl, password);
+		if (status != CTL_DONE)
+			return status;
+		if (strlen(password) < PASSWORD_MIN)
+			return complain("A password has at least 8 characters.");
+	} else {
+		error = password_generate(password);
+	}
+	if (error == 0)
+		error = password_hash(octets_of_string(password), PASSWORD_LOG_N_DEFAULT, hash);
+	return error == 0 ? CTL_DONE : complain("The password cannot be hashed.");
+}
+
+/* ---- accounts ---- */
+
+static int explain(int error, const char *name) {
+	char reason[PROVISION_REASON_SIZE];
+
+	snprintf(reason, sizeof(reason),
+		 error == -ENOENT   ? "There is no user %s."
+		 : error == -EEXIST ? "User %s exists already."
+		 : error == -EBUSY  ? "The ledger is busy; %s was not changed."
+				    : "The ledger cannot be written; %s was not changed.",
+		 name);
+	return complain(reason);
+}
+
+static int told(struct ctl *ctl, const char *name, const char *done, const char *password) {
+	bool generated = password && !ctl->password_file;
+
+	if (ctl->json) {
+		json_t *result = json_pack("{s:s, s:s*}", "user", name, "password", generated ? password : NULL);
+		ctl_print_json(result);
+		json_decref(result);
+	} else if (generated) {
+		printf("%s %s. The password is %s\n", name, done, password);
+	} else {
+		printf("%s %s.\n", name, done);
+	}
+	return CTL_DONE;
+}
+
+static int user_add_or_passwd(struct ctl *ctl, struct ledger *ledger, const char *name, bool add) {
+	char password[PASSWORD_MAX + 2] = "", hash[PASSWORD_TEXT_SIZE];
+	unsigned node_ids = ctl->certificate.node_id_count;
+
+	if (add && !ledger_name_usable(octets_of_string(name)))
+		return complain("A user name is like alice@example.org: letters, digits and . - _ + ! * ~ $ & = around one @.");
+	if (add && (node_ids < 1 || node_ids > CERTIFICATE_NODE_IDS_MAX))
+		return complain("A user may have 1 to 16 Node-IDs.");
+	int status = choose_password(ctl, password, hash);
+	if (status == CTL_DONE) {
+		int error = add ? ledger_user_add(ledger, name, hash, node_ids, now_ms())
+				: ledger_user_set_password(ledger, name, hash);
+		status = error < 0 ? explain(error, name) : told(ctl, name, add ? "is added" : "has a new password", password);
+	}
+	octets_wipe(password, sizeof(password));
+	return status;
+}
+
+static int print_user(void *userdata, const struct ledger_user *user) {
+	const struct ctl *ctl = userdata;
+	const char *state = user->disabled ? "disabled" : user->locked_until_ms > now_ms() ? "locked" : "active";
+	time_t expires = (time_t)(user->expires_ms / 1000);
+	char date[32] = "-";
+
+	if (ctl->json)
+		return json_array_append_new(ctl->list,
+					     json_pack("{s:s, s:s, s:i, s:i, s:i, s:I}", "user", user->name, "state", state,
+						       "node_ids", (int)user->node_id_count, "node_ids_max",
+						       (int)user->node_ids_max, "certificates", (int)user->certificate_count,
+						       "expires_ms", (json_int_t)user->expires_ms)) < 0
+			       ? -ENOMEM
+			       : 0;
+	if (user->expires_ms)
+		strftime(date, sizeof(date), "%Y-%m-%d %H:%M", gmtime(&expires));
+	printf("%-36s %-9s %2u of %-2u %8u  %s\n", user->name, state, user->node_id_count, user->node_ids_max,
+	       user->certificate_count, date);
+	return 0;
+}
+
+static int user_list(struct ctl *ctl, struct ledger *ledger) {
+	ctl->list = json_array();
+	if (!ctl->json)
+		printf("%-36s %-9s %-8s %8s  %s\n", "USER", "STATE", "NODE-IDS", "ISSUED", "EXPIRES (UTC)");
+	int error = ledger_user_list(ledger, print_user, ctl);
+	if (error == 0 && ctl->json)
+		ctl_print_json(ctl->list);
+	json_decref(ctl->list);
+	return error < 0 ? complain("The ledger cannot be read.") : CTL_DONE;
+}
+
+int ctl_user(struct ctl *ctl) {
+	_cleanup_(ledger_closep) struct ledger *ledger = NULL;
+	const char *word = ctl->arguments[0], *name = ctl->argument_count > 2 ? ctl->arguments[2] : NULL;
+	bool list = strcmp(word, "list") == 0, disable = strcmp(word, "disable") == 0, add = strcmp(word, "add") == 0;
+	char reason[PROVISION_REASON_SIZE] = "", path[PATH_MAX];
+
+	if (!list && !disable && !add && strcmp(word, "enable") != 0 && strcmp(word, "passwd") != 0) {
+		fprintf(stderr, "ringgatectl: there is no \"user %s\", only add, passwd, list, disable and enable.\n", word);
+		return CTL_USAGE;
+	}
+	if (list == (name != NULL)) {
+		fprintf(stderr, "ringgatectl: user %s takes the directory of the overlay%s.\n", word,
+			list ? "" : " and a user name");
+		return CTL_USAGE;
+	}
+	snprintf(path, sizeof(path), "%s/ca.crt", ctl->arguments[1]);
+	if (access(path, R_OK) < 0) {
+		fprintf(stderr, "ringgatectl: %s holds no overlay; make one with: ringgatectl overlay create\n", ctl->arguments[1]);
+		return CTL_FAILED;
+	}
+	if (ledger_open(ctl->arguments[1], false, &ledger, reason) < 0)
+		return complain(reason);
+	if (list)
+		return user_list(ctl, ledger);
+	if (add || strcmp(word, "passwd") == 0)
+		return user_add_or_passwd(ctl, ledger, name, add);
+	int error = ledger_user_set_disabled(ledger, name, disable);
+	return error < 0 ? explain(error, name) : told(ctl, name, disable ? "is disabled" : "is enabled", NULL);
+}
+
+/* ---- documents ---- */
+
+static int told_sequence(struct ctl *ctl, const char *done, uint16_t sequence) {
+	if (ctl->json) {
+		json_t *result = json_pack("{s:s, s:i}", "directory", ctl->arguments[1], "sequence", (int)sequence);
+		ctl_print_json(result);
+		json_decref(result);
+	} else {
+		printf("The document with sequence number %u is %s.\n", sequence, done);
+	}
+	return CTL_DONE;
+}
+
+int ctl_overlay_bump(struct ctl *ctl) {
+	static const struct document_change change = {.bump = true};
+	char reason[PROVISION_REASON_SIZE] = "";
+	uint16_t sequence;
+
+	if (edit_overlay(ctl->arguments[1], &change, &sequence, reason) < 0)
+		return complain(reason);
+	return told_sequence(ctl, "signed; hand it out with: ringgatectl overlay publish", sequence);
+}
+
+int ctl_overlay_sign(struct ctl *ctl) {
+	char reason[PROVISION_REASON_SIZE] = "";
+	uint16_t sequence;
+
+	if (ctl->argument_count < 3) {
+		fputs("ringgatectl: overlay sign takes the directory of the overlay and the changed document.\n", stderr);
+		return CTL_USAGE;
+	}
+	if (edit_sign(ctl->arguments[1], ctl->arguments[2], &sequence, reason) < 0)
+		return complain(reason);
+	return told_sequence(ctl, "signed; hand it out with: ringgatectl overlay publish", sequence);
+}
+
+int ctl_overlay_publish(struct ctl *ctl) {
+	char reason[PROVISION_REASON_SIZE] = "";
+	uint16_t sequence;
+
+	if (edit_publish(ctl->arguments[1], &sequence, reason) < 0)
+		return complain(reason);
+	return told_sequence(ctl, "published", sequence);
+}
+
+/* The ledger first: should the rest fail, the node at least gets no new certificate, and the command can be given again. */
+static int revoke_node(struct ctl *ctl, const struct id *node_id) {
+	_cleanup_(ledger_closep) struct ledger *ledger = NULL;
+	struct document_change change = {.bump = true, .bad_node = node_id};
+	char reason[PROVISION_REASON_SIZE] = "", name[USER_NAME_MAX + 1] = "";
+	uint16_t sequence = 0;
+
+	if (ledger_open(ctl->arguments[1], false, &ledger, reason) < 0)
+		return complain(reason);
+	int error = ledger_begin(ledger);
+	int found = error < 0 ? error : ledger_revoke(ledger, node_id, name);
+	error = error < 0 || (found < 0 && found != -ENOENT) ? -EIO : ledger_commit(ledger);
+	if (error < 0)
+		return complain("The ledger cannot be written; nothing was revoked.");
+	error = edit_overlay(ctl->arguments[1], &change, &sequence, reason);
+	if (error < 0 && error != -EEXIST)
+		return complain(reason);
+	if (edit_publish(ctl->arguments[1], &sequence, reason) < 0)
+		return complain(reason);
+	if (ctl->json) {
+		json_t *result = json_pack("{s:s, s:i, s:s*}", "node_id", ctl->arguments[2], "sequence", (int)sequence, "user",
+					   name[0] ? name : NULL);
+		ctl_print_json(result);
+		json_decref(result);
+	} else {
+		printf("Node %s is revoked in the published document with sequence number %u.\n", ctl->arguments[2], sequence);
+		if (name[0])
+			printf("Its account %s is disabled; \"user enable\" lets it have another Node-ID.\n", name);
+	}
+	return CTL_DONE;
+}
+
+int ctl_node_command(struct ctl *ctl) {
+	struct id node_id;
+
+	if (strcmp(ctl->arguments[0], "revoke") != 0) {
+		fprintf(stderr, "ringgatectl: there is no \"node %s\", only revoke.\n", ctl->arguments[0]);
+		return CTL_USAGE;
+	}
+	if (id_parse(ctl->arguments[2], &node_id) < 0 || node_id.length != ID_LENGTH_CHORD) {
+		fprintf(stderr, "ringgatectl: \"%s\" is not a Node-ID of 32 hexadecimal digits.\n", ctl->arguments[2]);
+		return CTL_USAGE;
+	}
+	return revoke_node(ctl, &node_id);
+}
+
+/* ---- at a site ---- */
+
+static int told_enrolled(const struct ctl *ctl, const struct client_enrollment *enrollment, const struct client_result *result) {
+	char text[ID_TEXT_SIZE], date[32];
+	time_t expires = (time_t)(result->not_after_ms / 1000);
+
+	id_format(&result->node_id, text);
+	strftime(date, sizeof(date), "%Y-%m-%d %H:%M UTC", gmtime(&expires));
+	if (ctl->json) {
+		json_t *object = json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:I}", "overlay", result->overlay_name, "sequence",
+					   (int)result->sequence, "user", enrollment->user_name, "node_id", text, "output",
+					   enrollment->output, "document", enrollment->document_path, "not_after_ms",
+					   (json_int_t)result->not_after_ms);
+		ctl_print_json(object);
+		json_decref(object);
+	} else {
+		printf("%s is enrolled in overlay %s with Node-ID %s until %s.\n%s, %s.crt and %s.key are installed.\n",
+		       enrollment->user_name, result->overlay_name, text, date, enrollment->document_path, enrollment->output,
+		       enrollment->output);
+	}
+	return CTL_DONE;
+}
+
+int ctl_enroll(struct ctl *ctl) {
+	const char *directory = ctl->directory ? ctl->directory : "/var/lib/ringgate";
+	char password[PASSWORD_MAX + 2] = "", document[PATH_MAX], output[PATH_MAX], reason[PROVISION_REASON_SIZE] = "";
+	struct client_result result;
+
+	if (!ctl->certificate.user_name) {
+		fputs("ringgatectl: enroll needs --user, the account at the server, such as --user site1@example.org\n", stderr);
+		return CTL_USAGE;
+	}
+	if (snprintf(document, sizeof(document), "%s/overlay.xml", directory) >= PATH_MAX ||
+	    snprintf(output, sizeof(output), "%s/node", directory) >= PATH_MAX)
+		return complain("The path of the directory is too long.");
+	int status = get_password(ctl, password);
+	if (status != CTL_DONE)
+		return status;
+	struct client_enrollment enrollment = {
+		.server = ctl->arguments[0],
+		.overlay_name = ctl->overlay.name,
+		.address = ctl->address,
+		.ca_file = ctl->ca_file,
+		.user_name = ctl->certificate.user_name,
+		.password = octets_of_string(password),
+		.node_ids = ctl->certificate.node_id_count,
+		.key_type = ctl->certificate.key_type,
+		.document_path = document,
+		.output = ctl->certificate.output ? ctl->certificate.output : output,
+		.renew = ctl->renew,
+	};
+	int error = client_enroll(&enrollment, &result, reason);
+	octets_wipe(password, sizeof(password));
+	return error < 0 ? complain(reason) : told_enrolled(ctl, &enrollment, &result);
+}

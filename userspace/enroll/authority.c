@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "enroll/authority.h"
+
+#include "base/log.h"
+#include "base/runtime.h"
+#include "enroll/csr.h"
+#include "overlay/digest.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define DAY_MS UINT64_C(86400000)
+#define BACKDATE_MS UINT64_C(3600000) /* clocks of joining sites may be behind */
+
+enum { KEY_FILE_MAX = 65536, MAX_AGE_S = 3600 };
+
+DEFINE_CLEANUP(X509 *, X509_free)
+DEFINE_CLEANUP(EVP_PKEY *, EVP_PKEY_free)
+DEFINE_CLEANUP(BIO *, BIO_free_all)
+
+struct authority {
+	char *directory, overlay_name[254], document_path[PATH_MAX];
+	struct authority_policy policy;
+	X509 *root;
+	EVP_PKEY *root_key;
+	char dummy_password[PASSWORD_TEXT_SIZE]; /* checked when there is no account */
+
+	pthread_mutex_t lock; /* everything below */
+	struct ledger *ledger;
+	struct overlay_config *config; /* published */
+	struct timespec modified;
+	ino_t inode;
+	char etag[72];
+};
+
+const char *enrollment_outcome_token(enum enrollment_outcome outcome) {
+	/* B-11.3-06 */
+	static const char *const tokens[] = {
+		[ENROLLMENT_FAILED_AUTHENTICATION] = "failed_authentication",
+		[ENROLLMENT_USERNAME_NOT_AVAILABLE] = "username_not_available",
+		[ENROLLMENT_NODE_IDS_NOT_AVAILABLE] = "Node-IDs_not_available",
+		[ENROLLMENT_BAD_CSR] = "bad_CSR",
+	};
+
+	return outcome < ARRAY_LENGTH(tokens) ? tokens[outcome] : NULL;
+}
+
+static int fail(char *reason, int error, const char *path, const char *text) {
+	snprintf(reason, PROVISION_REASON_SIZE, "%.300s %.200s", path, text);
+	return error;
+}
+
+/* ---- opening ---- */
+
+static int no_password(char *buffer, int size, int writing, void *userdata) {
+	(void)buffer, (void)size, (void)writing, (void)userdata;
+	return -1;
+}
+
+static int load_key(const char *path, EVP_PKEY **ret, char *reason) {
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	uint8_t buffer[KEY_FILE_MAX];
+	struct stat status;
+
+	if (fd < 0 || fstat(fd, &status) < 0)
+		return fail(reason, -errno, path, "cannot be read.");
+	if (!S_ISREG(status.st_mode) || status.st_mode & (S_IRWXG | S_IRWXO))
+		return fail(reason, -EPERM, path, "is open to others than its owner; its mode should be 0600.");
+	if (status.st_uid != geteuid() && geteuid() != 0)
+		return fail(reason, -EPERM, path, "belongs to another user.");
+	ssize_t length = read(fd, buffer, sizeof(buffer));
+	_cleanup_(BIO_free_allp) BIO *bio = length > 0 ? BIO_new_mem_buf(buffer, (int)length) : NULL;
+	EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL) : NULL;
+	octets_wipe(buffer, sizeof(buffer));
+	ERR_clear_error();
+	if (!key)
+		return fail(reason, -EBADMSG, path, "holds no unencrypted private key in PEM form.");
+	*ret = key;
+	return 0;
+}
+
+static int load_root(struct authority *authority, char *reason) {
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/ca.crt", authority->directory);
+	_cleanup_fclose_ FILE *file = fopen(path, "re");
+	authority->root = file ? PEM_read_X509(file, NULL, NULL, NULL) : NULL;
+	ERR_clear_error();
+	if (!authority->root)
+		return fail(reason, -EBADMSG, path, "holds no readable certificate in PEM form; see: ringgatectl overlay create");
+	snprintf(path, sizeof(path), "%s/ca.key", authority->directory);
+	int error = load_key(path, &authority->root_key, reason);
+	if (error == 0 && X509_check_private_key(authority->root, authority->root_key) != 1) {
+		ERR_clear_error();
+		return fail(reason, -EKEYREJECTED, path, "is not the key of ca.crt.");
+	}
+	return error;
+}
+
+static bool root_is_listed(const struct authority *authority, const struct overlay_config *config) {
+	for (size_t i = 0; i < config->root_count; i++)
+		if (X509_cmp(config->roots[i], authority->root) == 0)
+			return true;
+	return false;
+}
+
+static void make_etag(const struct overlay_config *config, char etag[static 72]) {
+	struct octets document = OCTETS(config->document, config->document_length);
+	uint8_t sha256[SHA256_LENGTH] = {0};
+	char *at = etag;
+
+	(void)digest_sha256(&document, 1, sha256);
+	*at++ = '"';
+	for (size_t i = 0; i < sizeof(sha256); i++, at += 2)
+		snprintf(at, 3, "%02x", sha256[i]);
+	strcpy(at, "\"");
+}
+
+static int load_document(struct authority *authority, char *reason) {
+	_cleanup_(overlay_config_unrefp) struct overlay_config *config = NULL;
+	const char *path = authority->document_path;
+	char sentence[CONFIG_REASON_SIZE] = "";
+	struct stat status;
+
+	if (stat(path, &status) < 0)
+		return fail(reason, -errno, path, "cannot be read; put a document there with: ringgatectl overlay publish");
+	if (authority->config && status.st_ino == authority->inode && status.st_mtim.tv_sec == authority->modified.tv_sec &&
+	    status.st_mtim.tv_nsec == authority->modified.tv_nsec)
+		return 0;
+	authority->inode = status.st_ino;
+	authority->modified = status.st_mtim;
+	int error = overlay_config_load(path, authority->overlay_name[0] ? authority->overlay_name : NULL, &config, sentence);
+	if (error < 0)
+		return fail(reason, error, "", sentence[0] ? sentence : strerror(-error));
+	if (!root_is_listed(authority, config))
+		return fail(reason, -EKEYREJECTED, path, "does not list ca.crt as a root certificate.");
+	overlay_config_unref(authority->config);
+	authority->config = TAKE(config);
+	make_etag(authority->config, authority->etag);
+	return 0;
+}
+
+int authority_open(const char *directory, const struct authority_policy *policy, struct authority **ret,
+		   char reason[static PROVISION_REASON_SIZE]) {
+	_cleanup_(authority_closep) struct authority *authority = calloc(1, sizeof(*authority));
+
+	if (authority)
+		pthread_mutex_init(&authority->lock, NULL);
+	if (!authority || !(authority->directory = strdup(directory)))
+		return fail(reason, -ENOMEM, directory, "cannot be opened: out of memory.");
+	if (snprintf(authority->document_path, PATH_MAX, "%s/published.xml", directory) >= PATH_MAX)
+		return fail(reason, -ENAMETOOLONG, directory, "is too long a path.");
+	authority->policy = *policy;
+	int error = load_root(authority, reason);
+	if (error == 0)
+		error = load_document(authority, reason);
+	if (error == 0)
+		error = ledger_open(directory, false, &authority->ledger, reason);
+	if (error == 0 && (error = password_hash(OCTETS_NONE, PASSWORD_LOG_N_DEFAULT, authority->dummy_password)) < 0)
+		fail(reason, error, directory, "cannot be opened: scrypt is not available.");
+	if (error < 0)
+		return error;
+	snprintf(authority->overlay_name, sizeof(authority->overlay_name), "%s", authority->config->overlay_name);
+	*ret = TAKE(authority);
+	return 0;
+}
+
+struct authority *authority_close(struct authority *authority) {
+	if (!authority)
+		return NULL;
+	X509_free(authority->root);
+	EVP_PKEY_free(authority->root_key); /* wipes the private numbers */
+	ledger_close(authority->ledger);
+	overlay_config_unref(authority->config);
+	pthread_mutex_destroy(&authority->lock);
+	free(authority->directory);
+	free(authority);
+	return NULL;
+}
+
+const char *authority_overlay_name(const struct authority *authority) {
+	return authority->overlay_name;
+}
+
+static unsigned max_age_s(const struct overlay_config *config) {
+	struct runtime_source source = runtime_source_system();
+	uint64_t now_ms = source.realtime_ms(source.userdata);
+
+	if (config->expiration_ms == 0 || config->expiration_ms > now_ms + MAX_AGE_S * UINT64_C(1000))
+		return MAX_AGE_S;
+	return config->expiration_ms > now_ms ? (unsigned)((config->expiration_ms - now_ms) / 1000) : 0;
+}
+
+int authority_document(struct authority *authority, struct published_document *ret) {
+	char reason[PROVISION_REASON_SIZE] = "";
+
+	pthread_mutex_lock(&authority->lock);
+	if (load_document(authority, reason) < 0)
+		log_warning("The last good document stays published. %s", reason);
+	const struct overlay_config *config = authority->config;
+	uint8_t *copy = malloc(config->document_length);
+	if (copy) {
+		memcpy(copy, config->document, config->document_length);
+		*ret = (struct published_document){.document = OCTETS(copy, config->document_length),
+						   .max_age_s = max_age_s(config),
+						   .confidential = config->shared_secret != NULL};
+		memcpy(ret->etag, authority->etag, sizeof(ret->etag));
+	}
+	pthread_mutex_unlock(&authority->lock);
+	return copy ? 0 : -ENOMEM;
+}
+
+/* ---- enrollment ---- */
+
+static enum enrollment_outcome refuse(enum enrollment_outcome outcome, const char *why, const char **ret_why) {
+	*ret_why = why;
+	return outcome;
+}
+
+/* Who is asking, and with the right password? `authority->lock` is not held while the hash is computed. */
+static enum enrollment_outcome authenticate(struct authority *authority, const struct enrollment *enrollment, const char *name,
+					    uint64_t now_ms, const char **ret_why) {
+	struct ledger_user user = {.disabled = true};
+	enum enrollment_outcome outcome = ENROLLMENT_ISSUED;
+
+	pthread_mutex_lock(&authority->lock);
+	int found = name[0] ? ledger_user_get(authority->ledger, name, &user) : -ENOENT;
+	pthread_mutex_unlock(&authority->lock);
+	int matches = password_check(enrollment->password, found == 0 ? user.password : authority->dummy_password);
+	octets_wipe(user.password, sizeof(user.password));
+	if (found < 0 && found != -ENOENT)
+		return refuse(ENROLLMENT_TROUBLE, "the ledger cannot be read", ret_why);
+	if (found == -ENOENT)
+		return refuse(ENROLLMENT_FAILED_AUTHENTICATION, "no such account", ret_why);
+	if (user.locked_until_ms > now_ms)
+		return refuse(ENROLLMENT_FAILED_AUTHENTICATION, "the account is locked after too many wrong passwords", ret_why);
+	if (matches != 0 && matches != -EKEYREJECTED)
+		return refuse(ENROLLMENT_TROUBLE, "the password cannot be checked", ret_why);
+	if (matches == -EKEYREJECTED) {
+		pthread_mutex_lock(&authority->lock);
+		int noted = ledger_user_failed(authority->ledger, name, authority->policy.failures_max,
+					       authority->policy.lockout_s * UINT64_C(1000), now_ms);
+		pthread_mutex_unlock(&authority->lock);
+		/* Guesses that cannot be counted are not answered. */
+		outcome = noted < 0 ? refuse(ENROLLMENT_TROUBLE, "the ledger cannot be written", ret_why)
+				    : refuse(ENROLLMENT_FAILED_AUTHENTICATION, "wrong password", ret_why);
+	} else if (user.disabled) {
+		outcome = refuse(ENROLLMENT_FAILED_AUTHENTICATION, "the account is disabled", ret_why);
+	}
+	return outcome;
+}
+
+/* Within a transaction of the ledger. */
+static enum enrollment_outcome issue(struct authority *authority, const struct enrollment *enrollment, const char *name,
+				     EVP_PKEY *key, uint64_t now_ms, struct certificate **ret, const char **ret_why) {
+	_cleanup_(certificate_unrefp) struct certificate *certificate = NULL;
+	struct id node_ids[CERTIFICATE_NODE_IDS_MAX];
+	struct ledger_user user;
+
+	/* Again, because the operator may have changed it while the hash was computed. */
+	int error = ledger_user_get(authority->ledger, name, &user);
+	if (error < 0)
+		return refuse(ENROLLMENT_TROUBLE, "the ledger cannot be read", ret_why);
+	octets_wipe(user.password, sizeof(user.password));
+	if (user.disabled || user.locked_until_ms > now_ms)
+		return refuse(ENROLLMENT_FAILED_AUTHENTICATION, "the account was disabled or locked", ret_why);
+	if (enrollment->node_ids < 1 || enrollment->node_ids > user.node_ids_max || enrollment->node_ids > CERTIFICATE_NODE_IDS_MAX)
+		return refuse(ENROLLMENT_NODE_IDS_NOT_AVAILABLE, "more Node-IDs than the account may have", ret_why);
+	if (ledger_node_ids(authority->ledger, name, enrollment->node_ids, node_ids) < 0)
+		return refuse(ENROLLMENT_TROUBLE, "Node-IDs cannot be written to the ledger", ret_why);
+	struct certificate_request request = {
+		.overlay_name = authority->overlay_name,
+		.user_name = name,
+		.node_ids = node_ids,
+		.node_id_count = enrollment->node_ids,
+		.key = key,
+		.not_before_ms = now_ms - BACKDATE_MS,
+		.not_after_ms = now_ms + authority->policy.certificate_days * DAY_MS,
+	};
+	error = certificate_issue(&request, authority->root, authority->root_key, &certificate); /* B-11.3-04 */
+	if (error == -EINVAL)
+		return refuse(ENROLLMENT_BAD_CSR, "no certificate can be made for this key", ret_why);
+	if (error < 0)
+		return refuse(ENROLLMENT_TROUBLE, "the certificate cannot be made", ret_why);
+	if (ledger_user_succeeded(authority->ledger, name) < 0 ||
+	    ledger_certificate_add(authority->ledger, name, certificate, enrollment->source, now_ms) < 0)
+		return refuse(ENROLLMENT_TROUBLE, "the certificate cannot be written to the ledger", ret_why);
+	*ret = TAKE(certificate);
+	return ENROLLMENT_ISSUED;
+}
+
+static enum enrollment_outcome issue_and_record(struct authority *authority, const struct enrollment *enrollment, const char *name,
+						EVP_PKEY *key, uint64_t now_ms, struct certificate **ret, const char **ret_why) {
+	_cleanup_(certificate_unrefp) struct certificate *certificate = NULL;
+
+	pthread_mutex_lock(&authority->lock);
+	enum enrollment_outcome outcome = ledger_begin(authority->ledger) == 0
+						  ? issue(authority, enrollment, name, key, now_ms, &certificate, ret_why)
+						  : refuse(ENROLLMENT_TROUBLE, "the ledger cannot be written", ret_why);
+	/* Nobody gets a certificate that the ledger does not know. */
+	if (outcome == ENROLLMENT_ISSUED && ledger_commit(authority->ledger) < 0)
+		outcome = refuse(ENROLLMENT_TROUBLE, "the ledger cannot be written", ret_why);
+	ledger_rollback(authority->ledger);
+	pthread_mutex_unlock(&authority->lock);
+	if (outcome == ENROLLMENT_ISSUED)
+		*ret = TAKE(certificate);
+	return outcome;
+}
+
+enum enrollment_outcome authority_enroll(struct authority *authority, const struct enrollment *enrollment, uint64_t now_ms,
+					 uint8_t **ret_der, size_t *ret_length, const char **ret_why) {
+	_cleanup_(certificate_unrefp) struct certificate *certificate = NULL;
+	_cleanup_(EVP_PKEY_freep) EVP_PKEY *key = NULL;
+	char name[USER_NAME_MAX + 1] = "", wanted[USER_NAME_MAX + 1] = "";
+
+	*ret_why = "issued";
+	if (ledger_name_usable(enrollment->user_name))
+		memcpy(name, enrollment->user_name.data, enrollment->user_name.length);
+	/* B-11.3-08: first who it is, then everything else. */
+	enum enrollment_outcome outcome = authenticate(authority, enrollment, name, now_ms, ret_why);
+	if (outcome != ENROLLMENT_ISSUED)
+		return outcome;
+	int error = csr_read(enrollment->csr, &key, wanted, ret_why);
+	if (error == -EINVAL)
+		return ENROLLMENT_USERNAME_NOT_AVAILABLE;
+	if (error < 0)
+		return error == -ENOMEM ? ENROLLMENT_TROUBLE : ENROLLMENT_BAD_CSR;
+	if (wanted[0] && strcmp(wanted, name) != 0)
+		return refuse(ENROLLMENT_USERNAME_NOT_AVAILABLE, "the request is for another user name", ret_why);
+	outcome = issue_and_record(authority, enrollment, name, key, now_ms, &certificate, ret_why);
+	if (outcome != ENROLLMENT_ISSUED)
+		return outcome;
+	uint8_t *der = malloc(certificate->der_length);
+	if (!der)
+		return refuse(ENROLLMENT_TROUBLE, "out of memory", ret_why);
+	memcpy(der, certificate->der, certificate->der_length);
+	*ret_der = der;
+	*ret_length = certificate->der_length;
+	return ENROLLMENT_ISSUED;
+}

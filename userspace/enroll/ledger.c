@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "enroll/ledger.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <openssl/rand.h>
+#include <sqlite3.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { BUSY_MS = 5000, SCHEMA_VERSION = 1 };
+
+struct ledger {
+	sqlite3 *database;
+};
+
+DEFINE_CLEANUP(sqlite3_stmt *, sqlite3_finalize)
+
+static const char schema[] =
+	"BEGIN IMMEDIATE;"
+	"CREATE TABLE IF NOT EXISTS user (name TEXT PRIMARY KEY, password TEXT NOT NULL, disabled INTEGER NOT NULL DEFAULT 0,"
+	" node_ids_max INTEGER NOT NULL, failures INTEGER NOT NULL DEFAULT 0, locked_until_ms INTEGER NOT NULL DEFAULT 0,"
+	" created_ms INTEGER NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE IF NOT EXISTS node_id (id BLOB PRIMARY KEY, user TEXT NOT NULL REFERENCES user (name), position INTEGER NOT "
+	"NULL,"
+	" revoked INTEGER NOT NULL DEFAULT 0, UNIQUE (user, position)) WITHOUT ROWID;"
+	"CREATE TABLE IF NOT EXISTS certificate (number INTEGER PRIMARY KEY, user TEXT NOT NULL REFERENCES user (name),"
+	" sha256 BLOB NOT NULL UNIQUE, issued_ms INTEGER NOT NULL, not_before_ms INTEGER NOT NULL, not_after_ms INTEGER NOT NULL,"
+	" source TEXT NOT NULL, der BLOB NOT NULL);"
+	"CREATE INDEX IF NOT EXISTS certificate_of_user ON certificate (user, not_after_ms);"
+	"PRAGMA user_version = 1;"
+	"COMMIT;";
+
+static int fail(char *reason, int error, const char *path, const char *text) {
+	snprintf(reason, PROVISION_REASON_SIZE, "The ledger %.300s cannot be opened: %.120s.", path, text);
+	return error;
+}
+
+static int run(struct ledger *ledger, const char *sql) {
+	int status = sqlite3_exec(ledger->database, sql, NULL, NULL, NULL);
+
+	return status == SQLITE_OK ? 0 : status == SQLITE_BUSY ? -EBUSY : -EIO;
+}
+
+static int prepare(struct ledger *ledger, const char *sql, sqlite3_stmt **ret) {
+	return sqlite3_prepare_v2(ledger->database, sql, -1, ret, NULL) == SQLITE_OK ? 0 : -EIO;
+}
+
+/* Runs a statement without rows; -ENOENT when it changed nothing. */
+static int finish(struct ledger *ledger, sqlite3_stmt *statement) {
+	int status = sqlite3_step(statement);
+
+	if (status == SQLITE_CONSTRAINT)
+		return -EEXIST;
+	if (status != SQLITE_DONE)
+		return status == SQLITE_BUSY ? -EBUSY : -EIO;
+	return sqlite3_changes(ledger->database) > 0 ? 0 : -ENOENT;
+}
+
+static void bind_text(sqlite3_stmt *statement, int place, const char *text) {
+	sqlite3_bind_text(statement, place, text, -1, SQLITE_STATIC);
+}
+
+/* ---- opening ---- */
+
+/* The owner of the directory is who the server runs as; ringgatectl may run as root. */
+static int make_file(const char *directory, const char *path) {
+	struct stat status;
+	_cleanup_close_ int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return errno == EEXIST ? 0 : -errno;
+	if (stat(directory, &status) < 0)
+		return -errno;
+	return geteuid() == 0 && fchown(fd, status.st_uid, status.st_gid) < 0 ? -errno : 0;
+}
+
+static int user_version(struct ledger *ledger) {
+	_cleanup_(sqlite3_finalizep) sqlite3_stmt *statement = NULL;
+
+	if (prepare(ledger, "PRAGMA user_version", &statement) < 0 || sqlite3_step(statement) != SQLITE_ROW)
+		return -EIO;
+	return sqlite3_column_int(statement, 0);
+}
+
+int ledger_open(const char *directory, bool must_exist, struct ledger **ret, char reason[static PROVISION_REASON_SIZE]) {
+	_cleanup_(ledger_closep) struct ledger *ledger = calloc(1, sizeof(*ledger));
+	char path[PATH_MAX];
+
+	if (!ledger)
+		return fail(reason, -ENOMEM, directory, "out of memory");
+	if (snprintf(path, sizeof(path), "%s/ledger.db", directory) >= (int)sizeof(path))
+		return fail(reason, -ENAMETOOLONG, directory, "the path is too long");
+	if (must_exist && access(path, F_OK) < 0)
+		return fail(reason, -errno, path, strerror(errno));
+	int error = make_file(directory, path);
+	if (error < 0)
+		return fail(reason, error, path, strerror(-error));
+	if (sqlite3_open_v2(path, &ledger->database, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
+		return fail(reason, -EIO, path, sqlite3_errmsg(ledger->database));
+	sqlite3_busy_timeout(ledger->database, BUSY_MS);
+	/* A Node-ID or certificate somebody was given must not be forgotten in a power cut. */
+	error = run(ledger, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;");
+	int version = error < 0 ? error : user_version(ledger);
+	if (version > SCHEMA_VERSION)
+		return fail(reason, -EOPNOTSUPP, path, "a newer version wrote it");
+	if (version < SCHEMA_VERSION && (version < 0 || (error = run(ledger, schema)) < 0))
+		return fail(reason, -EIO, path, sqlite3_errmsg(ledger->database));
+	*ret = TAKE(ledger);
+	return 0;
+}
+
+struct ledger *ledger_close(struct ledger *ledger) {
+	if (!ledger)
+		return NULL;
+	sqlite3_close(ledger->database);
+	free(ledger);
+	return NULL;
+}
+
+int ledger_begin(struct ledger *ledger) {
+	return run(ledger, "BEGIN IMMEDIATE");
+}
+
+int ledger_commit(struct ledger *ledger) {
+	return run(ledger, "COMMIT");
+}
+
+void ledger_rollback(struct ledger *ledger) {
+	if (!sqlite3_get_autocommit(ledger->database))
+		(void)run(ledger, "ROLLBACK");
+}
+
+/* ---- accounts ---- */
+
+bool ledger_name_usable(struct octets name) {
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_+!*~$&=@";
+	char text[USER_NAME_MAX + 1];
+
+	if (name.length == 0 || name.length > USER_NAME_MAX || memchr(name.data, 0, name.length))
+		return false;
+	memcpy(text, name.data, name.length);
+	text[name.length] = 0;
+	const char *at = strchr(text, '@');
+	return strspn(text, allowed) == name.length && at && at != text && at[1] && !strchr(at + 1, '@') && text[0] != '.' &&
+	       text[0] != '-';
+}
+
+static long long count_users(struct ledger *ledger) {
+	_cleanup_(sqlite3_finalizep) sqlite3_stmt *statement = NULL;
+
+	if (prepare(ledger, "SELECT count(*) FROM user", &statement) < 0 || sqlite3_step(statement) != SQLITE_ROW)
+		return -EIO;
+	return sqlite3_column_int64(statement, 0);
+}
+
+int ledger_user_add(struct ledger *ledger, const char *name, const char *password, unsigned node_ids_max, uint64_t now_ms) {
+	_cleanup_(sqlite3_finalizep) sqlite3_stmt *statement = NULL;
+	long long count = count_users(ledger);
+
+	if (count < 0 || count >= LEDGER_USERS_MAX)
+		return count < 0 ? (int)count : -E2BIG;
+	int error =
+		prepare(ledger, "INSERT INTO user (name, password, node_ids_max, created_ms) VALUES (?1, ?2, ?3, ?4)", &statement);
+	if (error < 0)
+		return error;
+	bind_text(statement, 1, name);
+	bind_text(statement, 2, password);
+	sqlite3_bind_int64(statement, 3, node_ids_max);
+	sqlite3_bind_int64(statement, 4, (sqlite3_int64)now_ms);
+	return finish(ledger, statement);
+}
+
+#define USER_COLUMNS                                                                                                               \
+	"SELECT name, password, disabled, node_ids_max, failures, locked_until_ms, created_ms,"                                    \
+	" (SELECT count(*) FROM node_id WHERE user = name), (SELECT count(*) FROM certificate WHERE user = name),"                 \
+	" (SELECT max(not_after_ms) FROM certificate WHERE user = name) FROM user "
+
+static void read_user(sqlite3_stmt *statement, struct ledger_user *user) {
+	memset(user, 0, sizeof(*user));
+	snprintf(user->name, sizeof(user->name), "%s", (const char *)sqlite3_column_text(statement, 0));
+	snprintf(user->password, sizeof(user->password), "%s", (const char *)sqlite3_column_text(statement, 1));
+	user->disabled = sqlite3_column_int(statement, 2) != 0;
+	user->node_ids_max = (unsigned)sqlite3_column_int(statement, 3);
+	user->failures = (unsigned)sqlite3_column_int(statement, 4);
+	user->locked_until_ms = (uint64_t)sqlite3_column_int64(statement, 5);
+	user->created_ms = (uint64_t)sqlite3_column_int64(statement, 6);
+	user->node_id_count = (unsigned)sqlite3_column_int(statement, 7);
+	user->certificate_count = (unsigned)sqlite3_column_int(statement, 8);
+	user->expires_ms = (uint64_t)sqlite3_column_int64(statement, 9);
+}
+
+int ledger_user_get(struct ledger *ledger, const char *name, struct ledger_user *ret) {
+	_cleanup_(sqlite3_finalizep) sqlite3_stmt *statement = NULL;
+
+	int error = prepare(ledger, USER_COLUMNS "WHERE name = ?1", &statement);
+	if (error < 0)
+		return error;
+	bind_text(statement, 1, name);
+	int status = sqlite3_step(statement);
+	if (status == SQLITE_ROW)
+		read_user(statement, ret);
+	return status == SQLITE_ROW ? 0 : status == SQLITE_DONE ? -ENOENT : -EIO;
+}
+
+int ledger_user_list(struct ledger *ledger, int (*each)(void *userdata, const struct ledger_user *user), void *userdata) {
+	_cleanup_(sqlite3_finalizep) sqlite3_stmt *statement = NULL;
+	struct ledger_user user;
+	int status = SQLITE_DONE;
+
+	int error = prepare(ledger, USER_COLUMNS "ORDER BY name", &statement);
+	while (error >= 0 && (status = sqlite3_step(statement)) == SQLITE_ROW) {
+		read_user(statement, &user);
+		error = each(userdata, &user);
+		octets_wipe(&user, sizeof(user));
+	}
+	return error < 0 ? error : status == SQLITE_DONE ? 0 : -EIO;
+}
+
+static int update_user(struct ledger *ledger, const char *sql, const char *name, const char *text, long long a, long long b,
+		       long long c) {
+	_cleanup_(sqlite3_finalizep) sqlite3_stmt *statement = NULL;
+
+	int error = prepare(ledger, sql, &statement);
+	if (error < 0)
+		return error;
+	bind_text(statement, 1, name);
+	if (text)
+		bind_text(statement, 2, text);
+	else
+		sqlite3_bind_int64(statement, 2, a);
+	sqlite3_bind_int64(statement, 3, b);
+	sqlite3_bind_int64(statement, 4, c);
+	return finish(ledger, statement);
+}
+
+int ledger_user_set_password(struct ledger *ledger, const char *name, const char *password) {
+	return update_user(ledger, "UPDATE user SET password = ?2, failures = 0, locked_until_ms = 0 WHERE name = ?1", name,
+			   password, 0, 0, 0);
+}
+
+int ledger_user_set_disabled(struct ledger *ledger, const char *name, bool disabled) {
+	return update_user(ledger, "UPDATE user SET disabled = ?2, failures = 0, locked_until_ms = 0 WHERE name = ?1", name, NULL,
+			   disabled, 0, 0);
+}
+
+int ledger_user_failed(struct ledger *ledger, const char *name, unsigned failures_max, uint64_t lockout_ms, uint64_t now_ms) {
+	return update_user(ledger,
+			   "UPDATE user SET failures = CASE WHEN failures + 1 >= ?2 THEN 0 ELSE failures + 1 END,"
+			   " locked_until_ms = CASE WHEN failures + 1 >= ?2 THEN ?3 + ?4 ELSE locked_until_ms END WHERE name = ?1",
+			   name, NULL, failures_max, (long long)lockout_ms, (long long)now_ms);
+}
+
+int ledger_user_succeeded(struct ledger *ledger, const char *name) {
+	return update_user(ledger, "UPDATE user SET failures = 0, locked_until_ms = 0 WHERE name = ?1", name, NULL, 0, 0, 0);
+}
+
+/* ---- Node-IDs ---- */
+
+static int existing_node_ids(struct ledger *ledger, const char *name, unsigned count, struct id *ids, unsigned *ret_found) {
+	_cleanup_(sqlite3_finalizep) sqlite3_stmt *statement = NULL;
+	unsigned found = 0;
+	int status = SQLITE_DONE;
+
+	int error =
+		prepare(ledger, "SELECT id FROM node_id WHERE user = ?1 AND revoked = 0 ORDER BY position LIMIT ?2", &statement);
+	if (error < 0)
+		return error;
+	bind_text(statement, 1, name);
+	sqlite3_bind_int64(statement, 2, count);
+	while (found < count && (status = sqlite3_step(statement)) == SQLITE_ROW) {
+		ids[found] = id_of(OCTETS(sqlite3_column_blob(statement, 0), (size_t)sqlite3_column_bytes(statement, 0)));
+		if (id_is_none(&ids[found++]))
+			return -EIO;
+	}
+	if (status != SQLITE_ROW && status != SQLITE_DONE)
+		return -EIO;
+	*ret_found = found;
+	return 0;
+}
+
+static int new_node_id(struct ledger *ledger, const char *name, struct id *ret) {
+	_cleanup_(sqlite3_finalizep) sqlite3_stmt *statement = NULL;
+	struct id id = {.length = ID_LENGTH_CHORD};
+
+	do
+		if (RAND_bytes(id.octets, ID_LENGTH_CHORD) != 1) /* B-11.3-05 */
+			return -EIO;
+	while (id_is_zero(&id) || id_is_wildcard(&id));
+	int error = prepare(ledger,
+			    "INSERT INTO node_id (id, user, position) VALUES (?1, ?2,"
+			    " (SELECT coalesce(max(position), 0) + 1 FROM node_id WHERE user = ?2))",
+			    &statement);
+	if (error < 0)
+		return error;
+	sqlite3_bind_blob(statement, 1, id.octets, id.length, SQLITE_STATIC);
+	bind_text(statement, 2, name);
+	error = finish(ledger, statement);
+	if (error == 0)
+		*ret = id;
+	return error;
+}
+
+int ledger_node_ids(struct ledger *ledger, const char *name, unsigned count, struct id *ret) {
+	unsigned found = 0;
+
+	int error = existing_node_ids(ledger, name, count, ret, &found);
+	while (error >= 0 && found < count)
+		error = new_node_id(ledger, name, &ret[found++]);
+	return error;
+}
+
+int ledger_certificate_add(struct ledger *ledger, const char *name, const struct certificate *certificate, const char *source,
+			   uint64_t now_ms) {
+	_cleanup_(sqlite3_finalizep) sqlite3_stmt *statement = NULL;
+
+	int error = prepare(ledger,
+			    "INSERT INTO certificate (user, sha256, issued_ms, not_before_ms, not_after_ms, source, der)"
+			    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+			    &statement);
+	if (error < 0)
+		return error;
+	bind_text(statement, 1, name);
+	sqlite3_bind_blob(statement, 2, certificate->sha256, sizeof(certificate->sha256), SQLITE_STATIC);
+	sqlite3_bind_int64(statement, 3, (sqlite3_int64)now_ms);
+	sqlite3_bind_int64(statement, 4, (sqlite3_int64)certificate->not_before_ms);
+	sqlite3_bind_int64(statement, 5, (sqlite3_int64)certificate->not_after_ms);
+	bind_text(statement, 6, source);
+	sqlite3_bind_blob(statement, 7, certificate->der, (int)certificate->der_length, SQLITE_STATIC);
+	return finish(ledger, statement);
+}
+
+int ledger_revoke(struct ledger *ledger, const struct id *node_id, char name[static USER_NAME_MAX + 1]) {
+	_cleanup_(sqlite3_finalizep) sqlite3_stmt *statement = NULL;
+
+	int error = prepare(ledger, "UPDATE node_id SET revoked = 1 WHERE id = ?1 RETURNING user", &statement);
+	if (error < 0)
+		return error;
+	sqlite3_bind_blob(statement, 1, node_id->octets, node_id->length, SQLITE_STATIC);
+	int status = sqlite3_step(statement);
+	if (status != SQLITE_ROW)
+		return status == SQLITE_DONE ? -ENOENT : -EIO;
+	snprintf(name, USER_NAME_MAX + 1, "%s", (const char *)sqlite3_column_text(statement, 0));
+	if (sqlite3_step(statement) != SQLITE_DONE)
+		return -EIO;
+	return ledger_user_set_disabled(ledger, name, true);
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The ledger of an overlay, an SQLite database in its directory: accounts, the Node-IDs each one owns for ever, and every
+ * certificate that was issued. Used by the enrollment server and by ringgatectl at the same time. Not for use by several threads at
+ * once.
+ */
+#pragma once
+
+#include "base/cleanup.h"
+#include "enroll/password.h"
+#include "enroll/provision.h"
+
+enum { LEDGER_USERS_MAX = 1000000 /* accounts; more are refused */ };
+
+struct ledger_user {
+	char name[USER_NAME_MAX + 1];
+	char password[PASSWORD_TEXT_SIZE]; /* as password_hash() wrote it */
+	bool disabled;
+	unsigned node_ids_max; /* most Node-IDs in one certificate */
+	unsigned failures;     /* wrong passwords in a row */
+	uint64_t locked_until_ms, created_ms;
+	unsigned node_id_count, certificate_count;
+	uint64_t expires_ms; /* of the newest certificate, 0: none */
+};
+
+struct ledger;
+
+/* `must_exist`: -ENOENT instead of making one. `reason` receives one sentence on failure. */
+int ledger_open(const char *directory, bool must_exist, struct ledger **ret, char reason[static PROVISION_REASON_SIZE]);
+struct ledger *ledger_close(struct ledger *ledger);
+DEFINE_CLEANUP(struct ledger *, ledger_close)
+
+/* What lies between happens altogether or not at all. -EBUSY, -EIO. */
+int ledger_begin(struct ledger *ledger);
+int ledger_commit(struct ledger *ledger);
+void ledger_rollback(struct ledger *ledger);
+
+/* name@domain of printable ASCII without quotes, spaces, separators and path characters: it becomes a name in certificates, in SIP
+ * and of files (B-11.3-09). */
+bool ledger_name_usable(struct octets name);
+
+int ledger_user_add(struct ledger *ledger, const char *name, const char *password, unsigned node_ids_max,
+		    uint64_t now_ms);							     /* -EEXIST, -E2BIG, -EIO */
+int ledger_user_get(struct ledger *ledger, const char *name, struct ledger_user *ret);	     /* -ENOENT, -EIO */
+int ledger_user_set_password(struct ledger *ledger, const char *name, const char *password); /* ends a lock-out, too; -ENOENT */
+int ledger_user_set_disabled(struct ledger *ledger, const char *name, bool disabled);	     /* -ENOENT */
+int ledger_user_list(struct ledger *ledger, int (*each)(void *userdata, const struct ledger_user *user), void *userdata);
+
+/* A wrong password; the account is locked for `lockout_ms` when it was the `failures_max`th in a row. */
+int ledger_user_failed(struct ledger *ledger, const char *name, unsigned failures_max, uint64_t lockout_ms, uint64_t now_ms);
+int ledger_user_succeeded(struct ledger *ledger, const char *name);
+
+/*
+ * The first `count` Node-IDs of the user that are not revoked, those handed out before first; missing ones are made from the
+ * system's random numbers (B-11.3-05).
+ */
+int ledger_node_ids(struct ledger *ledger, const char *name, unsigned count, struct id *ret);
+
+int ledger_certificate_add(struct ledger *ledger, const char *name, const struct certificate *certificate, const char *source,
+			   uint64_t now_ms);
+
+/* The Node-ID is never issued again and its account is disabled. `name` receives the account. -ENOENT when nobody has it. */
+int ledger_revoke(struct ledger *ledger, const struct id *node_id, char name[static USER_NAME_MAX + 1]);
