@@ -165,8 +165,7 @@ define bench_rule
 $(BUILD)/bench/$(1): tests/bench/$(1).c $(SUPPORT) $(call archives,$(PROGRAM_NEEDS))
 	$$(say) BENCH $$@
 	$$(Q)mkdir -p $$(@D)
-	$$(Q)$$(CC) $$(CPPFLAGS) -Itests $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -MMD -MP -o $$@ $$< $(SUPPORT) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIBRARIES) \
-		$$(if $$(filter bench_enroll,$(1)),-lmicrohttpd -lcurl -linih)
+	$$(Q)$$(CC) $$(CPPFLAGS) -Itests $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -MMD -MP -o $$@ $$< $(SUPPORT) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIBRARIES)
 endef
 $(foreach t,$(BENCHES),$(eval $(call bench_rule,$(t))))
 $(BUILD)/bench/bench_xdp: LIBRARIES += -lcmocka
