@@ -10,7 +10,7 @@ BUILD=${BUILD:-build}
 SAN_BUILD=${SAN_BUILD:-$BUILD-san}
 LOGS=$BUILD/tests
 export BUILD SAN_BUILD
-export ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1
+export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1
 mkdir -p "$LOGS"
 passed=0 failed=0 skipped=0
 words=("$@")

@@ -167,10 +167,10 @@ here ip route replace 198.51.100.0/24 via 203.0.113.2 mtu 1300 hoplimit 9
 expect "MTU and hop limit of the route" '^1 known out=right .* mtu=1300 hop_limit=9\.'
 here ip route add 198.51.100.1/32 via 192.0.2.2
 expect "more specific route" "^1 known out=left device=left to=$near_a "
-here ip rule add to 198.51.100.1 ipproto udp dport 6084 lookup 100
+here ip rule add to 198.51.100.1 ipproto 17 dport 6084 lookup 100
 here ip route add default via 203.0.113.2 table 100
 expect "rule for the port" "^1 known out=right "
-here ip rule del to 198.51.100.1 ipproto udp dport 6084 lookup 100
+here ip rule del to 198.51.100.1 ipproto 17 dport 6084 lookup 100
 expect "rule removed" "^1 known out=left "
 here ip route add unreachable 198.51.100.1/32 metric 0 table 99
 here ip rule add to 198.51.100.1 lookup 99
