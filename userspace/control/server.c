@@ -14,7 +14,7 @@
 #include <sys/un.h>
 #include <utlist.h>
 
-enum { READ_CHUNK = 4096, ACCEPTS_PER_SECOND = 200 };
+enum { READ_CHUNK = 4096, ACCEPTS_PER_SECOND = 200, BACKLOG = 128 };
 
 struct client {
 	struct control *control;
@@ -445,7 +445,7 @@ static int control_listen(struct control *control, const char *group_name, char 
 	error = control->bound ? 0 : -errno;
 	umask(mask);
 	if (error == 0 && (chown(control->path, (uid_t)-1, group) < 0 || chmod(control->path, 0660) < 0 ||
-			   listen(control->fd, LIMIT_CONTROL_CLIENTS) < 0))
+			   listen(control->fd, BACKLOG) < 0))
 		error = -errno;
 	return error < 0 ? fail(reason, error, "The control socket %s cannot be opened: %s.", control->path, strerror(-error)) : 0;
 }
