@@ -96,7 +96,7 @@ programs: $(PROGRAMS:%=$(BUILD)/%)
 BPF_SOURCES := $(sort $(wildcard bpf/*.bpf.c bpf/check/*.bpf.c))
 BPF_SKELETONS := $(patsubst %.bpf.c,$(BUILD)/generated/%.skel.h,$(notdir $(BPF_SOURCES)))
 BPF_CFLAGS := -target bpf -mcpu=v3 -std=gnu17 -O2 -g -Wall -Wextra $(if $(CI),-Werror) -Ibpf \
-	-I/usr/include/$(shell $(CC) -print-multiarch)
+	-I/usr/include/$(shell $(CC) -print-multiarch 2>/dev/null)
 
 define bpf_rules
 $(BUILD)/bpf/$(notdir $(1:.c=.o)): $(1)

@@ -21,14 +21,18 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+trap 'rm -f "$log" "$log.update"' EXIT
 trap 'exit 130' HUP INT TERM
 export DEBIAN_FRONTEND=noninteractive
 install() { apt-get install -y --no-install-recommends -o DPkg::Lock::Timeout=300 "${missing[@]}" >"$log" 2>&1 </dev/null; }
 echo "Installing: ${missing[*]}"
-# The lists of packages are fetched only when what the machine has does not do.
-install || { apt-get update >"$log" 2>&1 </dev/null && install; } || {
-	tail -n 15 "$log"
+# The lists of packages are fetched only when what the machine has does not do. One source of several that does not answer may not matter.
+update() {
+	apt-get update -o APT::Update::Error-Mode=any >"$log.update" 2>&1 </dev/null || return 0
+	rm -f "$log.update"
+}
+install || { update && install; } || {
+	if [ -s "$log.update" ]; then grep '^E:' "$log.update"; else tail -n 15 "$log"; fi
 	echo "The packages could not be installed: see above, and whether this machine reaches its package sources (/etc/apt)."
 	exit 1
 }
