@@ -2,7 +2,6 @@
 #include "node/configuration.h"
 
 #include "base/log.h"
-#include "node/document.h"
 #include "wire/method.h"
 
 #include <errno.h>
@@ -86,10 +85,7 @@ static int configuration_apply(struct configuration *configuration, struct overl
 		snprintf(reason, CONFIG_REASON_SIZE, "the topology plug-in cannot change while the node runs; restart it.");
 		return -EOPNOTSUPP;
 	}
-	int error = document_supported(next, reason);
-	if (error < 0)
-		return error;
-	error = configuration_save(next, node->settings->overlay_config);
+	int error = configuration_save(next, node->settings->overlay_config);
 	if (error < 0) /* in force all the same: others send it again after a restart */
 		log_warning("Configuration %u cannot be saved to %s: %s.", next->sequence, node->settings->overlay_config,
 			    strerror(-error));

@@ -87,18 +87,11 @@ static struct id own_predecessor(const struct chord *chord) {
 	return predecessor;
 }
 
-/* Does `id` hold what we sent it as long as we know it? */
-static bool replica_known(const struct chord *chord, const struct id *id) {
-	for (size_t i = 0; i < chord->replica_count; i++)
-		if (id_equal(id, &chord->replicas[i]))
-			return !chord->replica_anew[i];
+static bool id_among(const struct id *id, const struct id *ids, size_t count) {
+	for (size_t i = 0; i < count; i++)
+		if (id_equal(id, &ids[i]))
+			return true;
 	return false;
-}
-
-void chord_replica_lost(struct chord *chord, const struct id *id) {
-	for (size_t i = 0; i < chord->replica_count; i++)
-		if (id_equal(id, &chord->replicas[i]))
-			chord->replica_anew[i] = true;
 }
 
 static void check_replicas(struct chord *chord) {
@@ -108,10 +101,9 @@ static void check_replicas(struct chord *chord) {
 	if (chord->replica_hold_us > chord_now(chord))
 		return; /* B-10.7.1-02 */
 	for (size_t i = 0; i < count; i++)
-		if (!replica_known(chord, &now[i]))
+		if (!id_among(&now[i], chord->replicas, chord->replica_count))
 			added[added_count++] = now[i];
 	memcpy(chord->replicas, now, count * sizeof(now[0]));
-	memset(chord->replica_anew, 0, sizeof(chord->replica_anew));
 	chord->replica_count = count;
 	if (added_count > 0 && chord->events.replicas_changed)
 		chord->events.replicas_changed(chord->events.userdata, added, added_count); /* B-10.7.3-03 */

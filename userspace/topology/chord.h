@@ -123,7 +123,6 @@ struct chord {
 	struct id range_bound;		    /* predecessor we were told of and are attaching to; ID_NONE */
 	struct id pulled[2];		    /* first successor and predecessor whose tables we know */
 	struct id replicas[CHORD_REPLICAS]; /* as announced to the storage */
-	bool replica_anew[CHORD_REPLICAS];  /* its link was lost since: it may have restarted with nothing, to be announced again */
 	size_t replica_count;
 	uint64_t replica_hold_us;
 
@@ -159,9 +158,6 @@ enum chord_change { CHORD_GAIN, CHORD_LOSS };
 
 /* Draws the consequences of a changed table: routes, own range, replicas, Updates due. */
 void chord_changed(struct chord *chord, enum chord_change change);
-
-/* The link to `id` ended or was replaced: if it holds replicas it may hold them no more. */
-void chord_replica_lost(struct chord *chord, const struct id *id);
 
 /* Before a new attempt to join: what we knew of the ring may be long out of date, and nobody watched it. */
 void chord_forget(struct chord *chord);

@@ -1,0 +1,2 @@
+bt/obj/base/address.o: userspace/base/address.c userspace/base/address.h
+userspace/base/address.h:

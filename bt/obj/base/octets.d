@@ -1,0 +1,2 @@
+bt/obj/base/octets.o: userspace/base/octets.c userspace/base/octets.h
+userspace/base/octets.h:

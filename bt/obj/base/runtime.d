@@ -1,0 +1,2 @@
+bt/obj/base/runtime.o: userspace/base/runtime.c userspace/base/runtime.h
+userspace/base/runtime.h:

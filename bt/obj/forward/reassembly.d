@@ -1,0 +1,17 @@
+bt/obj/forward/reassembly.o: userspace/forward/reassembly.c \
+ userspace/base/cleanup.h userspace/base/limits.h \
+ userspace/forward/fragment.h userspace/base/octets.h \
+ userspace/base/runtime.h bpf/layout.h userspace/wire/message.h \
+ userspace/wire/destination.h userspace/base/address.h \
+ userspace/base/id.h userspace/wire/codes.h
+userspace/base/cleanup.h:
+userspace/base/limits.h:
+userspace/forward/fragment.h:
+userspace/base/octets.h:
+userspace/base/runtime.h:
+bpf/layout.h:
+userspace/wire/message.h:
+userspace/wire/destination.h:
+userspace/base/address.h:
+userspace/base/id.h:
+userspace/wire/codes.h:

@@ -1,0 +1,2 @@
+bt/obj/link/sender.o: userspace/link/sender.c userspace/link/sender.h
+userspace/link/sender.h:

@@ -1,0 +1,19 @@
+bt/obj/overlay/config.o: userspace/overlay/config.c \
+ userspace/overlay/config.h userspace/base/address.h \
+ userspace/base/cleanup.h userspace/base/id.h userspace/base/octets.h \
+ userspace/overlay/kind.h userspace/wire/codes.h \
+ userspace/overlay/signature.h userspace/overlay/certificate.h \
+ userspace/wire/data.h userspace/wire/message.h \
+ userspace/wire/destination.h
+userspace/overlay/config.h:
+userspace/base/address.h:
+userspace/base/cleanup.h:
+userspace/base/id.h:
+userspace/base/octets.h:
+userspace/overlay/kind.h:
+userspace/wire/codes.h:
+userspace/overlay/signature.h:
+userspace/overlay/certificate.h:
+userspace/wire/data.h:
+userspace/wire/message.h:
+userspace/wire/destination.h:

@@ -1,0 +1,21 @@
+bt/obj/sim/identity.o: userspace/sim/identity.c userspace/sim/identity.h \
+ userspace/overlay/document.h userspace/overlay/certificate.h \
+ userspace/base/cleanup.h userspace/base/id.h userspace/base/octets.h \
+ userspace/overlay/config.h userspace/base/address.h \
+ userspace/overlay/kind.h userspace/wire/codes.h \
+ userspace/overlay/signature.h userspace/wire/data.h \
+ userspace/wire/message.h userspace/wire/destination.h
+userspace/sim/identity.h:
+userspace/overlay/document.h:
+userspace/overlay/certificate.h:
+userspace/base/cleanup.h:
+userspace/base/id.h:
+userspace/base/octets.h:
+userspace/overlay/config.h:
+userspace/base/address.h:
+userspace/overlay/kind.h:
+userspace/wire/codes.h:
+userspace/overlay/signature.h:
+userspace/wire/data.h:
+userspace/wire/message.h:
+userspace/wire/destination.h:

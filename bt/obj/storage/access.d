@@ -1,0 +1,18 @@
+bt/obj/storage/access.o: userspace/storage/access.c \
+ userspace/storage/access.h userspace/overlay/certificate.h \
+ userspace/base/cleanup.h userspace/base/id.h userspace/base/octets.h \
+ userspace/overlay/config.h userspace/base/address.h \
+ userspace/overlay/kind.h userspace/wire/codes.h userspace/wire/data.h \
+ userspace/wire/message.h userspace/wire/destination.h
+userspace/storage/access.h:
+userspace/overlay/certificate.h:
+userspace/base/cleanup.h:
+userspace/base/id.h:
+userspace/base/octets.h:
+userspace/overlay/config.h:
+userspace/base/address.h:
+userspace/overlay/kind.h:
+userspace/wire/codes.h:
+userspace/wire/data.h:
+userspace/wire/message.h:
+userspace/wire/destination.h:

@@ -1,0 +1,30 @@
+bt/obj/storage/client_fetch.o: userspace/storage/client_fetch.c \
+ userspace/storage/access.h userspace/overlay/certificate.h \
+ userspace/base/cleanup.h userspace/base/id.h userspace/base/octets.h \
+ userspace/overlay/config.h userspace/base/address.h \
+ userspace/overlay/kind.h userspace/wire/codes.h userspace/wire/data.h \
+ userspace/wire/message.h userspace/wire/destination.h \
+ userspace/storage/client.h userspace/storage/store.h \
+ userspace/topology/topology.h userspace/forward/router.h \
+ userspace/base/runtime.h userspace/link/transport.h \
+ userspace/overlay/signature.h userspace/storage/kind_update.h
+userspace/storage/access.h:
+userspace/overlay/certificate.h:
+userspace/base/cleanup.h:
+userspace/base/id.h:
+userspace/base/octets.h:
+userspace/overlay/config.h:
+userspace/base/address.h:
+userspace/overlay/kind.h:
+userspace/wire/codes.h:
+userspace/wire/data.h:
+userspace/wire/message.h:
+userspace/wire/destination.h:
+userspace/storage/client.h:
+userspace/storage/store.h:
+userspace/topology/topology.h:
+userspace/forward/router.h:
+userspace/base/runtime.h:
+userspace/link/transport.h:
+userspace/overlay/signature.h:
+userspace/storage/kind_update.h:

@@ -1,0 +1,32 @@
+bt/obj/storage/repair.o: userspace/storage/repair.c \
+ userspace/storage/client.h userspace/storage/store.h \
+ userspace/topology/topology.h userspace/forward/router.h \
+ userspace/base/runtime.h userspace/link/transport.h \
+ userspace/base/address.h userspace/base/id.h userspace/base/octets.h \
+ userspace/overlay/certificate.h userspace/base/cleanup.h \
+ userspace/overlay/signature.h userspace/overlay/config.h \
+ userspace/overlay/kind.h userspace/wire/codes.h userspace/wire/data.h \
+ userspace/wire/message.h userspace/wire/destination.h \
+ userspace/storage/store_internal.h userspace/storage/access.h \
+ userspace/storage/database.h
+userspace/storage/client.h:
+userspace/storage/store.h:
+userspace/topology/topology.h:
+userspace/forward/router.h:
+userspace/base/runtime.h:
+userspace/link/transport.h:
+userspace/base/address.h:
+userspace/base/id.h:
+userspace/base/octets.h:
+userspace/overlay/certificate.h:
+userspace/base/cleanup.h:
+userspace/overlay/signature.h:
+userspace/overlay/config.h:
+userspace/overlay/kind.h:
+userspace/wire/codes.h:
+userspace/wire/data.h:
+userspace/wire/message.h:
+userspace/wire/destination.h:
+userspace/storage/store_internal.h:
+userspace/storage/access.h:
+userspace/storage/database.h:

@@ -1,0 +1,21 @@
+bt/obj/support/support_identity.o: tests/support/support_identity.c \
+ tests/support/support_identity.h userspace/overlay/document.h \
+ userspace/overlay/certificate.h userspace/base/cleanup.h \
+ userspace/base/id.h userspace/base/octets.h userspace/overlay/config.h \
+ userspace/base/address.h userspace/overlay/kind.h userspace/wire/codes.h \
+ userspace/overlay/signature.h userspace/wire/data.h \
+ userspace/wire/message.h userspace/wire/destination.h
+tests/support/support_identity.h:
+userspace/overlay/document.h:
+userspace/overlay/certificate.h:
+userspace/base/cleanup.h:
+userspace/base/id.h:
+userspace/base/octets.h:
+userspace/overlay/config.h:
+userspace/base/address.h:
+userspace/overlay/kind.h:
+userspace/wire/codes.h:
+userspace/overlay/signature.h:
+userspace/wire/data.h:
+userspace/wire/message.h:
+userspace/wire/destination.h:

@@ -1,0 +1,24 @@
+bt/obj/topology/topology.o: userspace/topology/topology.c \
+ userspace/topology/topology.h userspace/forward/router.h \
+ userspace/base/runtime.h userspace/link/transport.h \
+ userspace/base/address.h userspace/base/id.h userspace/base/octets.h \
+ userspace/overlay/certificate.h userspace/base/cleanup.h \
+ userspace/overlay/signature.h userspace/overlay/config.h \
+ userspace/overlay/kind.h userspace/wire/codes.h userspace/wire/data.h \
+ userspace/wire/message.h userspace/wire/destination.h
+userspace/topology/topology.h:
+userspace/forward/router.h:
+userspace/base/runtime.h:
+userspace/link/transport.h:
+userspace/base/address.h:
+userspace/base/id.h:
+userspace/base/octets.h:
+userspace/overlay/certificate.h:
+userspace/base/cleanup.h:
+userspace/overlay/signature.h:
+userspace/overlay/config.h:
+userspace/overlay/kind.h:
+userspace/wire/codes.h:
+userspace/wire/data.h:
+userspace/wire/message.h:
+userspace/wire/destination.h:

@@ -1,0 +1,14 @@
+bt/obj/wire/values.o: userspace/wire/values.c userspace/base/limits.h \
+ userspace/wire/data.h userspace/wire/message.h \
+ userspace/wire/destination.h userspace/base/address.h \
+ userspace/base/id.h userspace/base/octets.h userspace/wire/codes.h \
+ userspace/wire/list.h
+userspace/base/limits.h:
+userspace/wire/data.h:
+userspace/wire/message.h:
+userspace/wire/destination.h:
+userspace/base/address.h:
+userspace/base/id.h:
+userspace/base/octets.h:
+userspace/wire/codes.h:
+userspace/wire/list.h:
