@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Commands that make and read files: overlay create, issue, show. */
+#include "base/runtime.h"
 #include "cmd/ctl.h"
+#include "node/document.h"
 
 #include <errno.h>
 #include <string.h>
@@ -96,6 +98,7 @@ static void print_config(const struct overlay_config *config) {
 		strftime(expires, sizeof(expires), "%Y-%m-%d %H:%M:%S UTC", &tm);
 	printf("%-14s %s, sequence %u\n", "overlay", config->overlay_name, config->sequence);
 	printf("%-14s %s\n", "expires", expires);
+	printf("%-14s %s\n", "signature", config->signature_count > 0 ? "fits" : "none");
 	printf("%-14s %s\n", "topology", config->topology_plugin);
 	for (size_t i = 0; i < config->bootstrap_count; i++)
 		printf("%-14s %s\n", i == 0 ? "bootstrap" : "", address_format(&config->bootstrap[i], text));
@@ -106,11 +109,26 @@ static void print_config(const struct overlay_config *config) {
 		       config->kinds[i].max_count, config->kinds[i].max_size, config->kinds[i].required ? ", required" : "");
 }
 
+static int load(const char *path, struct overlay_config **ret, char reason[static CONFIG_REASON_SIZE]) {
+	_cleanup_(overlay_config_unrefp) struct overlay_config *config = NULL;
+	_cleanup_(trust_freep) struct trust *trust = NULL;
+	struct runtime_source clock = runtime_source_system();
+
+	int error = overlay_config_load(path, NULL, &config, reason);
+	if (error == 0)
+		error = trust_new(config, &trust);
+	if (error == 0)
+		error = document_unchanged(config, trust, clock.realtime_ms(clock.userdata), reason);
+	if (error == 0)
+		*ret = TAKE(config);
+	return error;
+}
+
 static int show(struct ctl *ctl) {
 	_cleanup_(overlay_config_unrefp) struct overlay_config *config = NULL;
 	char reason[CONFIG_REASON_SIZE] = "";
 
-	int error = overlay_config_load(ctl->arguments[1], NULL, &config, reason);
+	int error = load(ctl->arguments[1], &config, reason);
 	if (error < 0) {
 		bool named = strncmp(reason, ctl->arguments[1], strlen(ctl->arguments[1])) == 0;
 		fprintf(stderr, "ringgatectl: %s%s%s\n", named ? "" : ctl->arguments[1], named ? "" : ": ",

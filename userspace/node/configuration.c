@@ -2,6 +2,7 @@
 #include "node/configuration.h"
 
 #include "base/log.h"
+#include "node/document.h"
 #include "wire/method.h"
 
 #include <errno.h>
@@ -85,7 +86,10 @@ static int configuration_apply(struct configuration *configuration, struct overl
 		snprintf(reason, CONFIG_REASON_SIZE, "the topology plug-in cannot change while the node runs; restart it.");
 		return -EOPNOTSUPP;
 	}
-	int error = configuration_save(next, node->settings->overlay_config);
+	int error = document_supported(next, reason);
+	if (error < 0)
+		return error;
+	error = configuration_save(next, node->settings->overlay_config);
 	if (error < 0) /* in force all the same: others send it again after a restart */
 		log_warning("Configuration %u cannot be saved to %s: %s.", next->sequence, node->settings->overlay_config,
 			    strerror(-error));

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "node/configuration.h"
+#include "node/document.h"
 #include "node/join.h"
 #include "node/sip_glue.h"
 
@@ -203,24 +204,42 @@ static int finish_reason(char *reason, int error) {
 	return error;
 }
 
+/* The document, and with it what to trust. */
+static int load_document(struct node *node, struct overlay_config **ret, char *reason) {
+	_cleanup_(overlay_config_unrefp) struct overlay_config *config = NULL;
+	const char *path = node->settings->overlay_config;
+	uint64_t now_ms = runtime_realtime_ms(&node->runtime);
+	char sentence[CONFIG_REASON_SIZE] = "";
+
+	int error = overlay_config_load(path, node->settings->overlay_name, &config, sentence);
+	if (error < 0 && strncmp(sentence, path, strlen(path)) == 0)
+		return fail(reason, error, "%s", sentence);
+	if (error == 0)
+		error = document_supported(config, sentence);
+	if (error == 0)
+		error = trust_new(config, &node->trust);
+	if (error == 0)
+		error = document_unchanged(config, node->trust, now_ms, sentence);
+	if (error < 0)
+		return fail(reason, error, "%.200s: %s", path, sentence[0] ? sentence : strerror(-error));
+	if (!topology_find(config->topology_plugin))
+		return fail(reason, -EOPNOTSUPP, "%.200s: the topology plug-in %s is not implemented here.", path,
+			    config->topology_plugin);
+	if (config->expiration_ms != 0 && config->expiration_ms <= now_ms)
+		log_warning("%s: the document has expired; get a newer one from the operator of overlay %s.", path,
+			    config->overlay_name);
+	*ret = TAKE(config);
+	return 0;
+}
+
 static int load_identity(struct node *node, char *reason) {
 	_cleanup_(overlay_config_unrefp) struct overlay_config *config = NULL;
 	struct settings *settings = node->settings;
-	char config_reason[CONFIG_REASON_SIZE] = "";
 	const char *why = NULL;
 
-	int error = overlay_config_load(settings->overlay_config, settings->overlay_name, &config, config_reason);
+	int error = load_document(node, &config, reason);
 	if (error < 0)
-		return strncmp(config_reason, settings->overlay_config, strlen(settings->overlay_config)) == 0
-			       ? fail(reason, error, "%s", config_reason)
-			       : fail(reason, error, "%.200s: %s", settings->overlay_config,
-				      config_reason[0] ? config_reason : strerror(-error));
-	if (!topology_find(config->topology_plugin))
-		return fail(reason, -EOPNOTSUPP, "This node does not implement the topology plug-in %s of overlay %s.",
-			    config->topology_plugin, config->overlay_name);
-	error = trust_new(config, &node->trust);
-	if (error < 0)
-		return fail(reason, error, "Not enough memory for the trust store.");
+		return error;
 	error = credential_load(settings->certificate, settings->key, config->overlay_name, config->node_id_length,
 				&node->credential, reason, NODE_REASON_SIZE);
 	if (error < 0)
