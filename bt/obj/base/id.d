@@ -1,4 +1,0 @@
-bt/obj/base/id.o: userspace/base/id.c userspace/base/id.h \
- userspace/base/octets.h
-userspace/base/id.h:
-userspace/base/octets.h:

@@ -1,2 +1,0 @@
-bt/obj/base/octets.o: userspace/base/octets.c userspace/base/octets.h
-userspace/base/octets.h:
