@@ -12,7 +12,7 @@
 #include "layout.h"
 
 enum {
-	FASTPATH_VERSION = 1,
+	FASTPATH_VERSION = 2,
 	FASTPATH_TEXT_MAX = 1472, /* octets of plaintext in one record; what is larger goes up */
 	FASTPATH_PAD_KEYSTREAM = 1536,
 	FASTPATH_PAD_RING = 256,     /* pads of a ring, a power of two: NAPI budget 64, reordering 16, and what is being refilled */
@@ -32,6 +32,8 @@ enum {
 	FASTPATH_ACCESS_MAX = 4096,
 	FASTPATH_TABLES = 2, /* one in use, one being written */
 	FASTPATH_MTU_MAX = 1500,
+	FASTPATH_CERTIFICATE_MAX = 8192, /* octets of DER */
+	FASTPATH_CARETAKER_S = 30,	 /* so long the links of a daemon that is gone are kept up for the next one */
 };
 
 /*
@@ -160,9 +162,10 @@ struct fastpath_listener {
 _Static_assert(sizeof(struct fastpath_listener) == 20, "layout");
 
 enum fastpath_settings_flags {
-	FASTPATH_FORWARD = 0x01, /* off: the shield alone */
-	FASTPATH_SHIELD = 0x02,	 /* drop what has no business on our ports */
-	FASTPATH_ACCESS = 0x04,	 /* consult `access` for addresses without a link */
+	FASTPATH_FORWARD = 0x01,   /* off: the shield alone */
+	FASTPATH_SHIELD = 0x02,	   /* drop what has no business on our ports */
+	FASTPATH_ACCESS = 0x04,	   /* consult `access` for addresses without a link */
+	FASTPATH_CARETAKER = 0x08, /* look whether the daemon lives before it gets a datagram of a link (caretaker.h) */
 };
 
 /* One of two sets of tables: settings[n] with routes[n * LAYOUT_ROUTES_MAX ...]. `version` is odd while it is being written. */
@@ -182,9 +185,27 @@ _Static_assert(sizeof(struct fastpath_settings) == 88, "layout");
 struct fastpath_control {
 	__u32 version; /* FASTPATH_VERSION */
 	__u32 active;  /* which of the two sets is in use */
-	__u64 reserved;
+
+	/*
+	 * CLOCK_MONOTONIC. Later nothing is forwarded any more: certificates expire and are revoked, and nobody would know. The
+	 * daemon moves it on while it lives. All ones: for ever.
+	 */
+	__u64 forward_until_ns;
+	__u64 alone_since_ns; /* kernel: when the daemon was missed first, 0: it was not. The next daemon clears it */
+
+	__u32 ports[FASTPATH_PORTS_MAX]; /* index of the interface with that number, 0: none */
 };
-_Static_assert(sizeof(struct fastpath_control) == 16, "layout");
+_Static_assert(sizeof(struct fastpath_control) == 56, "layout");
+
+/* What else the next daemon must know of a link to go on with it. Public: the secrets are in the slot. */
+struct fastpath_peer {
+	__u32 length; /* octets of certificate */
+	__u8 generation;
+	__u8 initiated; /* by us */
+	__u8 reserved[2];
+	__u8 certificate[FASTPATH_CERTIFICATE_MAX]; /* of the other side, DER */
+};
+_Static_assert(sizeof(struct fastpath_peer) == 8 + FASTPATH_CERTIFICATE_MAX, "layout");
 
 /* Token buckets of a source prefix, in thousandths. */
 struct fastpath_bucket {
@@ -199,7 +220,8 @@ struct fastpath_access_key {
 enum fastpath_access { FASTPATH_ACCESS_ALLOW = 1, FASTPATH_ACCESS_DENY = 2 };
 
 enum fastpath_event_type {
-	FASTPATH_EVENT_PADS = 1, /* `slot` wants pads, or rings when it has none */
+	FASTPATH_EVENT_PADS = 1,  /* `slot` wants pads, or rings when it has none */
+	FASTPATH_EVENT_ALONE = 2, /* a datagram for the daemon, and no socket of it */
 };
 
 struct fastpath_event {

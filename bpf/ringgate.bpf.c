@@ -7,6 +7,7 @@
  * Order: the tag verifies, the replay window accepts the number, and only then record and framing numbers are claimed and sealed.
  * Whoever loses at the window does nothing more, forgeries change nothing, and a number once claimed is used at most once.
  */
+#include "caretaker.h"
 #include "shield.h"
 
 #define INLINE static inline __attribute__((always_inline))
@@ -346,12 +347,15 @@ INLINE int data_frame(struct xdp_md *context, struct forward_work *work, struct 
 	action = forward_decide(work);
 	if (*(volatile __u32 *)&set->version != work->settings_version)
 		return work_pass(count, PASS_TABLES);
+	work->for_daemon = 1;
+	work->sequence = sequence;
 	if (action == FORWARD_LOCAL)
 		return work_pass(count, PASS_LOCAL);
 	if (action == FORWARD_PUNT)
 		return work_pass(count, PASS_PUNT);
 	if (action == FORWARD_DROP && (work->verdict.error_code || work->verdict.flags & FORWARD_CLOSE_LINK))
 		return work_pass(count, PASS_ERROR);
+	work->for_daemon = 0;
 	if (!hop_read(slot, &work->back))
 		return work_pass(count, PASS_HOP);
 	if (slot->record.tx_next >> NUMBER_LIMIT_BITS)
@@ -500,13 +504,37 @@ INLINE int link_datagram(struct xdp_md *context, struct forward_work *work, stru
 	return opened;
 }
 
+/* A datagram of a link that goes up, and nobody is there (caretaker.h). */
+INLINE int caretake(struct xdp_md *context, struct forward_work *work, struct fastpath_slot *slot, struct fastpath_counters *count,
+		    struct fastpath_link_counters *link_count) {
+	__u32 pair;
+	int result;
+
+	if (!caretaker_on_duty(context, work))
+		return XDP_PASS;
+	count->verdicts[FASTPATH_PASSED]--;
+	if (!work->for_daemon || !hop_read(slot, &work->back) || slot->record.tx_next >> NUMBER_LIMIT_BITS)
+		return work_reject(count, DROP_NO_DAEMON);
+	pair = work->back.port * FASTPATH_PORTS_MAX + work->back.port;
+	if (!bpf_map_lookup_elem(&pairs, &pair))
+		return work_reject(count, DROP_NO_DAEMON);
+	if (!accept(work, slot, count, link_count, &result))
+		return XDP_DROP;
+	link_count->received++;
+	link_count->received_octets += work->length;
+	link_count->acks_sent++;
+	work->verdict.reason = DROP_NO_DAEMON;
+	return acknowledge_only(context, work, slot, count, work->sequence);
+}
+
 /* A datagram to one of our ports, with work->packet filled in. */
-INLINE int datagram(struct xdp_md *context, struct forward_work *work, struct fastpath_settings *set,
-		    struct fastpath_counters *count) {
+INLINE int datagram(struct xdp_md *context, struct forward_work *work, struct fastpath_control *switches,
+		    struct fastpath_settings *set, struct fastpath_counters *count) {
 	struct fastpath_link_counters *link_count;
 	struct fastpath_flow_target *target;
 	struct fastpath_slot *slot;
 	__u32 length = work->packet.payload_length, number;
+	int result;
 
 	if (length > PACKET_DATAGRAM_MAX)
 		length = PACKET_DATAGRAM_MAX;
@@ -518,14 +546,18 @@ INLINE int datagram(struct xdp_md *context, struct forward_work *work, struct fa
 	target = bpf_map_lookup_elem(&flows, &work->packet.flow);
 	if (!target)
 		return shield_examine(work, set, count);
-	if (!(set->flags & FASTPATH_FORWARD))
+	if (!(set->flags & FASTPATH_FORWARD) || bpf_ktime_get_coarse_ns() > switches->forward_until_ns)
 		return work_pass(count, PASS_OFF);
 	number = work->packet.slot = target->slot;
 	slot = bpf_map_lookup_elem(&slots, &number);
 	link_count = bpf_map_lookup_elem(&link_counters, &number);
 	if (!slot || !link_count || !slot_usable(slot))
 		return work_pass(count, PASS_LINK);
-	return link_datagram(context, work, slot, set, count, link_count);
+	work->for_daemon = 0;
+	result = link_datagram(context, work, slot, set, count, link_count);
+	if (result == XDP_PASS && set->flags & FASTPATH_CARETAKER)
+		result = caretake(context, work, slot, count, link_count);
+	return result;
 }
 
 SEC("xdp")
@@ -558,7 +590,7 @@ int ringgate(struct xdp_md *context) {
 	} else {
 		work->settings_version = *(volatile __u32 *)&set->version;
 		work->route_base = active * LAYOUT_ROUTES_MAX;
-		result = work->settings_version & 1 ? work_pass(count, PASS_TABLES) : datagram(context, work, set, count);
+		result = work->settings_version & 1 ? work_pass(count, PASS_TABLES) : datagram(context, work, switches, set, count);
 	}
 	work->busy = 0;
 	return result;

@@ -32,6 +32,8 @@ struct work_packet {
 	__u32 messages; /* sent by this CPU */                                                                                     \
 	__u32 route_base;                                                                                                          \
 	__u32 settings_version;                                                                                                    \
+	__u32 for_daemon; /* a data frame that goes up, numbered: */                                                               \
+	__u32 sequence;                                                                                                            \
 	struct work_packet packet;                                                                                                 \
 	struct fastpath_hop back, onward; /* hops of the ack and of the message */                                                 \
 	struct chacha20 chacha;                                                                                                    \
@@ -155,6 +157,15 @@ struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, FASTPATH_EVENTS_OCTETS);
 } events SEC(".maps");
+
+/* By slot. Programs do not look at it: it waits for the next daemon. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, LAYOUT_SLOTS_MAX);
+	__type(key, __u32);
+	__type(value, struct fastpath_peer);
+} peers SEC(".maps");
 
 /* Interfaces by number, for what goes to one of them. */
 struct {

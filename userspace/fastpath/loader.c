@@ -240,6 +240,7 @@ static int start(struct fastpath_loader *loader, const struct fastpath_loader_se
 	if (!loader->adopted) {
 		for (uint32_t i = 0; i < LAYOUT_SLOTS_MAX; i++)
 			loader->tables.slots[i].rx_ring = loader->tables.slots[i].tx_ring = FASTPATH_RING_NONE;
+		loader->tables.control->forward_until_ns = UINT64_MAX;
 		loader->tables.control->version = FASTPATH_VERSION;
 	}
 	return 0;
