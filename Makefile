@@ -40,7 +40,7 @@ NEEDS_sim      := usages storage topology forward link overlay wire base
 PACKAGES := libcrypto libssl libsystemd libxml-2.0 sqlite3 jansson libosip2 libbpf libmnl
 LIBRARIES := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null)
 # These goals begin with deps, or compile nothing; all others need the packages now.
-ifneq ($(filter-out help deps run check bench fuzz clean,$(or $(MAKECMDGOALS),help)),)
+ifneq ($(filter-out help deps run check check-guest bench fuzz clean,$(or $(MAKECMDGOALS),help)),)
 ifneq ($(filter -lcrypto,$(LIBRARIES)),-lcrypto)
 $(error Packages that building needs are missing. As root, `make deps` installs them)
 endif
@@ -76,13 +76,13 @@ PROGRAM_NEEDS := control node enroll sip usages storage topology forward fastpat
 UNIT_TESTS := $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/*/test_*.c)))
 BENCHES := $(patsubst tests/bench/%.c,%,$(wildcard tests/bench/bench_*.c))
 
-.PHONY: help all deps run check bench fuzz install clean unit programs replay fuzzers net
+.PHONY: help all deps run check check-guest bench fuzz install clean unit programs replay fuzzers net
 .DEFAULT_GOAL := help
 
 help:  ## this list
 	@echo "Ringgate $(VERSION): a P2PSIP site gateway on a RELOAD overlay."
 	@echo
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
 	@echo
 	@echo "  V=1 shows every command, SAN=1 builds with address and undefined-behaviour sanitizers,"
 	@echo "  DESTDIR= and PREFIX= apply to install, PEERS=N to run."
@@ -218,6 +218,13 @@ check: deps  ## build and run all tests
 	$(Q)$(MAKE) --no-print-directory CI=1 programs net
 	$(Q)$(MAKE) --no-print-directory CI=1 SAN=1 unit replay programs
 	$(Q)exec env BUILD=$(BUILD) tests/run-tests.sh $(TESTS)
+
+# Other kernels' verifiers: GUEST_SUITES of Debian, whose kernels are fetched from the machine's own package source.
+GUEST_SUITES ?= trixie
+check-guest: deps  ## boot the kernel of GUEST_SUITES=trixie in a virtual machine and test the kernel program there
+	$(Q)appliance/install-packages.sh qemu-system-x86 busybox-static cpio xz-utils
+	$(Q)$(MAKE) --no-print-directory CI=1 $(patsubst %,$(BUILD)/unit/%,$(filter fastpath/%,$(UNIT_TESTS)))
+	$(Q)for suite in $(GUEST_SUITES); do GUEST=1 SUITE=$$suite BUILD=$(BUILD) tests/guest/verifier.sh || exit 1; done
 
 bench: deps  ## measure; figures go to build/bench.json
 	$(Q)$(MAKE) --no-print-directory $(BENCHES:%=$(BUILD)/bench/%)

@@ -261,11 +261,11 @@ INLINE int packet_replace(struct xdp_md *context, struct record_buffer *b, __u32
 
 	if (bpf_xdp_adjust_head(context, (int)frame_length - (int)total) < 0)
 		return 0;
-	asm volatile("" : "+r"(headers), "+r"(total));
+	asm volatile("" : "+r"(headers));
 	headers &= 127;
-	total &= 2047;
 	if (headers > RECORD_BUFFER_ROOM || total == 0 || total > RECORD_BUFFER_ROOM + PACKET_DATAGRAM_MAX)
 		return 0;
+	total = work_length(total, RECORD_BUFFER_ROOM + PACKET_DATAGRAM_MAX);
 	return bpf_xdp_store_bytes(context, 0, &b->room[RECORD_BUFFER_ROOM - headers], total) == 0;
 }
 
@@ -536,12 +536,8 @@ INLINE int datagram(struct xdp_md *context, struct forward_work *work, struct fa
 	__u32 length = work->packet.payload_length, number;
 	int result;
 
-	if (length > PACKET_DATAGRAM_MAX)
-		length = PACKET_DATAGRAM_MAX;
-	asm volatile("" : "+r"(length));
-	length &= 2047;
-	if (length > 0 && length <= PACKET_DATAGRAM_MAX &&
-	    bpf_xdp_load_bytes(context, work->packet.payload, work->in.header, length) < 0)
+	if (length > 0 && bpf_xdp_load_bytes(context, work->packet.payload, work->in.header,
+					     work_length(length, PACKET_DATAGRAM_MAX)) < 0)
 		return work_pass(count, PASS_FRAGMENT); /* not linear */
 	target = bpf_map_lookup_elem(&flows, &work->packet.flow);
 	if (!target)
@@ -629,9 +625,8 @@ int ringgate_egress(struct xdp_md *context) {
 		count->egress_failed++;
 		return XDP_DROP;
 	}
-	asm volatile("" : "+r"(length));
-	length &= 127;
-	if (length == 0 || length > FASTPATH_FRAME_MAX || bpf_xdp_store_bytes(context, 0, pending->ack, length) < 0) {
+	if (length == 0 || length > FASTPATH_FRAME_MAX ||
+	    bpf_xdp_store_bytes(context, 0, pending->ack, work_length(length, FASTPATH_FRAME_MAX)) < 0) {
 		count->egress_failed++;
 		return XDP_DROP;
 	}

@@ -243,6 +243,22 @@ FORWARD_INLINE int forward_route_at(struct forward_work *work, __u32 index) {
 	return 1;
 }
 
+/* ---- lengths ---- */
+
+/*
+ * `length` as the verifier can see that it is 1 to `most`: helpers take no zero. Comparing with zero does not do: the compiler makes
+ * one comparison of two, of a copy, and verifiers up to Linux 6.12 do not conclude from it.
+ */
+FORWARD_INLINE __u32 work_length(__u32 length, __u32 most) {
+	__u32 less = length - 1;
+
+	asm volatile("" : "+r"(less));
+	if (less >= most)
+		less = most - 1;
+	asm volatile("" : "+r"(less));
+	return less + 1;
+}
+
 /* ---- verdicts ---- */
 
 FORWARD_INLINE int work_pass(struct fastpath_counters *count, __u32 reason) {

@@ -93,6 +93,7 @@ for binary in "$SAN_BUILD"/replay/fuzz_*; do
 	run_one "corpus/${target#fuzz_}" "$binary" "tests/fuzz/corpus/${target#fuzz_}"
 done
 run_one sip/scenarios tests/sip/run-scenarios "$BUILD"
+run_one guest/verifier tests/guest/verifier.sh
 for script in tests/net/*.sh; do
 	run_one "net/$(basename "$script" .sh)" "$script"
 done
