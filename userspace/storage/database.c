@@ -169,6 +169,8 @@ int record_database_commit(struct record_database *database) {
 	int error = simple(database, STATEMENT_COMMIT);
 	if (error < 0)
 		record_database_rollback(database);
+	else
+		database->committed = database->totals; /* a rollback without a transaction changes nothing */
 	return error;
 }
 

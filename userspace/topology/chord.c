@@ -87,11 +87,18 @@ static struct id own_predecessor(const struct chord *chord) {
 	return predecessor;
 }
 
-static bool id_among(const struct id *id, const struct id *ids, size_t count) {
-	for (size_t i = 0; i < count; i++)
-		if (id_equal(id, &ids[i]))
-			return true;
+/* Does `id` hold what we sent it as long as we know it? */
+static bool replica_known(const struct chord *chord, const struct id *id) {
+	for (size_t i = 0; i < chord->replica_count; i++)
+		if (id_equal(id, &chord->replicas[i]))
+			return !chord->replica_anew[i];
 	return false;
+}
+
+void chord_replica_lost(struct chord *chord, const struct id *id) {
+	for (size_t i = 0; i < chord->replica_count; i++)
+		if (id_equal(id, &chord->replicas[i]))
+			chord->replica_anew[i] = true;
 }
 
 static void check_replicas(struct chord *chord) {
@@ -101,9 +108,10 @@ static void check_replicas(struct chord *chord) {
 	if (chord->replica_hold_us > chord_now(chord))
 		return; /* B-10.7.1-02 */
 	for (size_t i = 0; i < count; i++)
-		if (!id_among(&now[i], chord->replicas, chord->replica_count))
+		if (!replica_known(chord, &now[i]))
 			added[added_count++] = now[i];
 	memcpy(chord->replicas, now, count * sizeof(now[0]));
+	memset(chord->replica_anew, 0, sizeof(chord->replica_anew));
 	chord->replica_count = count;
 	if (added_count > 0 && chord->events.replicas_changed)
 		chord->events.replicas_changed(chord->events.userdata, added, added_count); /* B-10.7.3-03 */
@@ -374,9 +382,11 @@ static bool chord_replica_acceptable(const struct topology *topology, const stru
 		       id_equal(sender, &chord->join.admitting_peer) && id_in_range(resource_id, sender, chord_self(chord));
 	if (chord->state != TOPOLOGY_JOINED)
 		return false;
-	/* Ours already: handed over or repaired by a peer that held it. A stranger has no reason to have held it. */
+	/* Ours already: handed over or repaired by a peer that held it (Q-25). After a partition that is no peer we know: the owner in
+	 * the other part, somewhere behind the resource. Who stands far away has no reason to have held it. */
 	if (chord_owns(chord, resource_id))
-		return member && chord_member_usable(member);
+		return (member && chord_member_usable(member)) ||
+		       chord_table_peers_between(&chord->table, resource_id, sender) <= CHORD_FORMER_OWNERS;
 	/* B-10.4-02, B-7.4.1-03: at most the owner and one more peer stand between the resource and us. */
 	if (chord_table_between(&chord->table, resource_id) > CHORD_REPLICAS)
 		return false;

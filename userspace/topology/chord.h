@@ -14,7 +14,8 @@ enum {
 	CHORD_LISTED_MAX = 512,	    /* Node-IDs of one Update or Leave that are looked at */
 	CHORD_REPLICAS = 2,	    /* B-10.4-01 */
 	CHORD_UPDATE_MAX = 16 + (2 * CHORD_DEPTH_MAX + CHORD_FINGERS_MAX) * ID_LENGTH_CHORD,
-	CHORD_HOLD_OFF_S = 30, /* an unreachable peer is not tried again for so long; doubles each time */
+	CHORD_FORMER_OWNERS = 32, /* an owner takes records from former owners that stand at most so many peers behind them */
+	CHORD_HOLD_OFF_S = 30,	  /* an unreachable peer is not tried again for so long; doubles each time */
 	CHORD_HOLD_OFF_MAX_S = 480,
 	CHORD_REFUSED_HOLD_OFF_S = 2, /* one that refused an Attach, mostly since its own was under way */
 	CHORD_RETRIES_MAX = 4,	      /* Attaches to a lost neighbor (B-10.7.1-05) */
@@ -123,6 +124,7 @@ struct chord {
 	struct id range_bound;		    /* predecessor we were told of and are attaching to; ID_NONE */
 	struct id pulled[2];		    /* first successor and predecessor whose tables we know */
 	struct id replicas[CHORD_REPLICAS]; /* as announced to the storage */
+	bool replica_anew[CHORD_REPLICAS];  /* its link was lost since: it may have restarted with nothing, to be announced again */
 	size_t replica_count;
 	uint64_t replica_hold_us;
 
@@ -158,6 +160,9 @@ enum chord_change { CHORD_GAIN, CHORD_LOSS };
 
 /* Draws the consequences of a changed table: routes, own range, replicas, Updates due. */
 void chord_changed(struct chord *chord, enum chord_change change);
+
+/* The link to `id` ended or was replaced: if it holds replicas it may hold them no more. */
+void chord_replica_lost(struct chord *chord, const struct id *id);
 
 /* Before a new attempt to join: what we knew of the ring may be long out of date, and nobody watched it. */
 void chord_forget(struct chord *chord);

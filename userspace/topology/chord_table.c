@@ -345,6 +345,10 @@ double chord_table_size(const struct chord_table *table) {
 	return span > 0 ? (double)(after + before - 1) / span : (double)(after + before + 1);
 }
 
+double chord_table_peers_between(const struct chord_table *table, const struct id *from, const struct id *to) {
+	return fraction(from, to) * chord_table_size(table);
+}
+
 bool chord_table_adjust_depth(struct chord_table *table) {
 	double size = chord_table_size(table);
 	unsigned wanted = 0, depth = table->depth;

@@ -117,5 +117,8 @@ size_t chord_table_missing_fingers(const struct chord_table *table, unsigned *ou
 /* Peers of the overlay, ourselves included, from the density of the neighbors. */
 double chord_table_size(const struct chord_table *table);
 
+/* So many peers are likely to stand in (from, to], by the same estimate. */
+double chord_table_peers_between(const struct chord_table *table, const struct id *from, const struct id *to);
+
 /* Lets the depth follow the size: half the binary logarithm, with some inertia. Returns true when it changed. */
 bool chord_table_adjust_depth(struct chord_table *table);

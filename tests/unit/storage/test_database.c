@@ -258,6 +258,14 @@ static void test_rollback(void **state) {
 	assert_string_equal(all(database, 1, KIND_A, NOW_MS).text, "");
 	assert_int_equal(record_database_totals(database).records, 0);
 	assert_int_equal(record_database_totals(database).resources, 0);
+
+	/* Without a transaction there is nothing to undo, in the totals neither. */
+	assert_int_equal(record_database_begin(database), 0);
+	assert_int_equal(put(database, 1, KIND_A, "a", "22", 2, 60, bob), 0);
+	assert_int_equal(record_database_commit(database), 0);
+	record_database_rollback(database);
+	assert_int_equal(record_database_totals(database).records, 1);
+	assert_int_equal(record_database_totals(database).octets, 2);
 }
 
 static int count_rows(struct fixture *fixture, const char *sql) {

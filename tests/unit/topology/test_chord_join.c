@@ -661,7 +661,7 @@ static void test_replica_questions(void **state) {
 	assert_false(ops->replica_acceptable(peers[1]->topology, &owner->id, &resource, 0));
 	assert_false(ops->replica_acceptable(peers[1]->topology, &owner->id, &resource, 200));
 	assert_true(ops->replica_acceptable(owner->topology, &peers[1]->id, &resource, 1)); /* repair */
-	assert_false(ops->replica_acceptable(owner->topology, &near, &resource, 1));
+	assert_true(ops->replica_acceptable(owner->topology, &near, &resource, 1)); /* unknown, an owner in the other part */
 
 	struct id hint = ops->owner_hint(peers[1]->topology, &resource);
 	assert_true(id_equal(&hint, &owner->id));
@@ -672,6 +672,23 @@ static void test_replica_questions(void **state) {
 	assert_false(ops->may_discard(peers[1]->topology, &resource));
 	assert_false(ops->may_discard(peers[2]->topology, &resource));
 	assert_true(ops->may_discard(peers[3]->topology, &resource));
+	ring_free(ring);
+}
+
+/* After a partition the owner in the other part offers what it holds: it stands behind the resource, and not far away. */
+static void test_former_owners(void **state) {
+	struct ring *ring = ring_new(&(struct ring_settings){.seed = 19});
+
+	(void)state;
+	ring_grow(ring, 40, false, 5);
+	ring_run(ring, 1000);
+	struct ring_node *owner = ring->nodes[4];
+	struct id resource = id_add_small(&ring_after(ring, owner, 39)->id, 5);
+	struct id behind = id_add_small(&ring_after(ring, owner, 12)->id, 1),
+		  far = id_add_small(&ring_after(ring, owner, 39)->id, 1);
+
+	assert_true(owner->topology->ops->replica_acceptable(owner->topology, &behind, &resource, 1));
+	assert_false(owner->topology->ops->replica_acceptable(owner->topology, &far, &resource, 1));
 	ring_free(ring);
 }
 
@@ -751,6 +768,7 @@ int main(void) {
 		cmocka_unit_test(test_lying_update),
 		cmocka_unit_test(test_route_query),
 		cmocka_unit_test(test_replica_questions),
+		cmocka_unit_test(test_former_owners),
 		cmocka_unit_test(test_client),
 	};
 

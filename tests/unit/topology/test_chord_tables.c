@@ -317,6 +317,9 @@ static void test_size(void **state) {
 		;
 	assert_int_equal(table.depth, 9);
 	assert_true(chord_table_size(&table) > 80000 && chord_table_size(&table) < 120000);
+	assert_true(chord_table_peers_between(&table, &table.self, &id) > 32 &&
+		    chord_table_peers_between(&table, &table.self, &id) < 48);
+	assert_true(chord_table_peers_between(&table, &id, &table.self) > 79000);
 	struct id list[CHORD_DEPTH_MAX];
 	assert_int_equal(chord_table_neighbors(&table, CHORD_SUCCESSORS, list), 9);
 	chord_table_release(&table);

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The simulator: the same seed gives the same run, scenarios end well, and its checks notice what is wrong. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/log.h"
+#include "sim/play.h"
+#include "storage/database.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct sim_play_settings settings_of(const char *scenario, size_t nodes, uint64_t seed) {
+	struct sim_play_settings settings = {
+		.world = sim_settings_default,
+		.scenario = scenario,
+		.duration_s = 60,
+		.half_life_s = 600,
+		.repetitions = 2,
+		.probes = 100,
+	};
+
+	settings.world.seed = seed;
+	settings.world.nodes = nodes;
+	settings.world.records = nodes;
+	settings.world.update_interval_s = 60;
+	settings.world.ping_interval_s = 300;
+	settings.world.lookup_interval_s = 20;
+	settings.world.store_interval_s = 120;
+	return settings;
+}
+
+static void play(const struct sim_play_settings *settings, struct sim_result *ret) {
+	assert_int_equal(sim_play(settings, ret), 0);
+	if (ret->violated)
+		fail_msg("%s, seed %llu: %s", settings->scenario, (unsigned long long)settings->world.seed, ret->reason);
+}
+
+static void test_same_seed_same_run(void **state) {
+	static struct sim_result a, b, c;
+	struct sim_play_settings settings = settings_of("churn", 12, 7), other = settings_of("churn", 12, 8);
+
+	(void)state;
+	settings.world.loss_ppm = 10000;
+	settings.world.reordering_ppm = settings.world.duplication_ppm = 20000;
+	settings.world.skew_ms = 500;
+	play(&settings, &a);
+	play(&settings, &b);
+	play(&other, &c);
+	assert_int_equal(a.events, b.events);
+	assert_memory_equal(&a.figures, &b.figures, sizeof(a.figures));
+	assert_true(a.octets_per_node_s == b.octets_per_node_s && a.virtual_s == b.virtual_s);
+	assert_int_not_equal(a.events, c.events);
+}
+
+static void test_scenarios(void **state) {
+	static struct sim_result result;
+
+	(void)state;
+	for (const struct sim_scenario_text *scenario = sim_scenarios; scenario->name; scenario++) {
+		struct sim_play_settings settings = settings_of(scenario->name, 16, 3);
+		settings.repetitions = strcmp(scenario->name, "random") == 0 ? 12 : 2;
+		play(&settings, &result);
+		assert_true(result.nodes_alive > 0);
+		assert_true(result.figures.stores_acknowledged >= 16);
+		assert_int_equal(result.figures.records_lost, 0);
+		assert_true(result.hops_mean > 0 && result.octets_per_node_s > 0);
+	}
+	struct sim_play_settings unknown = settings_of("unknown", 2, 1);
+	assert_int_equal(sim_play(&unknown, &result), -EINVAL);
+}
+
+static struct sim_world *grown(size_t nodes) {
+	struct sim_play_settings settings = settings_of("quiet", nodes, 5);
+	struct sim_world *world;
+
+	assert_int_equal(sim_world_new(&settings.world, &world), 0);
+	for (size_t i = 0; i < nodes; i++) {
+		assert_non_null(sim_node_add(world));
+		sim_run(world, 5 * USEC_PER_SEC);
+	}
+	sim_load_start(world);
+	sim_run(world, 120 * USEC_PER_SEC);
+	assert_true(sim_ring_is_right(world));
+	assert_true(sim_records_are_placed(world));
+	assert_true(sim_records_are_safe(world));
+	assert_true(sim_bounds_hold(world));
+	return world;
+}
+
+static void test_broken_ring_is_noticed(void **state) {
+	struct sim_world *world = grown(8);
+
+	(void)state;
+	struct sim_node *node = world->nodes[3];
+	router_set_range(node->router, NULL, true); /* it thinks that everything is its own */
+	assert_false(sim_ring_is_right(world));
+	assert_non_null(strstr(world->reason, "node 3"));
+	sim_world_free(world);
+}
+
+static void test_dead_neighbor_is_noticed(void **state) {
+	struct sim_world *world = grown(8);
+
+	(void)state;
+	sim_node_kill(world->nodes[2], true);
+	assert_false(sim_ring_is_right(world)); /* its neighbors still list it */
+	sim_run(world, 300 * USEC_PER_SEC);
+	assert_true(sim_ring_is_right(world));
+	assert_true(sim_records_are_placed(world));
+	assert_int_equal(sim_node_restart(world->nodes[2]), 0);
+	assert_int_equal(sim_node_restart(world->nodes[2]), -EALREADY);
+	assert_false(sim_ring_is_right(world)); /* not joined */
+	sim_world_free(world);
+}
+
+static void test_loss_is_noticed(void **state) {
+	struct sim_world *world = grown(8);
+	const struct sim_record *record = &world->records[4];
+
+	(void)state;
+	for (size_t i = 0; i < world->node_count; i++) {
+		if (i == 0)
+			assert_true(sim_records_are_safe(world));
+		assert_true(record_discard(world->nodes[i]->database, &record->place, SIM_KIND) >= 0);
+	}
+	assert_false(sim_records_are_placed(world));
+	assert_false(sim_records_are_safe(world));
+	assert_non_null(strstr(world->reason, record->user->certificate->user_name));
+	assert_int_equal(world->figures.records_lost, 1);
+	sim_world_free(world);
+}
+
+/* All three holders vanish at once: nobody can be blamed. */
+static void test_excused_loss(void **state) {
+	struct sim_world *world = grown(10);
+	struct sim_record *record = &world->records[1];
+
+	(void)state;
+	assert_true(record->holder_count >= 3);
+	for (size_t i = 0; i < world->node_count; i++)
+		if (i > 0 && world->nodes[i]->host)
+			for (size_t k = 0; k < record->holder_count; k++)
+				if (record->holders[k] == i)
+					sim_node_kill(world->nodes[i], false);
+	sim_run(world, 60 * USEC_PER_SEC);
+	assert_true(sim_records_are_safe(world));
+	assert_int_equal(world->figures.records_lost, 0);
+	sim_world_free(world);
+}
+
+/* A record survives the restart of a neighbor within the hold-down, which returns with nothing. */
+static void test_quick_restart_gets_copies(void **state) {
+	struct sim_world *world = grown(10);
+
+	(void)state;
+	sim_load_stop(world);
+	for (size_t i = 1; i < world->node_count; i++) {
+		sim_node_kill(world->nodes[i], false);
+		assert_int_equal(sim_node_restart(world->nodes[i]), 0);
+		sim_run(world, 150 * USEC_PER_SEC);
+		if (!sim_records_are_placed(world))
+			fail_msg("%s", world->reason);
+	}
+	sim_world_free(world);
+}
+
+/* ---- scripts ---- */
+
+static bool two_crashes(void *userdata, const struct sim_script *script) {
+	size_t crashes = 0;
+
+	(void)userdata;
+	for (size_t i = 0; i < script->count; i++)
+		crashes += script->faults[i].type == SIM_FAULT_CRASH;
+	return crashes >= 2;
+}
+
+static void test_shrink(void **state) {
+	struct sim_script script, again;
+	uint64_t before_ms = 0;
+
+	(void)state;
+	assert_int_equal(sim_script_random(9, 200, &script), 0);
+	assert_int_equal(sim_script_random(9, 200, &again), 0);
+	assert_memory_equal(script.faults, again.faults, 200 * sizeof(*script.faults));
+	for (size_t i = 0; i < script.count; i++) {
+		assert_true(script.faults[i].type < SIM_FAULTS);
+		before_ms += script.faults[i].after_ms;
+	}
+	assert_true(two_crashes(NULL, &script));
+	assert_true(sim_script_shrink(&script, two_crashes, NULL) > 0);
+	assert_int_equal(script.count, 2);
+	assert_true(script.faults[0].after_ms + script.faults[1].after_ms <= before_ms);
+	sim_script_release(&script);
+	sim_script_release(&again);
+}
+
+int main(void) {
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_same_seed_same_run),	  cmocka_unit_test(test_scenarios),
+		cmocka_unit_test(test_broken_ring_is_noticed),	  cmocka_unit_test(test_dead_neighbor_is_noticed),
+		cmocka_unit_test(test_loss_is_noticed),		  cmocka_unit_test(test_excused_loss),
+		cmocka_unit_test(test_quick_restart_gets_copies), cmocka_unit_test(test_shrink),
+	};
+
+	log_level = LOG_EMERG;
+	return cmocka_run_group_tests_name("sim", tests, NULL, NULL);
+}

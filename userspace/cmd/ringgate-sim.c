@@ -1,0 +1,510 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* ringgate-sim: thousands of nodes in one process on virtual time. See ringgate-sim(1). */
+#include "base/log.h"
+#include "base/runtime.h"
+#include "sim/play.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <jansson.h>
+#include <string.h>
+#include <sys/resource.h>
+
+static const char usage_head[] =
+	"ringgate-sim - thousands of Ringgate nodes in one process, on virtual time\n"
+	"\n"
+	"Usage: ringgate-sim [OPTION...] [SCENARIO]\n"
+	"\n"
+	"The nodes are the daemon's own code for forwarding, topology and storage; only links, clock and signatures are\n"
+	"simulated. While a scenario runs, and at its end, it is checked that the ring is right, that every record is where\n"
+	"it must be, and that nothing acknowledged is lost. The same seed gives the same run.\n"
+	"\n"
+	"Scenarios:\n";
+
+static const char usage_options[] =
+	"\n"
+	"Options:\n"
+	"  -n, --nodes N               nodes (default 100)\n"
+	"  -s, --seed N                what everything random is drawn from (default 1)\n"
+	"      --runs N                play so many times, with seed, seed + 1 and so on; stop at the first violation\n"
+	"      --records N             records stored (default: as many as nodes, at most 1000)\n"
+	"      --duration S            seconds of virtual time for quiet, churn and bootstrap-loss (default 600)\n"
+	"      --join growth|at-once|one-by-one   how the overlay grows (default growth: by a twentieth each second)\n"
+	"      --half-life S           churn: after so long half of the nodes have died (default 600)\n"
+	"      --repetitions N         kills and partitions (default 3), or faults of random (default 100)\n"
+	"      --settle S              the ring must be right so long after the last fault (default 600 + 4 update intervals)\n"
+	"      --disk PERCENT          crashed nodes that keep their records, in churn and kill-30-percent (default 0)\n"
+	"      --latency MS|MIN-MAX|internet   one way (default internet: 5 to 250 ms, median 40 ms, fixed for a pair)\n"
+	"      --loss PERCENT          messages lost on links\n"
+	"      --reorder PERCENT       messages that may overtake others\n"
+	"      --duplicate PERCENT     messages that arrive twice\n"
+	"      --slow PERCENT          nodes that send everything 250 ms late\n"
+	"      --skew MS               wall clocks are off by up to so much\n"
+	"      --update-interval S     chord-update-interval (default 600)\n"
+	"      --ping-interval S       chord-ping-interval (default 3600)\n"
+	"      --lookup-interval S     each node looks up a record so often on average (default 60, 0: never)\n"
+	"      --store-interval S      each record is stored anew so often on average (default 600, 0: once)\n"
+	"      --bootstraps N          bootstrap nodes (default: one of 64 nodes, at least 4)\n"
+	"      --probes N              Pings that measure hops (default: ten times the nodes, at most 20000)\n"
+	"      --shrink                random: when a check fails, look for the fewest faults that make it fail\n"
+	"      --json                  print the result as JSON\n"
+	"      --log LEVEL             lines of the nodes: error, warning, notice, info or debug (default: none)\n"
+	"  -h, --help                  this text\n"
+	"      --version               version\n"
+	"\n"
+	"Examples:\n"
+	"  ringgate-sim -n 1000                           how many hops, how much maintenance\n"
+	"  ringgate-sim -n 1000 --half-life 600 churn     does a lookup find its record while nodes come and go?\n"
+	"  ringgate-sim -n 40 --runs 20 --shrink random   twenty random fault scripts\n"
+	"\n"
+	"Exit status: 0 all checks held, 1 one did not (seed and history are printed), 2 wrong usage, 3 out of memory.\n";
+
+enum {
+	OPTION_RUNS = 256,
+	OPTION_RECORDS,
+	OPTION_DURATION,
+	OPTION_JOIN,
+	OPTION_HALF_LIFE,
+	OPTION_REPETITIONS,
+	OPTION_SETTLE,
+	OPTION_DISK,
+	OPTION_LATENCY,
+	OPTION_LOSS,
+	OPTION_REORDER,
+	OPTION_DUPLICATE,
+	OPTION_SLOW,
+	OPTION_SKEW,
+	OPTION_UPDATE_INTERVAL,
+	OPTION_PING_INTERVAL,
+	OPTION_LOOKUP_INTERVAL,
+	OPTION_STORE_INTERVAL,
+	OPTION_BOOTSTRAPS,
+	OPTION_PROBES,
+	OPTION_SHRINK,
+	OPTION_JSON,
+	OPTION_LOG,
+	OPTION_VERSION,
+};
+
+static const struct option options[] = {
+	{"nodes", required_argument, NULL, 'n'},
+	{"seed", required_argument, NULL, 's'},
+	{"runs", required_argument, NULL, OPTION_RUNS},
+	{"records", required_argument, NULL, OPTION_RECORDS},
+	{"duration", required_argument, NULL, OPTION_DURATION},
+	{"join", required_argument, NULL, OPTION_JOIN},
+	{"half-life", required_argument, NULL, OPTION_HALF_LIFE},
+	{"repetitions", required_argument, NULL, OPTION_REPETITIONS},
+	{"settle", required_argument, NULL, OPTION_SETTLE},
+	{"disk", required_argument, NULL, OPTION_DISK},
+	{"latency", required_argument, NULL, OPTION_LATENCY},
+	{"loss", required_argument, NULL, OPTION_LOSS},
+	{"reorder", required_argument, NULL, OPTION_REORDER},
+	{"duplicate", required_argument, NULL, OPTION_DUPLICATE},
+	{"slow", required_argument, NULL, OPTION_SLOW},
+	{"skew", required_argument, NULL, OPTION_SKEW},
+	{"update-interval", required_argument, NULL, OPTION_UPDATE_INTERVAL},
+	{"ping-interval", required_argument, NULL, OPTION_PING_INTERVAL},
+	{"lookup-interval", required_argument, NULL, OPTION_LOOKUP_INTERVAL},
+	{"store-interval", required_argument, NULL, OPTION_STORE_INTERVAL},
+	{"bootstraps", required_argument, NULL, OPTION_BOOTSTRAPS},
+	{"probes", required_argument, NULL, OPTION_PROBES},
+	{"shrink", no_argument, NULL, OPTION_SHRINK},
+	{"json", no_argument, NULL, OPTION_JSON},
+	{"log", required_argument, NULL, OPTION_LOG},
+	{"help", no_argument, NULL, 'h'},
+	{"version", no_argument, NULL, OPTION_VERSION},
+	{NULL, 0, NULL, 0},
+};
+
+enum { EXIT_VIOLATION = 1, EXIT_USAGE = 2, EXIT_MEMORY = 3, NODES_MAX = 1000000, RECORDS_DEFAULT_MAX = 1000 };
+
+struct command {
+	struct sim_play_settings play;
+	uint64_t runs;
+	bool shrink, json, terminal, records_given, repetitions_given;
+	uint64_t began_us, shown_us;
+};
+
+/* ---- options ---- */
+
+static bool number(const char *text, uint64_t min, uint64_t max, uint64_t *ret) {
+	char *end;
+	unsigned long long value = strtoull(text, &end, 10);
+
+	if (*text < '0' || *text > '9' || *end || value < min || value > max) {
+		fprintf(stderr, "ringgate-sim: %s is not a number from %llu to %llu.\n", text, (unsigned long long)min,
+			(unsigned long long)max);
+		return false;
+	}
+	*ret = value;
+	return true;
+}
+
+static bool number32(const char *text, uint32_t min, uint32_t max, uint32_t *ret) {
+	uint64_t value;
+
+	if (!number(text, min, max, &value))
+		return false;
+	*ret = (uint32_t)value;
+	return true;
+}
+
+static bool percent(const char *text, uint32_t *ret_ppm) {
+	char *end;
+	double value = strtod(text, &end);
+
+	if (end == text || *end || !(value >= 0 && value <= 100)) {
+		fprintf(stderr, "ringgate-sim: %s is not a percentage.\n", text);
+		return false;
+	}
+	*ret_ppm = (uint32_t)(value * 10000 + 0.5);
+	return true;
+}
+
+static bool latency(const char *text, struct sim_settings *world) {
+	unsigned min_ms, max_ms;
+	char rest;
+
+	if (strcmp(text, "internet") == 0)
+		return true;
+	world->internet = false;
+	if (sscanf(text, "%u-%u%c", &min_ms, &max_ms, &rest) != 2) {
+		if (sscanf(text, "%u%c", &min_ms, &rest) != 1)
+			min_ms = UINT32_MAX;
+		max_ms = min_ms;
+	}
+	if (min_ms > max_ms || max_ms > 10000) {
+		fprintf(stderr, "ringgate-sim: %s is no latency; say internet, 20 or 10-80 (milliseconds).\n", text);
+		return false;
+	}
+	world->latency_min_us = min_ms * USEC_PER_MSEC;
+	world->latency_max_us = max_ms * USEC_PER_MSEC;
+	return true;
+}
+
+static bool choice(const char *text, const char *const *names, size_t count, size_t *ret) {
+	for (size_t i = 0; i < count; i++) {
+		if (strcmp(text, names[i]) != 0)
+			continue;
+		*ret = i;
+		return true;
+	}
+	fprintf(stderr, "ringgate-sim: %s is unknown here, see --help.\n", text);
+	return false;
+}
+
+static bool set_choice(struct command *command, int option, const char *text) {
+	static const char *const joins[] = {"growth", "at-once", "one-by-one"};
+	static const char *const levels[] = {"error", "warning", "notice", "info", "debug"};
+	size_t chosen;
+
+	if (option == OPTION_JOIN) {
+		if (!choice(text, joins, ARRAY_LENGTH(joins), &chosen))
+			return false;
+		command->play.join = (enum sim_join)chosen;
+		return true;
+	}
+	if (!choice(text, levels, ARRAY_LENGTH(levels), &chosen))
+		return false;
+	log_level = LOG_ERR + (int)chosen;
+	return true;
+}
+
+static bool set(struct command *command, int option, const char *text) {
+	struct sim_play_settings *play = &command->play;
+	struct sim_settings *world = &play->world;
+	uint64_t value = 0;
+
+	switch (option) {
+	case 'n':
+		return number(text, 1, NODES_MAX, &value) && (world->nodes = value, true);
+	case 's':
+		return number(text, 0, UINT64_MAX, &world->seed);
+	case OPTION_RUNS:
+		return number(text, 1, UINT32_MAX, &command->runs);
+	case OPTION_RECORDS:
+		command->records_given = true;
+		return number(text, 0, NODES_MAX, &value) && (world->records = value, true);
+	case OPTION_DURATION:
+		return number32(text, 0, UINT32_MAX / 2, &play->duration_s);
+	case OPTION_HALF_LIFE:
+		return number32(text, 10, UINT32_MAX, &play->half_life_s);
+	case OPTION_REPETITIONS:
+		command->repetitions_given = true;
+		return number32(text, 1, 1000000, &play->repetitions);
+	case OPTION_SETTLE:
+		return number32(text, 1, UINT32_MAX / 2, &play->settle_s);
+	case OPTION_DISK:
+		return percent(text, &play->disk_ppm);
+	case OPTION_LATENCY:
+		return latency(text, world);
+	case OPTION_LOSS:
+		return percent(text, &world->loss_ppm);
+	case OPTION_REORDER:
+		return percent(text, &world->reordering_ppm);
+	case OPTION_DUPLICATE:
+		return percent(text, &world->duplication_ppm);
+	case OPTION_SLOW:
+		return percent(text, &world->slow_ppm);
+	case OPTION_SKEW:
+		return number32(text, 0, 86400000, &world->skew_ms);
+	case OPTION_UPDATE_INTERVAL:
+		return number32(text, 10, 86400, &world->update_interval_s);
+	case OPTION_PING_INTERVAL:
+		return number32(text, 10, 86400, &world->ping_interval_s);
+	case OPTION_LOOKUP_INTERVAL:
+		return number32(text, 0, 86400, &world->lookup_interval_s);
+	case OPTION_STORE_INTERVAL:
+		return number32(text, 0, 86400, &world->store_interval_s);
+	case OPTION_BOOTSTRAPS:
+		return number32(text, 1, NODES_MAX, &world->bootstraps);
+	case OPTION_PROBES:
+		return number32(text, 1, 10000000, &play->probes);
+	default:
+		return set_choice(command, option, text);
+	}
+}
+
+static void print_usage(void) {
+	fputs(usage_head, stdout);
+	for (const struct sim_scenario_text *scenario = sim_scenarios; scenario->name; scenario++)
+		printf("  %-27s %s%s\n", scenario->name, scenario->text, scenario == sim_scenarios ? " (default)" : "");
+	fputs(usage_options, stdout);
+}
+
+/* -1: go on; else the exit status. */
+static int parse(struct command *command, int argc, char **argv) {
+	for (int option; (option = getopt_long(argc, argv, "n:s:h", options, NULL)) != -1;) {
+		if (option == 'h') {
+			print_usage();
+			return 0;
+		} else if (option == OPTION_VERSION) {
+			puts("ringgate-sim " VERSION);
+			return 0;
+		} else if (option == OPTION_SHRINK) {
+			command->shrink = true;
+		} else if (option == OPTION_JSON) {
+			command->json = true;
+		} else if (option == '?' || !set(command, option, optarg)) {
+			return EXIT_USAGE;
+		}
+	}
+	if (argc - optind > 1) {
+		fprintf(stderr, "ringgate-sim: one scenario at a time, see --help.\n");
+		return EXIT_USAGE;
+	}
+	if (optind < argc)
+		command->play.scenario = argv[optind];
+	bool random = strcmp(command->play.scenario, "random") == 0;
+	if (!command->records_given)
+		command->play.world.records =
+			command->play.world.nodes < RECORDS_DEFAULT_MAX ? command->play.world.nodes : RECORDS_DEFAULT_MAX;
+	if (!command->repetitions_given)
+		command->play.repetitions = random ? 100 : 3;
+	if (!random && command->shrink) {
+		fprintf(stderr, "ringgate-sim: --shrink takes faults out of scripts: it goes with the scenario random.\n");
+		return EXIT_USAGE;
+	}
+	return -1;
+}
+
+/* ---- what a person sees ---- */
+
+static bool show_progress(void *userdata, const struct sim_world *world, const char *phase) {
+	struct command *command = userdata;
+	uint64_t now_us = clock_monotonic_us();
+
+	if (!command->terminal || now_us - command->shown_us < USEC_PER_SEC / 4)
+		return false;
+	command->shown_us = now_us;
+	fprintf(stderr, "\r\033[K%8.0f s  %-28s %6zu nodes  %9llu events  %llu lookups, %llu not good",
+		(double)sim_now_us(world) / USEC_PER_SEC, phase, world->alive,
+		(unsigned long long)virtual_network_figures(world->network).events, (unsigned long long)world->figures.lookups,
+		(unsigned long long)(world->figures.lookups_failed + world->figures.lookups_stale +
+				     world->figures.lookups_missing));
+	return false;
+}
+
+static void clear_progress(const struct command *command) {
+	if (command->terminal)
+		fputs("\r\033[K", stderr);
+}
+
+static double resident_mib(void) {
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return (double)usage.ru_maxrss / 1024;
+}
+
+static double wall_seconds(const struct command *command) {
+	return (double)(clock_monotonic_us() - command->began_us) / USEC_PER_SEC;
+}
+
+static void print_text(const struct command *command, const struct sim_result *result) {
+	const struct sim_figures *figures = &result->figures;
+	double wall_s = wall_seconds(command);
+
+	printf("%s, %zu nodes, seed %llu: %s\n", command->play.scenario, command->play.world.nodes,
+	       (unsigned long long)command->play.world.seed, result->violated ? "a check FAILED" : "all checks held");
+	printf("  time           %.0f s simulated in %.1f s, %llu events, %.0f events/s, %.0f MiB\n", result->virtual_s, wall_s,
+	       (unsigned long long)result->events, (double)result->events / wall_s, resident_mib());
+	printf("  nodes          %zu living, %llu joins, %llu fell out, %llu crashes, %llu left; ring right %.0f s after the last "
+	       "fault\n",
+	       result->nodes_alive, (unsigned long long)figures->joins, (unsigned long long)figures->falls,
+	       (unsigned long long)figures->kills, (unsigned long long)figures->leaves, result->settle_s);
+	printf("  lookups        %llu, success %.5f while the scenario ran; %llu failed, %llu old, %llu missing in all\n",
+	       (unsigned long long)figures->lookups, result->lookup_success, (unsigned long long)figures->lookups_failed,
+	       (unsigned long long)figures->lookups_stale, (unsigned long long)figures->lookups_missing);
+	printf("  stores         %llu acknowledged, %llu failed; %llu records lost, %llu more with all their holders\n",
+	       (unsigned long long)figures->stores_acknowledged, (unsigned long long)figures->stores_failed,
+	       (unsigned long long)figures->records_lost, (unsigned long long)figures->records_excused);
+	printf("  keys           %llu sampled: %llu without a responsible peer, %llu with several at that moment\n",
+	       (unsigned long long)figures->keys_sampled, (unsigned long long)figures->keys_unowned,
+	       (unsigned long long)figures->keys_contested);
+	printf("  hops           %.3f on average, 99 of 100 within %u (%llu Pings, %llu failed)\n", result->hops_mean,
+	       result->hops_p99, (unsigned long long)figures->probes, (unsigned long long)figures->probes_failed);
+	printf("  maintenance    %.1f octets and %.2f messages per node and second, %.1f links per node\n",
+	       result->octets_per_node_s, result->messages_per_node_s, result->links_mean);
+}
+
+static json_t *result_json(const struct command *command, const struct sim_result *result) {
+	const struct sim_figures *figures = &result->figures;
+	double wall_s = wall_seconds(command);
+	json_t *json = json_pack("{s:s, s:i, s:I, s:b, s:s, s:f, s:f, s:I, s:f, s:f, s:i, s:f}", "scenario", command->play.scenario,
+				 "nodes", (int)command->play.world.nodes, "seed", (json_int_t)command->play.world.seed, "violated",
+				 result->violated, "reason", result->reason, "virtual_s", result->virtual_s, "wall_s", wall_s,
+				 "events", (json_int_t)result->events, "events_per_s", (double)result->events / wall_s, "settle_s",
+				 result->settle_s, "hops_p99", (int)result->hops_p99, "resident_mib", resident_mib());
+	const struct {
+		const char *name;
+		uint64_t value;
+	} counts[] = {
+		{"nodes_alive", result->nodes_alive},
+		{"joins", figures->joins},
+		{"falls", figures->falls},
+		{"crashes", figures->kills},
+		{"leaves", figures->leaves},
+		{"lookups", figures->lookups},
+		{"lookups_failed", figures->lookups_failed},
+		{"lookups_stale", figures->lookups_stale},
+		{"lookups_missing", figures->lookups_missing},
+		{"stores_acknowledged", figures->stores_acknowledged},
+		{"stores_failed", figures->stores_failed},
+		{"records_lost", figures->records_lost},
+		{"records_lost_with_all_holders", figures->records_excused},
+		{"keys_sampled", figures->keys_sampled},
+		{"keys_unowned", figures->keys_unowned},
+		{"keys_contested", figures->keys_contested},
+		{"probes", figures->probes},
+		{"probes_failed", figures->probes_failed},
+	};
+	const struct {
+		const char *name;
+		double value;
+	} means[] = {
+		{"hops_mean", result->hops_mean},
+		{"lookup_success", result->lookup_success},
+		{"octets_per_node_s", result->octets_per_node_s},
+		{"messages_per_node_s", result->messages_per_node_s},
+		{"links_mean", result->links_mean},
+	};
+
+	for (size_t i = 0; json && i < ARRAY_LENGTH(counts); i++)
+		json_object_set_new(json, counts[i].name, json_integer((json_int_t)counts[i].value));
+	for (size_t i = 0; json && i < ARRAY_LENGTH(means); i++)
+		json_object_set_new(json, means[i].name, json_real(means[i].value));
+	return json;
+}
+
+static void print_result(const struct command *command, const struct sim_result *result) {
+	if (!command->json) {
+		print_text(command, result);
+		return;
+	}
+	json_t *json = result_json(command, result);
+	if (json)
+		json_dumpf(json, stdout, JSON_INDENT(2));
+	puts("");
+	json_decref(json);
+}
+
+/* ---- violations ---- */
+
+static void print_violation(const struct command *command, const struct sim_result *result) {
+	size_t lines = result->history_count < SIM_HISTORY_LINES ? result->history_count : SIM_HISTORY_LINES;
+
+	fprintf(stderr, "A check failed at %.0f s of \"%s\" (%s): %s.\nWhat happened before:\n", result->virtual_s,
+		command->play.scenario, result->phase, result->reason);
+	for (size_t i = result->history_count - lines; i < result->history_count; i++)
+		fprintf(stderr, "  %s\n", result->history[i % SIM_HISTORY_LINES]);
+	fprintf(stderr, "The same again: --seed %llu and the same options.\n", (unsigned long long)command->play.world.seed);
+}
+
+static bool script_fails(void *userdata, const struct sim_script *script) {
+	struct command *command = userdata;
+	struct sim_play_settings settings = command->play;
+	static struct sim_result result;
+
+	settings.script = script;
+	fprintf(stderr, "with %zu faults: ", script->count);
+	bool fails = sim_play(&settings, &result) == 0 && result.violated;
+	fprintf(stderr, "%s\n", fails ? result.reason : "all checks hold");
+	return fails;
+}
+
+static void shrink(struct command *command) {
+	struct sim_script script;
+
+	if (sim_script_random(command->play.world.seed, command->play.repetitions, &script) < 0)
+		return;
+	command->terminal = false;
+	size_t played = sim_script_shrink(&script, script_fails, command);
+	fprintf(stderr, "%zu faults are left after %zu scripts (milliseconds after the one before, fault, argument):\n",
+		script.count, played);
+	for (size_t i = 0; i < script.count; i++)
+		fprintf(stderr, "  %6u %-12s %u\n", script.faults[i].after_ms, sim_fault_name(script.faults[i].type),
+			script.faults[i].argument);
+	sim_script_release(&script);
+}
+
+int main(int argc, char **argv) {
+	static struct sim_result result;
+	struct command command = {
+		.play = {.world = sim_settings_default, .scenario = sim_scenarios[0].name, .duration_s = 600, .half_life_s = 600},
+		.runs = 1,
+		.terminal = isatty(STDERR_FILENO),
+	};
+
+	log_level = LOG_EMERG;
+	command.play.world.lookup_interval_s = 60;
+	command.play.world.store_interval_s = 600;
+	int status = parse(&command, argc, argv);
+	if (status >= 0)
+		return status;
+	command.play.progress = show_progress;
+	command.play.userdata = &command;
+	for (uint64_t run = 0; run < command.runs; run++, command.play.world.seed++) {
+		command.began_us = clock_monotonic_us();
+		int error = sim_play(&command.play, &result);
+		clear_progress(&command);
+		if (error == -EINVAL) {
+			fprintf(stderr, "ringgate-sim: there is no scenario %s, see --help.\n", command.play.scenario);
+			return EXIT_USAGE;
+		}
+		if (error < 0) {
+			fprintf(stderr, "ringgate-sim: %s.\n", strerror(-error));
+			return EXIT_MEMORY;
+		}
+		print_result(&command, &result);
+		fflush(stdout);
+		if (!result.violated)
+			continue;
+		print_violation(&command, &result);
+		if (command.shrink)
+			shrink(&command);
+		return EXIT_VIOLATION;
+	}
+	return 0;
+}
