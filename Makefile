@@ -66,13 +66,13 @@ objects = $(patsubst userspace/%.c,$(BUILD)/obj/%.o,$(call sources,$(1)))
 archive = $(if $(call sources,$(1)),$(BUILD)/lib/lib$(1).a)
 archives = $(foreach f,$(1),$(call archive,$(f)))
 
-PROGRAMS := ringgated ringgatectl ringgate-enrolld
+PROGRAMS := ringgated ringgatectl ringgate-sim ringgate-enrolld
 PARTS_ringgatectl := $(patsubst userspace/%.c,$(BUILD)/obj/%.o,$(wildcard userspace/cmd/ctl_*.c))
 # The enrollment server holds the CA key: nothing of the peer daemon is in it, and nothing of it in the peer daemon.
 NEEDS_ringgate-enrolld := enroll overlay wire base
 LIBRARIES_ringgate-enrolld = -lmicrohttpd -linih -lpthread
 LIBRARIES_ringgatectl = -lcurl
-PROGRAM_NEEDS := control node enroll sip usages storage topology forward fastpath link overlay wire base
+PROGRAM_NEEDS := sim control node enroll sip usages storage topology forward fastpath link overlay wire base
 UNIT_TESTS := $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/*/test_*.c)))
 BENCHES := $(patsubst tests/bench/%.c,%,$(wildcard tests/bench/bench_*.c))
 
@@ -162,7 +162,7 @@ $(patsubst %,$(BUILD)/unit/%,$(filter fastpath/%,$(UNIT_TESTS))): | $(BPF_SKELET
 unit: $(UNIT_TESTS:%=$(BUILD)/unit/%)
 
 define bench_rule
-$(BUILD)/bench/$(1): tests/bench/$(1).c $(SUPPORT) $(call archives,sim $(PROGRAM_NEEDS))
+$(BUILD)/bench/$(1): tests/bench/$(1).c $(SUPPORT) $(call archives,$(PROGRAM_NEEDS))
 	$$(say) BENCH $$@
 	$$(Q)mkdir -p $$(@D)
 	$$(Q)$$(CC) $$(CPPFLAGS) -Itests $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -MMD -MP -o $$@ $$< $(SUPPORT) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIBRARIES)
@@ -185,12 +185,12 @@ FUZZERS := $(patsubst tests/fuzz/%.c,%,$(filter-out tests/fuzz/replay.c,$(wildca
 
 # The same target twice: replayed over its corpus by `make check`, and driven by libFuzzer in `make fuzz`.
 define fuzz_rule
-$(BUILD)/replay/$(1): tests/fuzz/$(1).c tests/fuzz/replay.c $(call archives,sim $(PROGRAM_NEEDS)) $(SUPPORT)
+$(BUILD)/replay/$(1): tests/fuzz/$(1).c tests/fuzz/replay.c $(call archives,$(PROGRAM_NEEDS)) $(SUPPORT)
 	$$(say) REPLAY $$@
 	$$(Q)mkdir -p $$(@D)
 	$$(Q)$$(CC) $$(CPPFLAGS) -Itests $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -Wno-missing-prototypes -o $$@ tests/fuzz/$(1).c tests/fuzz/replay.c \
 		-Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIBRARIES)
-$(BUILD)/fuzz/$(1): tests/fuzz/$(1).c $(call archives,sim $(PROGRAM_NEEDS)) $(SUPPORT)
+$(BUILD)/fuzz/$(1): tests/fuzz/$(1).c $(call archives,$(PROGRAM_NEEDS)) $(SUPPORT)
 	$$(say) FUZZ $$@
 	$$(Q)mkdir -p $$(@D)
 	$$(Q)$$(CC) $$(CPPFLAGS) -Itests $$(ALL_CFLAGS) -fsanitize=fuzzer $$(ALL_LDFLAGS) -Wno-missing-prototypes -o $$@ tests/fuzz/$(1).c \
@@ -237,6 +237,8 @@ fuzz: deps  ## run every fuzz target for TIME=60 seconds (libFuzzer)
 install: programs  ## install programs, man pages and the settings file below DESTDIR
 	install -Dm755 $(BUILD)/ringgated $(DESTDIR)$(PREFIX)/sbin/ringgated
 	install -Dm755 $(BUILD)/ringgatectl $(DESTDIR)$(PREFIX)/bin/ringgatectl
+	install -Dm755 $(BUILD)/ringgate-sim $(DESTDIR)$(PREFIX)/bin/ringgate-sim
+	install -Dm644 docs/man/ringgate-sim.1 $(DESTDIR)$(PREFIX)/share/man/man1/ringgate-sim.1
 	install -Dm755 $(BUILD)/ringgate-enrolld $(DESTDIR)$(PREFIX)/sbin/ringgate-enrolld
 	install -Dm644 docs/man/ringgated.8 $(DESTDIR)$(PREFIX)/share/man/man8/ringgated.8
 	install -Dm644 docs/man/ringgate-enrolld.8 $(DESTDIR)$(PREFIX)/share/man/man8/ringgate-enrolld.8

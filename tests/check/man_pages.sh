@@ -5,13 +5,13 @@ set -u
 cd "$(dirname "$0")/../.." || exit 1
 BUILD=${BUILD:-build}
 status=0
-for page in docs/man/ringgated.8 docs/man/ringgatectl.1 docs/man/ringgate.conf.5 docs/man/ringgate-enrolld.8 \
+for page in docs/man/ringgated.8 docs/man/ringgatectl.1 docs/man/ringgate-sim.1 docs/man/ringgate.conf.5 docs/man/ringgate-enrolld.8 \
 	docs/man/ringgate-enrolld.conf.5; do
 	[ -s "$page" ] || { echo "$page is missing"; status=1; continue; }
 	warnings=$(mandoc -T lint -W warning "$page" 2>&1 | grep -vE 'referenced manual not found|operating system' | grep -E ': (WARNING|ERROR|UNSUPP)')
 	[ -z "$warnings" ] || { echo "$warnings"; status=1; }
 done
-for program in ringgated:8 ringgatectl:1 ringgate-enrolld:8; do
+for program in ringgated:8 ringgatectl:1 ringgate-sim:1 ringgate-enrolld:8; do
 	name=${program%:*}
 	page=docs/man/$name.${program#*:}
 	text=$(mandoc -T ascii "$page" | sed 's/.\x08//g')

@@ -48,6 +48,9 @@ struct overlay_config *trust_config(const struct trust *trust);
 void trust_set_signature_scheme(struct trust *trust, const struct signature_scheme *scheme);
 void credential_set_signature_scheme(struct credential *credential, const struct signature_scheme *scheme);
 
+/* Another bound than TRUST_CACHE_MAX, for one that thousands of simulated nodes share. */
+void trust_set_cache_max(struct trust *trust, size_t count);
+
 /* Certificates in the cache. */
 size_t trust_cache_count(const struct trust *trust);
 

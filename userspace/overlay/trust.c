@@ -33,7 +33,7 @@ struct trust {
 	X509_STORE *roots;
 	const struct signature_scheme *scheme;
 	struct verdict *table, *order;
-	size_t count;
+	size_t count, max;
 };
 
 /* --- the decision --- */
@@ -222,7 +222,7 @@ static void verdict_remember(struct trust *trust, struct certificate *certificat
 	}
 	certificate_ref(certificate);
 	DL_APPEND(trust->order, verdict);
-	if (++trust->count > TRUST_CACHE_MAX)
+	if (++trust->count > trust->max)
 		verdict_free(trust, trust->order);
 }
 
@@ -240,6 +240,7 @@ int trust_new(struct overlay_config *config, struct trust **ret) {
 	if (r < 0)
 		return r;
 	trust->config = overlay_config_ref(config);
+	trust->max = TRUST_CACHE_MAX;
 	*ret = TAKE(trust);
 	return 0;
 }
@@ -269,6 +270,10 @@ void trust_set_config(struct trust *trust, struct overlay_config *config) {
 
 struct overlay_config *trust_config(const struct trust *trust) {
 	return trust->config;
+}
+
+void trust_set_cache_max(struct trust *trust, size_t count) {
+	trust->max = count;
 }
 
 size_t trust_cache_count(const struct trust *trust) {

@@ -5,6 +5,8 @@
  */
 #include "sim/virtual.h"
 
+#include "base/cleanup.h"
+
 #include <errno.h>
 #include <string.h>
 #include <uthash.h>
@@ -17,6 +19,8 @@ enum {
 	SENDS_UNTIL_SUSPECT = 4,
 	SENDS_UNTIL_DOWN = 5,
 	SLOTS_FIRST = 8,
+	INTERNET_MIN_US = 5 * 1000,
+	INTERNET_MAX_US = 250 * 1000,
 };
 
 /* One end of a link. */
@@ -29,7 +33,7 @@ struct virtual_end {
 	struct virtual_host *host;
 	uint64_t last_arrival_us; /* of what we sent: keeps a direction in order */
 	struct link_statistics statistics;
-	uint16_t slot;
+	uint16_t slot, peer_slot; /* the peer's slot as last heard: where to look first */
 	uint8_t generation;
 	bool up, initiated, suspected;
 };
@@ -46,7 +50,9 @@ struct virtual_host {
 	struct virtual_end **ends; /* by slot */
 	size_t end_count;
 	uint16_t next_slot;
-	uint64_t random_state;
+	uint64_t random_state, delay_us;
+	int64_t skew_ms;
+	unsigned group; /* hosts of different groups do not reach each other */
 	UT_hash_handle hh;
 };
 
@@ -61,6 +67,8 @@ struct packet {
 	struct address from, to;
 	struct certificate *certificate;
 	unsigned sends;
+	uint64_t delay_us; /* of a slow sender, on top of the latency */
+	uint16_t from_slot, to_slot;
 	bool own;
 	size_t length;
 	uint8_t data[];
@@ -79,8 +87,10 @@ struct virtual_network {
 	struct packet *packets;
 	struct cut *cuts;
 	uint64_t random_state, next_link;
-	uint32_t next_host, loss_ppm;
+	uint32_t next_host, loss_ppm, reordering_ppm, duplication_ppm;
 	uint64_t latency_min_us, latency_max_us;
+	bool internet, grouped;
+	struct virtual_figures figures;
 	size_t payload_max;
 	uint64_t realtime_base_ms;
 };
@@ -109,7 +119,7 @@ static void host_random(void *userdata, void *data, size_t length) {
 static uint64_t host_realtime_ms(void *userdata) {
 	struct virtual_host *host = userdata;
 
-	return host->network->realtime_base_ms + host->network->clock.now_us / USEC_PER_MSEC;
+	return host->network->realtime_base_ms + host->network->clock.now_us / USEC_PER_MSEC + (uint64_t)host->skew_ms;
 }
 
 int virtual_network_new(uint64_t seed, struct virtual_network **ret) {
@@ -144,7 +154,6 @@ static void packet_free(struct packet *packet) {
 
 struct virtual_network *virtual_network_free(struct virtual_network *network) {
 	struct virtual_host *host, *next_host;
-	struct cut *cut, *next_cut;
 
 	if (!network)
 		return NULL;
@@ -152,10 +161,7 @@ struct virtual_network *virtual_network_free(struct virtual_network *network) {
 		virtual_host_kill(host);
 	while (network->packets)
 		packet_free(network->packets);
-	HASH_ITER (hh, network->cuts, cut, next_cut) {
-		HASH_DEL(network->cuts, cut);
-		free(cut);
-	}
+	virtual_network_heal(network);
 	free(network);
 	return NULL;
 }
@@ -170,8 +176,16 @@ static void host_leave(struct virtual_host *host) {
 	uint64_t due_us = runtime_next(&host->runtime);
 	if (due_us == USEC_NEVER)
 		timer_disarm(&host->network->clock, &host->wake);
-	else
+	else if (!host->wake.armed || host->wake.due_us != due_us)
 		timer_arm(&host->network->clock, &host->wake, due_us);
+}
+
+void virtual_host_enter(struct virtual_host *host) {
+	host_enter(host);
+}
+
+void virtual_host_leave(struct virtual_host *host) {
+	host_leave(host);
 }
 
 static void host_wake(struct timer *timer, void *userdata) {
@@ -198,8 +212,8 @@ int virtual_host_new(struct virtual_network *network, struct credential *credent
 	host->address.octets[3] = (uint8_t)number;
 	host->random_state = splitmix(&network->random_state);
 	host->runtime = (struct runtime){
-	    .now_us = network->clock.now_us,
-	    .source = {.realtime_ms = host_realtime_ms, .random = host_random, .userdata = host},
+		.now_us = network->clock.now_us,
+		.source = {.realtime_ms = host_realtime_ms, .random = host_random, .userdata = host},
 	};
 	timer_init(&host->wake, host_wake, host);
 	HASH_ADD(hh, network->hosts, address, sizeof(host->address), host);
@@ -269,11 +283,29 @@ void virtual_network_cut(struct virtual_network *network, const struct address *
 	}
 }
 
+void virtual_network_heal(struct virtual_network *network) {
+	struct cut *cut, *next;
+
+	HASH_ITER (hh, network->cuts, cut, next) {
+		HASH_DEL(network->cuts, cut);
+		free(cut);
+	}
+}
+
 static bool network_is_cut(struct virtual_network *network, const struct address *from, const struct address *to) {
 	struct cut *cut, probe = {.key = {.from = *from, .to = *to}};
 
+	if (!network->cuts)
+		return false;
 	HASH_FIND(hh, network->cuts, &probe.key, sizeof(probe.key), cut);
 	return cut != NULL;
+}
+
+/* A sender that is gone by now was in no other group when it sent. */
+static bool network_is_parted(struct virtual_network *network, const struct address *from, const struct virtual_host *to) {
+	const struct virtual_host *sender = network->grouped && to ? network_host(network, from) : NULL;
+
+	return sender && sender->group != to->group;
 }
 
 void virtual_network_set_loss(struct virtual_network *network, uint32_t loss_ppm) {
@@ -285,6 +317,41 @@ void virtual_network_set_latency(struct virtual_network *network, uint64_t min_u
 	network->latency_max_us = max_us > min_us ? max_us : min_us;
 }
 
+void virtual_network_set_internet(struct virtual_network *network) {
+	network->internet = true;
+	network->latency_min_us = INTERNET_MIN_US;
+	network->latency_max_us = INTERNET_MAX_US + INTERNET_MAX_US / 10;
+}
+
+void virtual_network_set_reordering(struct virtual_network *network, uint32_t reordering_ppm) {
+	network->reordering_ppm = reordering_ppm;
+}
+
+void virtual_network_set_duplication(struct virtual_network *network, uint32_t duplication_ppm) {
+	network->duplication_ppm = duplication_ppm;
+}
+
+void virtual_host_set_group(struct virtual_host *host, unsigned group) {
+	host->group = group;
+	host->network->grouped = host->network->grouped || group != 0;
+}
+
+void virtual_host_set_skew(struct virtual_host *host, int64_t skew_ms) {
+	host->skew_ms = skew_ms;
+}
+
+void virtual_host_set_delay(struct virtual_host *host, uint64_t delay_us) {
+	host->delay_us = delay_us;
+}
+
+struct virtual_figures virtual_network_figures(const struct virtual_network *network) {
+	return network->figures;
+}
+
+struct runtime *virtual_network_clock(struct virtual_network *network) {
+	return &network->clock;
+}
+
 void virtual_network_set_payload_max(struct virtual_network *network, size_t octets) {
 	network->payload_max = octets;
 }
@@ -293,14 +360,35 @@ uint64_t virtual_network_now(const struct virtual_network *network) {
 	return network->clock.now_us;
 }
 
-static uint64_t network_latency(struct virtual_network *network) {
-	uint64_t spread = network->latency_max_us - network->latency_min_us;
-
-	return network->latency_min_us + (spread ? splitmix(&network->random_state) % (spread + 1) : 0);
+static bool chance(struct virtual_network *network, uint32_t ppm) {
+	return ppm > 0 && splitmix(&network->random_state) % 1000000 < ppm;
 }
 
-static uint64_t network_rto(const struct virtual_network *network) {
-	uint64_t rto_us = 4 * network->latency_max_us;
+/* Distance of two hosts by the quantiles of one-way delays over the Internet, always the same for a pair. */
+static uint64_t internet_distance(const struct address *from, const struct address *to) {
+	static const uint32_t quantiles_ms[] = {5, 10, 16, 23, 31, 40, 51, 65, 85, 120, 250};
+	uint64_t state = 0;
+
+	for (size_t i = 0; i < 4; i++)
+		state = state << 8 | (uint8_t)(from->octets[i] ^ to->octets[i]);
+	uint64_t draw = splitmix(&state) % (1000 * (ARRAY_LENGTH(quantiles_ms) - 1));
+	const uint32_t *step = &quantiles_ms[draw / 1000];
+	return 1000 * step[0] + (step[1] - step[0]) * (draw % 1000);
+}
+
+static uint64_t network_latency(struct virtual_network *network, const struct packet *packet) {
+	uint64_t least_us = network->latency_min_us, spread_us = network->latency_max_us - network->latency_min_us;
+
+	if (network->internet) {
+		least_us = internet_distance(&packet->from, &packet->to);
+		spread_us = least_us / 10;
+	}
+	return least_us + packet->delay_us + (spread_us ? splitmix(&network->random_state) % (spread_us + 1) : 0);
+}
+
+/* Twice the round trip, as a measured one with its variance would be. */
+static uint64_t network_rto(const struct virtual_network *network, const struct address *from, const struct address *to) {
+	uint64_t rto_us = 4 * (network->internet ? internet_distance(from, to) : network->latency_max_us);
 
 	return rto_us > RTO_MIN_US ? rto_us : RTO_MIN_US;
 }
@@ -311,7 +399,11 @@ static struct virtual_end *host_end(struct virtual_host *host, uint16_t slot) {
 	return slot < host->end_count && host->ends[slot] && host->ends[slot]->link != 0 ? host->ends[slot] : NULL;
 }
 
-static struct virtual_end *host_end_of_link(struct virtual_host *host, uint64_t link) {
+static struct virtual_end *host_end_of_link(struct virtual_host *host, uint64_t link, uint16_t slot_hint) {
+	struct virtual_end *hinted = host_end(host, slot_hint);
+
+	if (hinted && hinted->link == link)
+		return hinted;
 	for (size_t i = 0; i < host->end_count; i++)
 		if (host->ends[i] && host->ends[i]->link == link)
 			return host->ends[i];
@@ -364,7 +456,12 @@ static int host_new_end(struct virtual_host *host, uint64_t link, const struct a
 	}
 	struct virtual_end *end = host->ends[slot];
 	uint8_t generation = (uint8_t)((end->generation + 1) % LINK_GENERATIONS);
-	*end = (struct virtual_end){.link = link, .peer = *peer, .host = host, .slot = (uint16_t)slot, .generation = generation};
+	*end = (struct virtual_end){.link = link,
+				    .peer = *peer,
+				    .host = host,
+				    .slot = (uint16_t)slot,
+				    .peer_slot = LINK_SLOT_NONE,
+				    .generation = generation};
 	timer_init(&end->handshake, end_handshake_failed, end);
 	host->next_slot = (uint16_t)((slot + 1) % host->end_count);
 	*ret = end;
@@ -381,7 +478,14 @@ static struct packet *packet_new(struct virtual_network *network, enum packet_ty
 
 	if (!packet)
 		return NULL;
-	*packet = (struct packet){.network = network, .type = type, .link = link, .from = *from, .to = *to, .length = length};
+	*packet = (struct packet){.network = network,
+				  .type = type,
+				  .link = link,
+				  .from = *from,
+				  .to = *to,
+				  .from_slot = LINK_SLOT_NONE,
+				  .to_slot = LINK_SLOT_NONE,
+				  .length = length};
 	timer_init(&packet->timer, packet_arrive, packet);
 	packet->next = network->packets;
 	if (packet->next)
@@ -391,14 +495,16 @@ static struct packet *packet_new(struct virtual_network *network, enum packet_ty
 }
 
 static void packet_post(struct packet *packet, uint64_t *last_arrival_us) {
-	uint64_t due_us = packet->network->clock.now_us + network_latency(packet->network);
+	uint64_t due_us = packet->network->clock.now_us + network_latency(packet->network, packet);
 
-	if (last_arrival_us) {
+	if (last_arrival_us && !(packet->type == PACKET_DATA && chance(packet->network, packet->network->reordering_ppm))) {
 		if (due_us <= *last_arrival_us)
 			due_us = *last_arrival_us + 1;
 		*last_arrival_us = due_us;
 	}
 	packet->sends++;
+	packet->network->figures.packets++;
+	packet->network->figures.octets += packet->length;
 	timer_arm(&packet->network->clock, &packet->timer, due_us);
 }
 
@@ -433,7 +539,7 @@ static void arrive_finished(struct virtual_host *host, const struct packet *pack
 	struct virtual_end *end;
 	struct address from = packet->from;
 
-	if (host_end_of_link(host, packet->link) || host_new_end(host, packet->link, &packet->from, &end) < 0)
+	if (host_end_of_link(host, packet->link, packet->to_slot) || host_new_end(host, packet->link, &packet->from, &end) < 0)
 		return;
 	send_control(host, PACKET_FINISHED_ANSWER, packet->link, &from, &end->last_arrival_us);
 	end_up(end, packet->certificate);
@@ -453,6 +559,7 @@ static void arrive_finished_answer(struct virtual_end *end, const struct packet 
 static void arrive_data(struct virtual_end *end, struct packet *packet) {
 	struct virtual_host *host = end->host;
 
+	end->peer_slot = packet->from_slot;
 	end->statistics.received++;
 	end->statistics.octets_received += packet->length;
 	end->statistics.last_received_us = host->runtime.now_us;
@@ -461,7 +568,7 @@ static void arrive_data(struct virtual_end *end, struct packet *packet) {
 
 /* Hands a packet to the host it is for. */
 static void packet_deliver(struct packet *packet, struct virtual_host *host) {
-	struct virtual_end *end = host_end_of_link(host, packet->link);
+	struct virtual_end *end = host_end_of_link(host, packet->link, packet->to_slot);
 
 	host_enter(host);
 	if (packet->type == PACKET_HELLO)
@@ -482,7 +589,7 @@ static void packet_deliver(struct packet *packet, struct virtual_host *host) {
 /* What the sender learns: an acknowledgement (`reached`), or silence that grows into suspicion and the end of the link. */
 static void sender_learns(struct packet *packet, bool reached) {
 	struct virtual_host *sender = network_host(packet->network, &packet->from);
-	struct virtual_end *end = sender ? host_end_of_link(sender, packet->link) : NULL;
+	struct virtual_end *end = sender ? host_end_of_link(sender, packet->link, packet->from_slot) : NULL;
 
 	if (!end || !end->up || (reached && !end->suspected))
 		return;
@@ -503,9 +610,8 @@ static void packet_arrive(struct timer *timer, void *userdata) {
 	struct packet *packet = userdata;
 	struct virtual_network *network = packet->network;
 	struct virtual_host *host = network_host(network, &packet->to);
-	bool cut = network_is_cut(network, &packet->from, &packet->to);
-	bool lost =
-	    packet->type == PACKET_DATA && network->loss_ppm > 0 && splitmix(&network->random_state) % 1000000 < network->loss_ppm;
+	bool cut = network_is_cut(network, &packet->from, &packet->to) || network_is_parted(network, &packet->from, host);
+	bool lost = packet->type == PACKET_DATA && chance(network, network->loss_ppm);
 
 	(void)timer;
 	if (packet->type != PACKET_DATA) {
@@ -514,7 +620,7 @@ static void packet_arrive(struct timer *timer, void *userdata) {
 		packet_free(packet);
 		return;
 	}
-	if (host && !cut && !lost && host_end_of_link(host, packet->link)) {
+	if (host && !cut && !lost && host_end_of_link(host, packet->link, packet->to_slot)) {
 		if (packet->own || packet->sends == 1)
 			packet_deliver(packet, host);
 		sender_learns(packet, true);
@@ -530,8 +636,10 @@ static void packet_arrive(struct timer *timer, void *userdata) {
 		packet_free(packet);
 		return;
 	}
-	timer_arm_after(&network->clock, &packet->timer, network_rto(network) << (packet->sends - 1));
+	timer_arm_after(&network->clock, &packet->timer, network_rto(network, &packet->from, &packet->to) << (packet->sends - 1));
 	packet->sends++;
+	network->figures.packets++;
+	network->figures.octets += packet->length;
 }
 
 /* ---- transport ---- */
@@ -557,6 +665,19 @@ static int virtual_connect(void *object, const struct address *candidates, size_
 	return 0;
 }
 
+/* The copy of a message whose acknowledgement was lost. */
+static void packet_duplicate(const struct packet *packet, uint64_t *last_arrival_us) {
+	struct packet *copy = packet_new(packet->network, PACKET_DATA, packet->link, &packet->from, &packet->to, packet->length);
+
+	if (!copy)
+		return;
+	memcpy(copy->data, packet->data, packet->length);
+	copy->delay_us = packet->delay_us;
+	copy->from_slot = packet->from_slot;
+	copy->to_slot = packet->to_slot;
+	packet_post(copy, last_arrival_us);
+}
+
 static int virtual_send(void *object, uint16_t slot, const struct iovec *parts, size_t count, unsigned flags) {
 	struct virtual_host *host = object;
 	struct virtual_end *end = host_end(host, slot);
@@ -578,9 +699,14 @@ static int virtual_send(void *object, uint16_t slot, const struct iovec *parts, 
 		at += parts[i].iov_len;
 	}
 	packet->own = flags & LINK_SEND_OWN;
+	packet->delay_us = host->delay_us;
+	packet->from_slot = slot;
+	packet->to_slot = end->peer_slot;
 	end->statistics.sent++;
 	end->statistics.octets_sent += length;
 	packet_post(packet, &end->last_arrival_us);
+	if (chance(host->network, host->network->duplication_ppm))
+		packet_duplicate(packet, &end->last_arrival_us);
 	return 0;
 }
 
@@ -634,21 +760,21 @@ static void virtual_statistics(void *object, uint16_t slot, struct link_statisti
 
 	*ret = end ? end->statistics : (struct link_statistics){0};
 	ret->rtt_us = (uint32_t)(host->network->latency_min_us + host->network->latency_max_us);
-	ret->rto_us = (uint32_t)network_rto(host->network);
+	ret->rto_us = end ? (uint32_t)network_rto(host->network, &host->address, &end->peer) : 0;
 	ret->cipher = "virtual";
 }
 
 struct transport virtual_host_transport(struct virtual_host *host) {
 	static const struct transport_ops ops = {
-	    .connect = virtual_connect,
-	    .send = virtual_send,
-	    .close = virtual_close,
-	    .candidates = virtual_candidates,
-	    .certificate = virtual_certificate,
-	    .generation = virtual_generation,
-	    .address = virtual_address,
-	    .payload_max = virtual_payload_max,
-	    .statistics = virtual_statistics,
+		.connect = virtual_connect,
+		.send = virtual_send,
+		.close = virtual_close,
+		.candidates = virtual_candidates,
+		.certificate = virtual_certificate,
+		.generation = virtual_generation,
+		.address = virtual_address,
+		.payload_max = virtual_payload_max,
+		.statistics = virtual_statistics,
 	};
 
 	return (struct transport){.ops = &ops, .object = host};
@@ -670,6 +796,7 @@ bool virtual_network_run(struct virtual_network *network, uint64_t until_us, boo
 			network->clock.now_us = timer->due_us;
 		timer_disarm(&network->clock, timer);
 		timer->fire(timer, timer->userdata);
+		network->figures.events++;
 		if (stop && stop(userdata))
 			return true;
 	}

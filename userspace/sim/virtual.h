@@ -27,12 +27,41 @@ void virtual_host_kill(struct virtual_host *host);
 /* Messages from a to b are lost from now on (or again delivered). */
 void virtual_network_cut(struct virtual_network *network, const struct address *from, const struct address *to, bool cut);
 
+/* Ends all cuts. */
+void virtual_network_heal(struct virtual_network *network);
+
 /* Loss in parts per million, latency in microseconds for every message. */
 void virtual_network_set_loss(struct virtual_network *network, uint32_t loss_ppm);
 void virtual_network_set_latency(struct virtual_network *network, uint64_t min_us, uint64_t max_us);
 
+/* Latency as between hosts of the Internet: 5 to 250 ms one way, median 40 ms, fixed for a pair of hosts but for up to a tenth. */
+void virtual_network_set_internet(struct virtual_network *network);
+
+/* Parts per million of messages that may overtake earlier ones, or arrive twice as after a lost acknowledgement. */
+void virtual_network_set_reordering(struct virtual_network *network, uint32_t reordering_ppm);
+void virtual_network_set_duplication(struct virtual_network *network, uint32_t duplication_ppm);
+
+/* Hosts of different groups do not reach each other: a partition. All hosts begin in group 0. */
+void virtual_host_set_group(struct virtual_host *host, unsigned group);
+/* Wall clock of a host ahead of (or behind) the network's. */
+void virtual_host_set_skew(struct virtual_host *host, int64_t skew_ms);
+/* A slow host: everything it sends takes so much longer. */
+void virtual_host_set_delay(struct virtual_host *host, uint64_t delay_us);
+
 /* Largest message a link carries, for fragment tests; default 1400. */
 void virtual_network_set_payload_max(struct virtual_network *network, size_t octets);
+
+/* Since the beginning. Octets are those of RELOAD messages and fragments, as handed to links, retransmissions included. */
+struct virtual_figures {
+	uint64_t events, packets, octets;
+};
+struct virtual_figures virtual_network_figures(const struct virtual_network *network);
+
+/* For timers of whoever plays with the network. They stand outside of all hosts: around each use of a host's objects such a timer
+ * calls virtual_host_enter() and virtual_host_leave(). */
+struct runtime *virtual_network_clock(struct virtual_network *network);
+void virtual_host_enter(struct virtual_host *host);
+void virtual_host_leave(struct virtual_host *host);
 
 uint64_t virtual_network_now(const struct virtual_network *network);
 
