@@ -142,29 +142,29 @@ static int user_add_or_passwd(struct ctl *ctl, struct ledger *ledger, const char
 
 static int print_user(void *userdata, const struct ledger_user *user) {
 	const struct ctl *ctl = userdata;
-	const char *state = user->disabled ? "disabled" : user->locked_until_ms > now_ms() ? "locked" : "active";
+	const char *state = user->disabled ? "disabled" : "active";
 	time_t expires = (time_t)(user->expires_ms / 1000);
 	char date[32] = "-";
 
 	if (ctl->json)
 		return json_array_append_new(ctl->list,
-					     json_pack("{s:s, s:s, s:i, s:i, s:i, s:I}", "user", user->name, "state", state,
-						       "node_ids", (int)user->node_id_count, "node_ids_max",
+					     json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:I}", "user", user->name, "state",
+						       state, "failures", (int)user->failures, "node_ids", (int)user->node_id_count, "node_ids_max",
 						       (int)user->node_ids_max, "certificates", (int)user->certificate_count,
 						       "expires_ms", (json_int_t)user->expires_ms)) < 0
 			       ? -ENOMEM
 			       : 0;
 	if (user->expires_ms)
 		strftime(date, sizeof(date), "%Y-%m-%d %H:%M", gmtime(&expires));
-	printf("%-36s %-9s %2u of %-2u %8u  %s\n", user->name, state, user->node_id_count, user->node_ids_max,
-	       user->certificate_count, date);
+	printf("%-36s %-9s %2u of %-2u %8u %6u  %s\n", user->name, state, user->node_id_count, user->node_ids_max,
+	       user->certificate_count, user->failures, date);
 	return 0;
 }
 
 static int user_list(struct ctl *ctl, struct ledger *ledger) {
 	ctl->list = json_array();
 	if (!ctl->json)
-		printf("%-36s %-9s %-8s %8s  %s\n", "USER", "STATE", "NODE-IDS", "ISSUED", "EXPIRES (UTC)");
+		printf("%-36s %-9s %-8s %8s %6s  %s\n", "USER", "STATE", "NODE-IDS", "ISSUED", "WRONG", "EXPIRES (UTC)");
 	int error = ledger_user_list(ledger, print_user, ctl);
 	if (error == 0 && ctl->json)
 		ctl_print_json(ctl->list);
@@ -328,7 +328,9 @@ int ctl_enroll(struct ctl *ctl) {
 	if (snprintf(document, sizeof(document), "%s/overlay.xml", directory) >= PATH_MAX ||
 	    snprintf(output, sizeof(output), "%s/node", directory) >= PATH_MAX)
 		return complain("The path of the directory is too long.");
-	int status = get_password(ctl, password);
+	/* Whoever renews has the key of a valid certificate; the password is for when that has expired. */
+	bool with_password = !ctl->renew || ctl->password_file;
+	int status = with_password ? get_password(ctl, password) : CTL_DONE;
 	if (status != CTL_DONE)
 		return status;
 	struct client_enrollment enrollment = {
@@ -337,7 +339,7 @@ int ctl_enroll(struct ctl *ctl) {
 		.address = ctl->address,
 		.ca_file = ctl->ca_file,
 		.user_name = ctl->certificate.user_name,
-		.password = octets_of_string(password),
+		.password = with_password ? octets_of_string(password) : OCTETS_NONE,
 		.node_ids = ctl->certificate.node_id_count,
 		.key_type = ctl->certificate.key_type,
 		.document_path = document,

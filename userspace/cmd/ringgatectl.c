@@ -46,6 +46,7 @@ static const char usage[] =
 	"  user list DIRECTORY         accounts, their Node-IDs and when their certificates end\n"
 	"  enroll NAME|URL --user NAME [--directory DIR]   at a site: get document and certificate, for instance\n"
 	"                              enroll https://example.org --user site1@example.org\n"
+	"                              with --renew, the certificate again, without a password while it is valid\n"
 	"\n"
 	"Options:\n"
 	"  -s, --socket PATH           control socket (default /run/ringgate/control)\n"

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/runtime.h"
 #include "enroll/csr.h"
+#include "enroll/guard.h"
 #include "overlay/digest.h"
 
 #include <errno.h>
@@ -30,9 +31,12 @@ struct authority {
 	X509 *root;
 	EVP_PKEY *root_key;
 	char dummy_password[PASSWORD_TEXT_SIZE]; /* checked when there is no account */
+	struct guard *guard;			 /* of accounts */
 
-	pthread_mutex_t lock; /* everything below */
+	pthread_mutex_t ledger_lock; /* held while the disk is waited for */
 	struct ledger *ledger;
+
+	pthread_mutex_t document_lock; /* everything below */
 	struct overlay_config *config; /* published */
 	struct timespec modified;
 	ino_t inode;
@@ -150,14 +154,21 @@ int authority_open(const char *directory, const struct authority_policy *policy,
 		   char reason[static PROVISION_REASON_SIZE]) {
 	_cleanup_(authority_closep) struct authority *authority = calloc(1, sizeof(*authority));
 
-	if (authority)
-		pthread_mutex_init(&authority->lock, NULL);
+	if (authority) {
+		pthread_mutex_init(&authority->ledger_lock, NULL);
+		pthread_mutex_init(&authority->document_lock, NULL);
+	}
 	if (!authority || !(authority->directory = strdup(directory)))
 		return fail(reason, -ENOMEM, directory, "cannot be opened: out of memory.");
 	if (snprintf(authority->document_path, PATH_MAX, "%s/published.xml", directory) >= PATH_MAX)
 		return fail(reason, -ENAMETOOLONG, directory, "is too long a path.");
 	authority->policy = *policy;
-	int error = load_root(authority, reason);
+	const struct guard_limits limits = {.account_failures = policy->failures_max, .account_s = policy->lockout_s};
+	int error = guard_new(&limits, &authority->guard);
+	if (error == 0)
+		error = load_root(authority, reason);
+	else
+		fail(reason, error, directory, "cannot be opened: out of memory.");
 	if (error == 0)
 		error = load_document(authority, reason);
 	if (error == 0)
@@ -178,7 +189,9 @@ struct authority *authority_close(struct authority *authority) {
 	EVP_PKEY_free(authority->root_key); /* wipes the private numbers */
 	ledger_close(authority->ledger);
 	overlay_config_unref(authority->config);
-	pthread_mutex_destroy(&authority->lock);
+	guard_free(authority->guard);
+	pthread_mutex_destroy(&authority->ledger_lock);
+	pthread_mutex_destroy(&authority->document_lock);
 	free(authority->directory);
 	free(authority);
 	return NULL;
@@ -200,7 +213,7 @@ static unsigned max_age_s(const struct overlay_config *config) {
 int authority_document(struct authority *authority, struct published_document *ret) {
 	char reason[PROVISION_REASON_SIZE] = "";
 
-	pthread_mutex_lock(&authority->lock);
+	pthread_mutex_lock(&authority->document_lock);
 	if (load_document(authority, reason) < 0)
 		log_warning("The last good document stays published. %s", reason);
 	const struct overlay_config *config = authority->config;
@@ -212,135 +225,200 @@ int authority_document(struct authority *authority, struct published_document *r
 						   .confidential = config->shared_secret != NULL};
 		memcpy(ret->etag, authority->etag, sizeof(ret->etag));
 	}
-	pthread_mutex_unlock(&authority->lock);
+	pthread_mutex_unlock(&authority->document_lock);
 	return copy ? 0 : -ENOMEM;
 }
 
 /* ---- enrollment ---- */
 
-static enum enrollment_outcome refuse(enum enrollment_outcome outcome, const char *why, const char **ret_why) {
-	*ret_why = why;
+static enum enrollment_outcome refuse(enum enrollment_outcome outcome, const char *why, struct enrollment_answer *answer) {
+	answer->why = why;
 	return outcome;
 }
 
-/* Who is asking, and with the right password? `authority->lock` is not held while the hash is computed. */
-static enum enrollment_outcome authenticate(struct authority *authority, const struct enrollment *enrollment, const char *name,
-					    uint64_t now_ms, const char **ret_why) {
-	struct ledger_user user = {.disabled = true};
-	enum enrollment_outcome outcome = ENROLLMENT_ISSUED;
+/* Closed to this network, or to all that are strangers to the account? The lock of the ledger is held. */
+static unsigned account_wait_s(struct authority *authority, const struct enrollment *enrollment,
+			       const struct guard_account *account, const char *name) {
+	unsigned wait = guard_account_wait_s(authority->guard, account, &enrollment->source, enrollment->now_us);
+	unsigned strangers = guard_strangers_wait_s(authority->guard, account, enrollment->now_us);
 
-	pthread_mutex_lock(&authority->lock);
+	if (wait < strangers && !(name[0] && ledger_user_enrolled_from(authority->ledger, name, &enrollment->source)))
+		wait = strangers;
+	return wait;
+}
+
+/* A failure is counted where the operator sees it, and where it closes the account. */
+static enum enrollment_outcome note_failure(struct authority *authority, const struct enrollment *enrollment,
+					    const struct guard_account *account, const char *name, const char *why,
+					    struct enrollment_answer *answer) {
+	guard_account_failed(authority->guard, account, &enrollment->source, enrollment->now_us);
+	if (name[0]) {
+		pthread_mutex_lock(&authority->ledger_lock);
+		int noted = ledger_user_failed(authority->ledger, name);
+		pthread_mutex_unlock(&authority->ledger_lock);
+		if (noted < 0)
+			log_warning("A wrong password for %s cannot be noted in the ledger: %s.", name, strerror(-noted));
+	}
+	return refuse(ENROLLMENT_FAILED_AUTHENTICATION, why, answer);
+}
+
+/* Who is asking, and with the right password? The ledger's lock is not held while the hash is computed. */
+static enum enrollment_outcome authenticate(struct authority *authority, const struct enrollment *enrollment, const char *name,
+					    struct enrollment_answer *answer) {
+	struct ledger_user user = {.disabled = true};
+
+	pthread_mutex_lock(&authority->ledger_lock);
 	int found = name[0] ? ledger_user_get(authority->ledger, name, &user) : -ENOENT;
-	pthread_mutex_unlock(&authority->lock);
-	int matches = password_check(enrollment->password, found == 0 ? user.password : authority->dummy_password);
+	struct guard_account account = guard_account(enrollment->user_name, found == 0 ? user.password : "");
+	answer->wait_s = account_wait_s(authority, enrollment, &account, found == 0 ? name : "");
+	pthread_mutex_unlock(&authority->ledger_lock);
+	int matches = 0;
+	if (answer->wait_s == 0)
+		matches = password_check(enrollment->password, found == 0 ? user.password : authority->dummy_password);
 	octets_wipe(user.password, sizeof(user.password));
 	if (found < 0 && found != -ENOENT)
-		return refuse(ENROLLMENT_TROUBLE, "the ledger cannot be read", ret_why);
+		return refuse(ENROLLMENT_TROUBLE, "the ledger cannot be read", answer);
+	if (answer->wait_s > 0)
+		return refuse(ENROLLMENT_THROTTLED, "too many wrong passwords for this account", answer);
 	if (found == -ENOENT)
-		return refuse(ENROLLMENT_FAILED_AUTHENTICATION, "no such account", ret_why);
-	if (user.locked_until_ms > now_ms)
-		return refuse(ENROLLMENT_FAILED_AUTHENTICATION, "the account is locked after too many wrong passwords", ret_why);
+		return note_failure(authority, enrollment, &account, "", "no such account", answer);
 	if (matches != 0 && matches != -EKEYREJECTED)
-		return refuse(ENROLLMENT_TROUBLE, "the password cannot be checked", ret_why);
-	if (matches == -EKEYREJECTED) {
-		pthread_mutex_lock(&authority->lock);
-		int noted = ledger_user_failed(authority->ledger, name, authority->policy.failures_max,
-					       authority->policy.lockout_s * UINT64_C(1000), now_ms);
-		pthread_mutex_unlock(&authority->lock);
-		/* Guesses that cannot be counted are not answered. */
-		outcome = noted < 0 ? refuse(ENROLLMENT_TROUBLE, "the ledger cannot be written", ret_why)
-				    : refuse(ENROLLMENT_FAILED_AUTHENTICATION, "wrong password", ret_why);
-	} else if (user.disabled) {
-		outcome = refuse(ENROLLMENT_FAILED_AUTHENTICATION, "the account is disabled", ret_why);
-	}
-	return outcome;
+		return refuse(ENROLLMENT_TROUBLE, "the password cannot be checked", answer);
+	if (matches == -EKEYREJECTED)
+		return note_failure(authority, enrollment, &account, name, "wrong password", answer);
+	guard_account_succeeded(authority->guard, &account, &enrollment->source);
+	if (user.disabled)
+		return refuse(ENROLLMENT_FAILED_AUTHENTICATION, "the account is disabled", answer);
+	return ENROLLMENT_ISSUED;
 }
 
-/* Within a transaction of the ledger. */
-static enum enrollment_outcome issue(struct authority *authority, const struct enrollment *enrollment, const char *name,
-				     EVP_PKEY *key, uint64_t now_ms, struct certificate **ret, const char **ret_why) {
-	_cleanup_(certificate_unrefp) struct certificate *certificate = NULL;
-	struct id node_ids[CERTIFICATE_NODE_IDS_MAX];
+/* Within a transaction of the ledger. ENROLLMENT_ISSUED: it may be. */
+static enum enrollment_outcome check_account(struct authority *authority, const struct enrollment *enrollment, const char *name,
+					     EVP_PKEY *key, struct enrollment_answer *answer) {
+	unsigned node_ids_max, issued = 0;
 	struct ledger_user user;
 
 	/* Again, because the operator may have changed it while the hash was computed. */
 	int error = ledger_user_get(authority->ledger, name, &user);
-	if (error < 0)
-		return refuse(ENROLLMENT_TROUBLE, "the ledger cannot be read", ret_why);
 	octets_wipe(user.password, sizeof(user.password));
-	if (user.disabled || user.locked_until_ms > now_ms)
-		return refuse(ENROLLMENT_FAILED_AUTHENTICATION, "the account was disabled or locked", ret_why);
+	if (error < 0 && !(error == -ENOENT && enrollment->renewal))
+		return refuse(ENROLLMENT_TROUBLE, "the ledger cannot be read", answer);
+	if (enrollment->renewal) {
+		error = error < 0 ? error : ledger_certificate_for(authority->ledger, name, key, enrollment->now_ms, &node_ids_max);
+		if (error < 0 && error != -ENOENT)
+			return refuse(ENROLLMENT_TROUBLE, "the ledger cannot be read", answer);
+		if (error == -ENOENT)
+			return refuse(ENROLLMENT_FAILED_AUTHENTICATION, "no password, and no valid certificate for this key",
+				      answer);
+		if (node_ids_max < user.node_ids_max)
+			user.node_ids_max = node_ids_max;
+	}
+	if (user.disabled)
+		return refuse(ENROLLMENT_FAILED_AUTHENTICATION, "the account is disabled", answer);
 	if (enrollment->node_ids < 1 || enrollment->node_ids > user.node_ids_max || enrollment->node_ids > CERTIFICATE_NODE_IDS_MAX)
-		return refuse(ENROLLMENT_NODE_IDS_NOT_AVAILABLE, "more Node-IDs than the account may have", ret_why);
+		return refuse(ENROLLMENT_NODE_IDS_NOT_AVAILABLE, "more Node-IDs than the account may have", answer);
+	uint64_t since_ms = enrollment->now_ms > DAY_MS ? enrollment->now_ms - DAY_MS : 0;
+	if (ledger_user_issued(authority->ledger, name, since_ms, &issued) < 0)
+		return refuse(ENROLLMENT_TROUBLE, "the ledger cannot be read", answer);
+	if (authority->policy.per_day > 0 && issued >= authority->policy.per_day) {
+		answer->wait_s = AUTHORITY_DAY_S / authority->policy.per_day;
+		return refuse(ENROLLMENT_THROTTLED, "the account has had as many certificates as it may within a day", answer);
+	}
+	return ENROLLMENT_ISSUED;
+}
+
+/* Within a transaction of the ledger. */
+static enum enrollment_outcome issue(struct authority *authority, const struct enrollment *enrollment, const char *name,
+				     EVP_PKEY *key, struct certificate **ret, struct enrollment_answer *answer) {
+	_cleanup_(certificate_unrefp) struct certificate *certificate = NULL;
+	struct id node_ids[CERTIFICATE_NODE_IDS_MAX];
+	char source[ADDRESS_TEXT_SIZE];
+
+	enum enrollment_outcome outcome = check_account(authority, enrollment, name, key, answer);
+	if (outcome != ENROLLMENT_ISSUED)
+		return outcome;
 	if (ledger_node_ids(authority->ledger, name, enrollment->node_ids, node_ids) < 0)
-		return refuse(ENROLLMENT_TROUBLE, "Node-IDs cannot be written to the ledger", ret_why);
+		return refuse(ENROLLMENT_TROUBLE, "Node-IDs cannot be written to the ledger", answer);
 	struct certificate_request request = {
 		.overlay_name = authority->overlay_name,
 		.user_name = name,
 		.node_ids = node_ids,
 		.node_id_count = enrollment->node_ids,
 		.key = key,
-		.not_before_ms = now_ms - BACKDATE_MS,
-		.not_after_ms = now_ms + authority->policy.certificate_days * DAY_MS,
+		.not_before_ms = enrollment->now_ms - BACKDATE_MS,
+		.not_after_ms = enrollment->now_ms + authority->policy.certificate_days * DAY_MS,
 	};
-	error = certificate_issue(&request, authority->root, authority->root_key, &certificate); /* B-11.3-04 */
+	int error = certificate_issue(&request, authority->root, authority->root_key, &certificate); /* B-11.3-04 */
 	if (error == -EINVAL)
-		return refuse(ENROLLMENT_BAD_CSR, "no certificate can be made for this key", ret_why);
+		return refuse(ENROLLMENT_BAD_CSR, "no certificate can be made for this key", answer);
 	if (error < 0)
-		return refuse(ENROLLMENT_TROUBLE, "the certificate cannot be made", ret_why);
+		return refuse(ENROLLMENT_TROUBLE, "the certificate cannot be made", answer);
 	if (ledger_user_succeeded(authority->ledger, name) < 0 ||
-	    ledger_certificate_add(authority->ledger, name, certificate, enrollment->source, now_ms) < 0)
-		return refuse(ENROLLMENT_TROUBLE, "the certificate cannot be written to the ledger", ret_why);
+	    ledger_certificate_add(authority->ledger, name, certificate, address_format_host(&enrollment->source, source),
+				   enrollment->now_ms) < 0)
+		return refuse(ENROLLMENT_TROUBLE, "the certificate cannot be written to the ledger", answer);
 	*ret = TAKE(certificate);
 	return ENROLLMENT_ISSUED;
 }
 
 static enum enrollment_outcome issue_and_record(struct authority *authority, const struct enrollment *enrollment, const char *name,
-						EVP_PKEY *key, uint64_t now_ms, struct certificate **ret, const char **ret_why) {
+						EVP_PKEY *key, struct certificate **ret, struct enrollment_answer *answer) {
 	_cleanup_(certificate_unrefp) struct certificate *certificate = NULL;
 
-	pthread_mutex_lock(&authority->lock);
+	pthread_mutex_lock(&authority->ledger_lock);
 	enum enrollment_outcome outcome = ledger_begin(authority->ledger) == 0
-						  ? issue(authority, enrollment, name, key, now_ms, &certificate, ret_why)
-						  : refuse(ENROLLMENT_TROUBLE, "the ledger cannot be written", ret_why);
+						  ? issue(authority, enrollment, name, key, &certificate, answer)
+						  : refuse(ENROLLMENT_TROUBLE, "the ledger cannot be written", answer);
 	/* Nobody gets a certificate that the ledger does not know. */
 	if (outcome == ENROLLMENT_ISSUED && ledger_commit(authority->ledger) < 0)
-		outcome = refuse(ENROLLMENT_TROUBLE, "the ledger cannot be written", ret_why);
+		outcome = refuse(ENROLLMENT_TROUBLE, "the ledger cannot be written", answer);
 	ledger_rollback(authority->ledger);
-	pthread_mutex_unlock(&authority->lock);
+	pthread_mutex_unlock(&authority->ledger_lock);
 	if (outcome == ENROLLMENT_ISSUED)
 		*ret = TAKE(certificate);
 	return outcome;
 }
 
-enum enrollment_outcome authority_enroll(struct authority *authority, const struct enrollment *enrollment, uint64_t now_ms,
-					 uint8_t **ret_der, size_t *ret_length, const char **ret_why) {
-	_cleanup_(certificate_unrefp) struct certificate *certificate = NULL;
+/* B-11.3-08: first who it is, then everything else. A renewal is known by its key, once the request is read. */
+static enum enrollment_outcome enroll(struct authority *authority, const struct enrollment *enrollment, struct certificate **ret,
+				      struct enrollment_answer *answer) {
 	_cleanup_(EVP_PKEY_freep) EVP_PKEY *key = NULL;
 	char name[USER_NAME_MAX + 1] = "", wanted[USER_NAME_MAX + 1] = "";
+	enum enrollment_outcome outcome = ENROLLMENT_ISSUED;
 
-	*ret_why = "issued";
 	if (ledger_name_usable(enrollment->user_name))
 		memcpy(name, enrollment->user_name.data, enrollment->user_name.length);
-	/* B-11.3-08: first who it is, then everything else. */
-	enum enrollment_outcome outcome = authenticate(authority, enrollment, name, now_ms, ret_why);
+	if (enrollment->renewal && authority->policy.renew_with_password)
+		outcome = refuse(ENROLLMENT_FAILED_AUTHENTICATION, "no password", answer);
+	else if (!enrollment->renewal)
+		outcome = authenticate(authority, enrollment, name, answer);
 	if (outcome != ENROLLMENT_ISSUED)
 		return outcome;
-	int error = csr_read(enrollment->csr, &key, wanted, ret_why);
-	if (error == -EINVAL)
-		return ENROLLMENT_USERNAME_NOT_AVAILABLE;
+	int error = csr_read(enrollment->csr, &key, wanted, &answer->why);
+	if (error == -ENOMEM)
+		return refuse(ENROLLMENT_TROUBLE, "out of memory", answer);
+	if (enrollment->renewal && (error < 0 || !name[0]))
+		return refuse(ENROLLMENT_FAILED_AUTHENTICATION, "no password, and no request for the key of a certificate", answer);
 	if (error < 0)
-		return error == -ENOMEM ? ENROLLMENT_TROUBLE : ENROLLMENT_BAD_CSR;
+		return error == -EINVAL ? ENROLLMENT_USERNAME_NOT_AVAILABLE : ENROLLMENT_BAD_CSR;
 	if (wanted[0] && strcmp(wanted, name) != 0)
-		return refuse(ENROLLMENT_USERNAME_NOT_AVAILABLE, "the request is for another user name", ret_why);
-	outcome = issue_and_record(authority, enrollment, name, key, now_ms, &certificate, ret_why);
+		return refuse(enrollment->renewal ? ENROLLMENT_FAILED_AUTHENTICATION : ENROLLMENT_USERNAME_NOT_AVAILABLE,
+			      "the request is for another user name", answer);
+	return issue_and_record(authority, enrollment, name, key, ret, answer);
+}
+
+enum enrollment_outcome authority_enroll(struct authority *authority, const struct enrollment *enrollment,
+					 struct enrollment_answer *ret) {
+	_cleanup_(certificate_unrefp) struct certificate *certificate = NULL;
+
+	*ret = (struct enrollment_answer){.why = "issued"};
+	enum enrollment_outcome outcome = enroll(authority, enrollment, &certificate, ret);
 	if (outcome != ENROLLMENT_ISSUED)
 		return outcome;
-	uint8_t *der = malloc(certificate->der_length);
-	if (!der)
-		return refuse(ENROLLMENT_TROUBLE, "out of memory", ret_why);
-	memcpy(der, certificate->der, certificate->der_length);
-	*ret_der = der;
-	*ret_length = certificate->der_length;
+	ret->der = malloc(certificate->der_length);
+	if (!ret->der)
+		return refuse(ENROLLMENT_TROUBLE, "out of memory", ret);
+	memcpy(ret->der, certificate->der, certificate->der_length);
+	ret->der_length = certificate->der_length;
 	return ENROLLMENT_ISSUED;
 }

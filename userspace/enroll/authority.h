@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "base/address.h"
 #include "enroll/ledger.h"
 
 enum {
@@ -12,12 +13,16 @@ enum {
 	AUTHORITY_DAYS_DEFAULT = 90,
 	AUTHORITY_FAILURES_DEFAULT = 10,
 	AUTHORITY_LOCKOUT_S_DEFAULT = 900,
+	AUTHORITY_PER_DAY_DEFAULT = 100,
+	AUTHORITY_DAY_S = 86400,
 };
 
 struct authority_policy {
 	unsigned certificate_days;
-	unsigned failures_max; /* wrong passwords in a row that lock an account */
+	unsigned failures_max; /* wrong passwords from one network within lockout_s that close the account to it; see guard.h */
 	unsigned lockout_s;
+	unsigned per_day;	  /* certificates an account may get within a day, 0: any number; the ledger keeps them all */
+	bool renew_with_password; /* a valid certificate is not enough for its own renewal */
 };
 
 /* In the order of enrollment_outcome_token(). */
@@ -27,16 +32,27 @@ enum enrollment_outcome {
 	ENROLLMENT_USERNAME_NOT_AVAILABLE,
 	ENROLLMENT_NODE_IDS_NOT_AVAILABLE,
 	ENROLLMENT_BAD_CSR,
-	ENROLLMENT_TROUBLE, /* ours: the ledger cannot be written, or no memory is left */
+	ENROLLMENT_TROUBLE,   /* ours: the ledger cannot be written, or no memory is left */
+	ENROLLMENT_THROTTLED, /* later */
 };
 
-/* "failed_authentication" and so on (RFC 6940 11.3); NULL for issued and trouble. */
+/* "failed_authentication" and so on (RFC 6940 11.3); NULL for issued, trouble and throttled. */
 const char *enrollment_outcome_token(enum enrollment_outcome outcome);
 
 struct enrollment {
 	struct octets user_name, password, csr;
+	bool renewal; /* no password came: the request is for the key of a certificate that is still valid */
 	unsigned node_ids;
-	const char *source; /* address, for the ledger */
+	struct address source;
+	uint64_t now_ms; /* UTC */
+	uint64_t now_us; /* of the monotonic clock */
+};
+
+struct enrollment_answer {
+	uint8_t *der; /* the certificate when it was issued; to be freed with free() */
+	size_t der_length;
+	unsigned wait_s; /* when throttled */
+	const char *why; /* a constant phrase for the log */
 };
 
 struct published_document {
@@ -61,8 +77,10 @@ const char *authority_overlay_name(const struct authority *authority);
 int authority_document(struct authority *authority, struct published_document *ret);
 
 /*
- * Computes a password hash (16 MiB, some 40 ms) whatever the request is like, so that nothing can be learnt from the time. On
- * ENROLLMENT_ISSUED *ret_der has the certificate, to be freed. *ret_why: a constant phrase for the log.
+ * With a password, one hash is computed (16 MiB, some 40 ms) whether or not there is such an account, so that nothing can be learnt
+ * from the time; not when tries are throttled, which does not depend on that either. A renewal shows a valid certificate of the
+ * ledger by asking for its key, which signs the request: whoever recorded such a request would only get another certificate for a
+ * key that is not theirs. It may not have more Node-IDs than that certificate, and none of those may be revoked.
  */
-enum enrollment_outcome authority_enroll(struct authority *authority, const struct enrollment *enrollment, uint64_t now_ms,
-					 uint8_t **ret_der, size_t *ret_length, const char **ret_why);
+enum enrollment_outcome authority_enroll(struct authority *authority, const struct enrollment *enrollment,
+					 struct enrollment_answer *ret);

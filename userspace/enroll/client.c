@@ -220,8 +220,8 @@ static int explain_refusal(const struct client_enrollment *enrollment, const cha
 	static const struct {
 		const char *token, *sentence;
 	} tokens[] = {
-		{"failed_authentication", "the user name or the password is wrong, or the account is disabled or locked for a "
-					  "while (failed_authentication)"},
+		{"failed_authentication", "the user name or the password is wrong, or the account is disabled "
+					  "(failed_authentication)"},
 		{"username_not_available", "this user name cannot be had (username_not_available)"},
 		{"Node-IDs_not_available", "the account may not have that many Node-IDs (Node-IDs_not_available)"},
 		{"bad_CSR", "the certificate request was not accepted (bad_CSR)"},
@@ -255,7 +255,7 @@ static int post(const struct client_enrollment *enrollment, struct curl_slist *c
 
 	snprintf(number, sizeof(number), "%u", enrollment->node_ids);
 	if (!form || !headers || !add_part(form, "username", octets_of_string(enrollment->user_name), NULL) ||
-	    !add_part(form, "password", enrollment->password, NULL) ||
+	    (enrollment->password.data && !add_part(form, "password", enrollment->password, NULL)) ||
 	    (enrollment->node_ids > 1 && !add_part(form, "nodeids", octets_of_string(number), NULL)) ||
 	    !add_part(form, "csr", csr, "application/pkcs10"))
 		return fail(reason, -ENOMEM, "Out of memory.");

@@ -15,7 +15,7 @@ struct client_enrollment {
 	const char *address;	  /* connect there instead of looking the host up; may be NULL */
 	const char *ca_file;	  /* PEM roots for HTTPS instead of the system's; may be NULL */
 	const char *user_name;
-	struct octets password;
+	struct octets password; /* none at all: renew with the installed certificate, while it is valid */
 	unsigned node_ids;
 	enum key_type key_type;
 	const char *document_path; /* the overlay's document */

@@ -87,6 +87,7 @@ static const struct number_setting {
 	{"enrollment", "certificate-days", offsetof(struct enroll_settings, policy.certificate_days), 1, PROVISION_DAYS_MAX},
 	{"enrollment", "failures-max", offsetof(struct enroll_settings, policy.failures_max), 1, 1000},
 	{"enrollment", "lockout-seconds", offsetof(struct enroll_settings, policy.lockout_s), 1, 86400},
+	{"enrollment", "certificates-per-day", offsetof(struct enroll_settings, policy.per_day), 0, 100000},
 	{"enrollment", "failures-per-minute", offsetof(struct enroll_settings, failures_per_minute), 0, 10000},
 };
 
@@ -119,6 +120,11 @@ static int set_value(struct enroll_settings *settings, const char *section, cons
 		if (strcmp(name, "directory") == 0)
 			return set_path(&overlay->directory, value);
 		return strcmp(name, "hosts") == 0 ? set_hosts(overlay, value) : -ENOENT;
+	}
+	if (strcmp(section, "enrollment") == 0 && strcmp(name, "renewal") == 0) {
+		strcpy(expects, "certificate or password");
+		settings->policy.renew_with_password = strcmp(value, "password") == 0;
+		return settings->policy.renew_with_password || strcmp(value, "certificate") == 0 ? 0 : -EINVAL;
 	}
 	if (strcmp(section, "server") != 0)
 		return -ENOENT;
@@ -240,6 +246,7 @@ int enroll_settings_load(const char *path, struct enroll_settings **ret, char re
 		.certificate_days = AUTHORITY_DAYS_DEFAULT,
 		.failures_max = AUTHORITY_FAILURES_DEFAULT,
 		.lockout_s = AUTHORITY_LOCKOUT_S_DEFAULT,
+		.per_day = AUTHORITY_PER_DAY_DEFAULT,
 	};
 	int error = load_file(settings, path, reason);
 	if (error == 0)

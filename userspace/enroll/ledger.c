@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "enroll/ledger.h"
 
+#include "enroll/guard.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -173,7 +175,7 @@ int ledger_user_add(struct ledger *ledger, const char *name, const char *passwor
 }
 
 #define USER_COLUMNS                                                                                                               \
-	"SELECT name, password, disabled, node_ids_max, failures, locked_until_ms, created_ms,"                                    \
+	"SELECT name, password, disabled, node_ids_max, failures, created_ms,"                                                     \
 	" (SELECT count(*) FROM node_id WHERE user = name), (SELECT count(*) FROM certificate WHERE user = name),"                 \
 	" (SELECT max(not_after_ms) FROM certificate WHERE user = name) FROM user "
 
@@ -184,11 +186,10 @@ static void read_user(sqlite3_stmt *statement, struct ledger_user *user) {
 	user->disabled = sqlite3_column_int(statement, 2) != 0;
 	user->node_ids_max = (unsigned)sqlite3_column_int(statement, 3);
 	user->failures = (unsigned)sqlite3_column_int(statement, 4);
-	user->locked_until_ms = (uint64_t)sqlite3_column_int64(statement, 5);
-	user->created_ms = (uint64_t)sqlite3_column_int64(statement, 6);
-	user->node_id_count = (unsigned)sqlite3_column_int(statement, 7);
-	user->certificate_count = (unsigned)sqlite3_column_int(statement, 8);
-	user->expires_ms = (uint64_t)sqlite3_column_int64(statement, 9);
+	user->created_ms = (uint64_t)sqlite3_column_int64(statement, 5);
+	user->node_id_count = (unsigned)sqlite3_column_int(statement, 6);
+	user->certificate_count = (unsigned)sqlite3_column_int(statement, 7);
+	user->expires_ms = (uint64_t)sqlite3_column_int64(statement, 8);
 }
 
 int ledger_user_get(struct ledger *ledger, const char *name, struct ledger_user *ret) {
@@ -218,8 +219,7 @@ int ledger_user_list(struct ledger *ledger, int (*each)(void *userdata, const st
 	return error < 0 ? error : status == SQLITE_DONE ? 0 : -EIO;
 }
 
-static int update_user(struct ledger *ledger, const char *sql, const char *name, const char *text, long long a, long long b,
-		       long long c) {
+static int update_user(struct ledger *ledger, const char *sql, const char *name, const char *text, long long number) {
 	_cleanup_(sqlite3_finalizep) sqlite3_stmt *statement = NULL;
 
 	int error = prepare(ledger, sql, &statement);
@@ -229,31 +229,24 @@ static int update_user(struct ledger *ledger, const char *sql, const char *name,
 	if (text)
 		bind_text(statement, 2, text);
 	else
-		sqlite3_bind_int64(statement, 2, a);
-	sqlite3_bind_int64(statement, 3, b);
-	sqlite3_bind_int64(statement, 4, c);
+		sqlite3_bind_int64(statement, 2, number);
 	return finish(ledger, statement);
 }
 
 int ledger_user_set_password(struct ledger *ledger, const char *name, const char *password) {
-	return update_user(ledger, "UPDATE user SET password = ?2, failures = 0, locked_until_ms = 0 WHERE name = ?1", name,
-			   password, 0, 0, 0);
+	return update_user(ledger, "UPDATE user SET password = ?2, failures = 0 WHERE name = ?1", name, password, 0);
 }
 
 int ledger_user_set_disabled(struct ledger *ledger, const char *name, bool disabled) {
-	return update_user(ledger, "UPDATE user SET disabled = ?2, failures = 0, locked_until_ms = 0 WHERE name = ?1", name, NULL,
-			   disabled, 0, 0);
+	return update_user(ledger, "UPDATE user SET disabled = ?2, failures = 0 WHERE name = ?1", name, NULL, disabled);
 }
 
-int ledger_user_failed(struct ledger *ledger, const char *name, unsigned failures_max, uint64_t lockout_ms, uint64_t now_ms) {
-	return update_user(ledger,
-			   "UPDATE user SET failures = CASE WHEN failures + 1 >= ?2 THEN 0 ELSE failures + 1 END,"
-			   " locked_until_ms = CASE WHEN failures + 1 >= ?2 THEN ?3 + ?4 ELSE locked_until_ms END WHERE name = ?1",
-			   name, NULL, failures_max, (long long)lockout_ms, (long long)now_ms);
+int ledger_user_failed(struct ledger *ledger, const char *name) {
+	return update_user(ledger, "UPDATE user SET failures = failures + 1 WHERE name = ?1", name, NULL, 0);
 }
 
 int ledger_user_succeeded(struct ledger *ledger, const char *name) {
-	return update_user(ledger, "UPDATE user SET failures = 0, locked_until_ms = 0 WHERE name = ?1", name, NULL, 0, 0, 0);
+	return update_user(ledger, "UPDATE user SET failures = 0 WHERE name = ?1", name, NULL, 0);
 }
 
 /* ---- Node-IDs ---- */
@@ -329,6 +322,88 @@ int ledger_certificate_add(struct ledger *ledger, const char *name, const struct
 	bind_text(statement, 6, source);
 	sqlite3_bind_blob(statement, 7, certificate->der, (int)certificate->der_length, SQLITE_STATIC);
 	return finish(ledger, statement);
+}
+
+/* ---- what an account got ---- */
+
+bool ledger_user_enrolled_from(struct ledger *ledger, const char *name, const struct address *address) {
+	_cleanup_(sqlite3_finalizep) sqlite3_stmt *statement = NULL;
+	struct address wanted = guard_network(address), source;
+
+	if (prepare(ledger, "SELECT source FROM certificate WHERE user = ?1 ORDER BY not_after_ms DESC LIMIT ?2", &statement) < 0)
+		return false;
+	bind_text(statement, 1, name);
+	sqlite3_bind_int64(statement, 2, LEDGER_CERTIFICATES_LOOKED);
+	while (sqlite3_step(statement) == SQLITE_ROW) {
+		char text[ADDRESS_TEXT_SIZE];
+		const char *host = (const char *)sqlite3_column_text(statement, 0);
+		snprintf(text, sizeof(text), strchr(host, ':') ? "[%s]" : "%s", host);
+		if (address_parse(text, 0, &source) < 0)
+			continue;
+		source = guard_network(&source);
+		if (address_equal(&source, &wanted))
+			return true;
+	}
+	return false;
+}
+
+int ledger_user_issued(struct ledger *ledger, const char *name, uint64_t since_ms, unsigned *ret) {
+	_cleanup_(sqlite3_finalizep) sqlite3_stmt *statement = NULL;
+
+	int error = prepare(ledger, "SELECT count(*) FROM certificate WHERE user = ?1 AND issued_ms >= ?2", &statement);
+	if (error < 0)
+		return error;
+	bind_text(statement, 1, name);
+	sqlite3_bind_int64(statement, 2, (sqlite3_int64)since_ms);
+	if (sqlite3_step(statement) != SQLITE_ROW)
+		return -EIO;
+	*ret = (unsigned)sqlite3_column_int64(statement, 0);
+	return 0;
+}
+
+static int count_revoked(struct ledger *ledger, const struct certificate *certificate, unsigned *ret) {
+	unsigned revoked = 0;
+
+	for (size_t i = 0; i < certificate->node_id_count; i++) {
+		_cleanup_(sqlite3_finalizep) sqlite3_stmt *statement = NULL;
+		int error = prepare(ledger, "SELECT count(*) FROM node_id WHERE id = ?1 AND revoked = 0", &statement);
+		if (error < 0)
+			return error;
+		sqlite3_bind_blob(statement, 1, certificate->node_ids[i].octets, certificate->node_ids[i].length, SQLITE_STATIC);
+		if (sqlite3_step(statement) != SQLITE_ROW)
+			return -EIO;
+		revoked += sqlite3_column_int(statement, 0) == 0;
+	}
+	*ret = revoked;
+	return 0;
+}
+
+int ledger_certificate_for(struct ledger *ledger, const char *name, EVP_PKEY *key, uint64_t now_ms, unsigned *ret_node_ids) {
+	_cleanup_(sqlite3_finalizep) sqlite3_stmt *statement = NULL;
+	int status, error = prepare(ledger,
+				    "SELECT der FROM certificate WHERE user = ?1 AND not_before_ms <= ?2 AND not_after_ms > ?2"
+				    " ORDER BY not_after_ms DESC LIMIT ?3",
+				    &statement);
+
+	if (error < 0)
+		return error;
+	bind_text(statement, 1, name);
+	sqlite3_bind_int64(statement, 2, (sqlite3_int64)now_ms);
+	sqlite3_bind_int64(statement, 3, LEDGER_CERTIFICATES_LOOKED);
+	while ((status = sqlite3_step(statement)) == SQLITE_ROW) {
+		_cleanup_(certificate_unrefp) struct certificate *certificate = NULL;
+		unsigned revoked = 0;
+		struct octets der = OCTETS(sqlite3_column_blob(statement, 0), (size_t)sqlite3_column_bytes(statement, 0));
+		error = certificate_from_der(der, NULL, ID_LENGTH_CHORD, &certificate, NULL);
+		if (error == 0 && EVP_PKEY_eq(certificate->key, key) == 1 &&
+		    (error = count_revoked(ledger, certificate, &revoked)) == 0 && revoked == 0) {
+			*ret_node_ids = (unsigned)certificate->node_id_count;
+			return 0;
+		}
+		if (error < 0)
+			return error;
+	}
+	return status == SQLITE_DONE ? -ENOENT : -EIO;
 }
 
 int ledger_revoke(struct ledger *ledger, const struct id *node_id, char name[static USER_NAME_MAX + 1]) {

@@ -6,19 +6,23 @@
  */
 #pragma once
 
+#include "base/address.h"
 #include "base/cleanup.h"
 #include "enroll/password.h"
 #include "enroll/provision.h"
 
-enum { LEDGER_USERS_MAX = 1000000 /* accounts; more are refused */ };
+enum {
+	LEDGER_USERS_MAX = 1000000,	 /* accounts; more are refused */
+	LEDGER_CERTIFICATES_LOOKED = 64, /* of an account, newest first, when it is asked where it enrolled and for which keys */
+};
 
 struct ledger_user {
 	char name[USER_NAME_MAX + 1];
 	char password[PASSWORD_TEXT_SIZE]; /* as password_hash() wrote it */
 	bool disabled;
 	unsigned node_ids_max; /* most Node-IDs in one certificate */
-	unsigned failures;     /* wrong passwords in a row */
-	uint64_t locked_until_ms, created_ms;
+	unsigned failures;     /* wrong passwords since the last certificate */
+	uint64_t created_ms;
 	unsigned node_id_count, certificate_count;
 	uint64_t expires_ms; /* of the newest certificate, 0: none */
 };
@@ -46,9 +50,19 @@ int ledger_user_set_password(struct ledger *ledger, const char *name, const char
 int ledger_user_set_disabled(struct ledger *ledger, const char *name, bool disabled);	     /* -ENOENT */
 int ledger_user_list(struct ledger *ledger, int (*each)(void *userdata, const struct ledger_user *user), void *userdata);
 
-/* A wrong password; the account is locked for `lockout_ms` when it was the `failures_max`th in a row. */
-int ledger_user_failed(struct ledger *ledger, const char *name, unsigned failures_max, uint64_t lockout_ms, uint64_t now_ms);
+/* A wrong password is counted; a certificate starts the count anew. */
+int ledger_user_failed(struct ledger *ledger, const char *name);
 int ledger_user_succeeded(struct ledger *ledger, const char *name);
+
+/* Did the account get one of its newest certificates in the network of this address (guard_network())? */
+bool ledger_user_enrolled_from(struct ledger *ledger, const char *name, const struct address *address);
+
+/* How many certificates it got since then. */
+int ledger_user_issued(struct ledger *ledger, const char *name, uint64_t since_ms, unsigned *ret);
+
+/* A certificate of the account for this key that is valid now and has no revoked Node-ID. *ret_node_ids: how many it has. -ENOENT.
+ */
+int ledger_certificate_for(struct ledger *ledger, const char *name, EVP_PKEY *key, uint64_t now_ms, unsigned *ret_node_ids);
 
 /*
  * The first `count` Node-IDs of the user that are not revoked, those handed out before first; missing ones are made from the

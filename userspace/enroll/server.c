@@ -76,25 +76,34 @@ static const char *name_for_log(const struct request *request, char text[static 
 static void work(struct request *request) {
 	struct runtime_source source = runtime_source_system();
 	char address[ADDRESS_TEXT_SIZE], name[USER_NAME_MAX + 1];
-	const char *why = "";
 	struct enrollment enrollment = {
 		.user_name = OCTETS(request->user_name.data, request->user_name.length),
 		.password = OCTETS(request->password.data, request->password.length),
 		.csr = OCTETS(request->csr.data, request->csr.length),
 		.node_ids = request_node_ids(request),
-		.source = address_format_host(&request->source, address),
+		.renewal = !request->password.given,
+		.source = request->source,
+		.now_ms = source.realtime_ms(source.userdata),
+		.now_us = clock_monotonic_us(),
 	};
 
-	request->outcome = authority_enroll(request->authority, &enrollment, source.realtime_ms(source.userdata), &request->der,
-					    &request->der_length, &why);
+	/* Others from there may have failed while this one was in the queue. */
+	request->answer.wait_s = guard_network_wait_s(request->server->guard, &request->source, enrollment.now_us);
+	if (request->answer.wait_s > 0) {
+		request->outcome = ENROLLMENT_THROTTLED;
+		request->answer.why = "too many wrong passwords from there";
+	} else {
+		request->outcome = authority_enroll(request->authority, &enrollment, &request->answer);
+	}
 	if (request->outcome == ENROLLMENT_FAILED_AUTHENTICATION)
-		guard_failed(request->server->guard, &request->source, clock_monotonic_us());
+		guard_network_failed(request->server->guard, &request->source, enrollment.now_us);
+	address_format_host(&request->source, address);
 	if (request->outcome == ENROLLMENT_ISSUED)
 		log_info("Issued a certificate to %s of overlay %s at %s.", name_for_log(request, name),
 			 authority_overlay_name(request->authority), address);
 	else
 		log_at(request->outcome == ENROLLMENT_TROUBLE ? LOG_ERR : LOG_NOTICE, "Refused %s of overlay %s at %s: %s.",
-		       name_for_log(request, name), authority_overlay_name(request->authority), address, why);
+		       name_for_log(request, name), authority_overlay_name(request->authority), address, request->answer.why);
 }
 
 static void *work_loop(void *userdata) {
@@ -266,7 +275,8 @@ int server_new(const struct enroll_settings *settings, int listen_fd, struct ser
 	pthread_mutex_init(&server->lock, NULL);
 	pthread_cond_init(&server->work, NULL);
 	server->settings = settings;
-	if (guard_new(settings->failures_per_minute, &server->guard) < 0)
+	const struct guard_limits limits = {.network_per_minute = settings->failures_per_minute};
+	if (guard_new(&limits, &server->guard) < 0)
 		return fail(reason, -ENOMEM, "Out of memory.");
 	int error = open_authorities(server, reason);
 	if (error == 0)

@@ -31,8 +31,7 @@ struct request {
 	enum request_stage stage;
 
 	enum enrollment_outcome outcome;
-	uint8_t *der;
-	size_t der_length;
+	struct enrollment_answer answer;
 	struct request *prev, *next; /* in the queue */
 };
 
@@ -45,7 +44,7 @@ struct client {
 struct server {
 	const struct enroll_settings *settings;
 	struct authority *authorities[ENROLL_OVERLAYS_MAX]; /* as settings->overlays */
-	struct guard *guard;
+	struct guard *guard;				    /* of networks */
 	struct MHD_Daemon *daemon;
 
 	pthread_mutex_t lock; /* everything below */

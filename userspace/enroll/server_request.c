@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum { HTTP_TOO_LARGE = 413, POST_BUFFER = 1024, SWALLOW_MAX = 4 * SERVER_BODY_MAX, NUMBER_MAX = 4 };
+enum { HTTP_TOO_LARGE = 413, POST_BUFFER = 1024, SWALLOW_MAX = 4 * SERVER_BODY_MAX, NUMBER_MAX = 4, NUMBER_TEXT_SIZE = 12 };
 
 static const char text_plain[] = "text/plain";
 
@@ -32,9 +32,21 @@ static enum MHD_Result send_text(struct MHD_Connection *connection, unsigned sta
 
 	if (response && status == MHD_HTTP_METHOD_NOT_ALLOWED)
 		MHD_add_response_header(response, "Allow", "GET, HEAD, POST");
-	if (response && (status == MHD_HTTP_SERVICE_UNAVAILABLE || status == MHD_HTTP_TOO_MANY_REQUESTS))
-		MHD_add_response_header(response, "Retry-After", status == MHD_HTTP_SERVICE_UNAVAILABLE ? "5" : "60");
+	if (response && status == MHD_HTTP_SERVICE_UNAVAILABLE)
+		MHD_add_response_header(response, "Retry-After", "5");
 	return send_response(connection, status, response, text_plain, "no-store");
+}
+
+/* For `wait_s` seconds. */
+static enum MHD_Result send_wait(struct MHD_Connection *connection, const char *why, unsigned wait_s) {
+	char text[160], number[NUMBER_TEXT_SIZE];
+
+	snprintf(text, sizeof(text), "%s; try again in %u s.\n", why, wait_s);
+	snprintf(number, sizeof(number), "%u", wait_s);
+	struct MHD_Response *response = MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_COPY);
+	if (response)
+		MHD_add_response_header(response, "Retry-After", number);
+	return send_response(connection, MHD_HTTP_TOO_MANY_REQUESTS, response, text_plain, "no-store");
 }
 
 /* B-11.1-01, B-11.2-01 */
@@ -74,11 +86,13 @@ static enum MHD_Result send_outcome(struct request *request) {
 
 	if (request->outcome == ENROLLMENT_ISSUED) { /* B-11.3-03 */
 		struct MHD_Response *response =
-			MHD_create_response_from_buffer(request->der_length, request->der, MHD_RESPMEM_MUST_FREE);
+			MHD_create_response_from_buffer(request->answer.der_length, request->answer.der, MHD_RESPMEM_MUST_FREE);
 		if (response)
-			request->der = NULL;
+			request->answer.der = NULL;
 		return send_response(request->connection, MHD_HTTP_OK, response, "application/pkix-cert", "no-store");
 	}
+	if (request->outcome == ENROLLMENT_THROTTLED)
+		return send_wait(request->connection, request->answer.why, request->answer.wait_s);
 	if (token)
 		return send_text(request->connection, MHD_HTTP_FORBIDDEN, token); /* B-11.3-06 */
 	return send_text(request->connection, MHD_HTTP_INTERNAL_SERVER_ERROR,
@@ -162,7 +176,7 @@ static struct request *request_free(struct request *request) {
 	field_release(&request->password);
 	field_release(&request->node_ids);
 	field_release(&request->csr);
-	free(request->der);
+	free(request->answer.der);
 	free(request);
 	return NULL;
 }
@@ -187,8 +201,7 @@ static struct address source_of(struct MHD_Connection *connection) {
 }
 
 /* What can be said before the body has come. 0, or the status of the answer. */
-static unsigned check_headers(struct server *server, struct MHD_Connection *connection, const struct address *source,
-			      const char **ret_sentence) {
+static unsigned check_headers(struct MHD_Connection *connection, const char **ret_sentence) {
 	const char *length = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Content-Length");
 
 	if (!header_has(connection, "Content-Type", "multipart/form-data")) {
@@ -204,12 +217,6 @@ static unsigned check_headers(struct server *server, struct MHD_Connection *conn
 		*ret_sentence = "The request is too large.\n";
 		return HTTP_TOO_LARGE;
 	}
-	if (!guard_allows(server->guard, source, clock_monotonic_us())) {
-		char text[ADDRESS_TEXT_SIZE];
-		log_notice("Refused a request of %s: too many wrong passwords.", address_format_host(source, text));
-		*ret_sentence = "Too many wrong passwords came from your address; try again in a minute.\n";
-		return MHD_HTTP_TOO_MANY_REQUESTS;
-	}
 	return 0;
 }
 
@@ -217,10 +224,15 @@ static enum MHD_Result begin_post(struct server *server, struct MHD_Connection *
 				  void **state) {
 	struct address source = source_of(connection);
 	const char *sentence = NULL;
-	unsigned status = check_headers(server, connection, &source, &sentence);
+	unsigned status = check_headers(connection, &sentence), wait_s;
+	char text[ADDRESS_TEXT_SIZE];
 
 	if (status != 0)
 		return send_text(connection, status, sentence);
+	if ((wait_s = guard_network_wait_s(server->guard, &source, clock_monotonic_us())) > 0) {
+		log_notice("Refused a request of %s: too many wrong passwords from there.", address_format_host(&source, text));
+		return send_wait(connection, "too many wrong passwords from there", wait_s);
+	}
 	struct request *request = calloc(1, sizeof(*request));
 	if (!request)
 		return MHD_NO;

@@ -21,7 +21,7 @@
 
 #define NOW_MS UINT64_C(1767225600000) /* 2026-01-01 */
 
-static const struct authority_policy policy = {.certificate_days = 90, .failures_max = 3, .lockout_s = 600};
+static const struct authority_policy policy = {.certificate_days = 90, .failures_max = 3, .lockout_s = 600, .per_day = 20};
 
 struct fixture {
 	struct enroll_site site;
@@ -30,6 +30,7 @@ struct fixture {
 	uint8_t *csr;
 	size_t csr_length;
 	struct certificate *certificate; /* the last one issued */
+	unsigned wait_s;		 /* of the last answer */
 };
 
 static int setup(void **state) {
@@ -56,24 +57,37 @@ static int teardown(void **state) {
 	return 0;
 }
 
+/* NULL as password: a renewal. */
+static enum enrollment_outcome enroll_from(struct fixture *f, const char *source, struct octets name, const char *password,
+					   struct octets csr, unsigned node_ids, uint64_t now_ms) {
+	struct enrollment enrollment = {.user_name = name,
+					.password = password ? octets_of_string(password) : OCTETS_NONE,
+					.renewal = !password,
+					.csr = csr,
+					.node_ids = node_ids,
+					.now_ms = now_ms,
+					.now_us = now_ms * 1000};
+	struct enrollment_answer answer;
+
+	assert_int_equal(address_parse(source, 0, &enrollment.source), 0);
+	enum enrollment_outcome outcome = authority_enroll(f->authority, &enrollment, &answer);
+	assert_non_null(answer.why);
+	assert_true((outcome == ENROLLMENT_ISSUED) == (answer.der != NULL));
+	assert_true((outcome == ENROLLMENT_THROTTLED) == (answer.wait_s > 0));
+	f->wait_s = answer.wait_s;
+	if (answer.der) {
+		f->certificate = certificate_unref(f->certificate);
+		assert_int_equal(certificate_from_der(OCTETS(answer.der, answer.der_length), ENROLL_SITE_NAME, ID_LENGTH_CHORD,
+						      &f->certificate, NULL),
+				 0);
+	}
+	free(answer.der);
+	return outcome;
+}
+
 static enum enrollment_outcome enroll_full(struct fixture *f, struct octets name, const char *password, struct octets csr,
 					   unsigned node_ids, uint64_t now_ms) {
-	struct enrollment enrollment = {
-		.user_name = name, .password = octets_of_string(password), .csr = csr, .node_ids = node_ids, .source = "192.0.2.1"};
-	uint8_t *der = NULL;
-	size_t length = 0;
-	const char *why = NULL;
-
-	enum enrollment_outcome outcome = authority_enroll(f->authority, &enrollment, now_ms, &der, &length, &why);
-	assert_non_null(why);
-	assert_true((outcome == ENROLLMENT_ISSUED) == (der != NULL));
-	if (der) {
-		f->certificate = certificate_unref(f->certificate);
-		assert_int_equal(
-			certificate_from_der(OCTETS(der, length), ENROLL_SITE_NAME, ID_LENGTH_CHORD, &f->certificate, NULL), 0);
-	}
-	free(der);
-	return outcome;
+	return enroll_from(f, "192.0.2.1", name, password, csr, node_ids, now_ms);
 }
 
 static enum enrollment_outcome enroll(struct fixture *f, const char *name, const char *password, unsigned node_ids) {
@@ -128,22 +142,139 @@ static void refuse_strangers(void **state) {
 		enroll_full(f, OCTETS("alice@example.org\0", 18), ENROLL_SITE_PASSWORD, OCTETS(f->csr, f->csr_length), 1, NOW_MS),
 		ENROLLMENT_FAILED_AUTHENTICATION);
 	/* Nobody learns what is wrong with a request without the password. */
-	assert_int_equal(enroll_full(f, octets_of_string("alice@example.org"), "wrong", OCTETS("junk", 4), 99, NOW_MS),
+	assert_int_equal(enroll_full(f, octets_of_string("bob@example.org"), "wrong", OCTETS("junk", 4), 99, NOW_MS),
 			 ENROLLMENT_FAILED_AUTHENTICATION);
 }
 
-static void lock_after_wrong_passwords(void **state) {
+static void close_after_wrong_passwords(void **state) {
 	struct fixture *f = *state;
 	struct octets name = octets_of_string("alice@example.org"), csr = OCTETS(f->csr, f->csr_length);
+	char hash[PASSWORD_TEXT_SIZE];
+	struct ledger_user user;
 
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(enroll(f, "alice@example.org", "wrong", 1), ENROLLMENT_FAILED_AUTHENTICATION);
 	assert_int_equal(enroll(f, "alice@example.org", ENROLL_SITE_PASSWORD, 1), ENROLLMENT_ISSUED); /* starts the count anew */
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(enroll(f, "alice@example.org", "wrong", 1), ENROLLMENT_FAILED_AUTHENTICATION);
-	assert_int_equal(enroll(f, "alice@example.org", ENROLL_SITE_PASSWORD, 1), ENROLLMENT_FAILED_AUTHENTICATION);
-	assert_int_equal(enroll_full(f, name, ENROLL_SITE_PASSWORD, csr, 1, NOW_MS + 599999), ENROLLMENT_FAILED_AUTHENTICATION);
-	assert_int_equal(enroll_full(f, name, ENROLL_SITE_PASSWORD, csr, 1, NOW_MS + 600000), ENROLLMENT_ISSUED);
+	assert_int_equal(ledger_user_get(f->site.ledger, "alice@example.org", &user), 0);
+	assert_int_equal(user.failures, 3);
+	assert_int_equal(enroll(f, "alice@example.org", ENROLL_SITE_PASSWORD, 1), ENROLLMENT_THROTTLED);
+	assert_int_equal(f->wait_s, 200); /* a third of the time for each try */
+	assert_int_equal(enroll_full(f, name, ENROLL_SITE_PASSWORD, csr, 1, NOW_MS + 199999), ENROLLMENT_THROTTLED);
+	assert_int_equal(enroll_full(f, name, ENROLL_SITE_PASSWORD, csr, 1, NOW_MS + 200000), ENROLLMENT_ISSUED);
+	/* An operator's new password ends it. */
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(enroll(f, "alice@example.org", "wrong", 1), ENROLLMENT_FAILED_AUTHENTICATION);
+	assert_int_equal(enroll(f, "alice@example.org", "wrong", 1), ENROLLMENT_THROTTLED);
+	assert_int_equal(password_hash(octets_of_string("another password"), PASSWORD_LOG_N_MIN, hash), 0);
+	assert_int_equal(ledger_user_set_password(f->site.ledger, "alice@example.org", hash), 0);
+	assert_int_equal(enroll(f, "alice@example.org", "another password", 1), ENROLLMENT_ISSUED);
+}
+
+/* Those who guess close the account to themselves, not to the site; and nobody can tell whether there is such an account. */
+static void strangers_lock_nobody_out(void **state) {
+	struct fixture *f = *state;
+	struct octets names[] = {octets_of_string("alice@example.org"), octets_of_string("carol@example.org")};
+	struct octets csr = OCTETS(f->csr, f->csr_length);
+	char source[ADDRESS_TEXT_SIZE];
+
+	assert_int_equal(enroll_from(f, "203.0.113.7", names[0], ENROLL_SITE_PASSWORD, csr, 1, NOW_MS), ENROLLMENT_ISSUED);
+	assert_int_equal(enroll_from(f, "[2001:db8::7]", names[0], ENROLL_SITE_PASSWORD, csr, 1, NOW_MS), ENROLLMENT_ISSUED);
+	for (unsigned account = 0; account < ARRAY_LENGTH(names); account++) {
+		for (int i = 0; i < 3; i++)
+			assert_int_equal(enroll_from(f, "198.51.100.1", names[account], "wrong", csr, 1, NOW_MS),
+					 ENROLLMENT_FAILED_AUTHENTICATION);
+		assert_int_equal(enroll_from(f, "198.51.100.1", names[account], "wrong", csr, 1, NOW_MS), ENROLLMENT_THROTTLED);
+		assert_int_equal(f->wait_s, 200);
+		assert_int_equal(enroll_from(f, "198.51.100.200", names[account], "wrong", csr, 1, NOW_MS),
+				 ENROLLMENT_FAILED_AUTHENTICATION);
+		/* Many networks together: closed to all strangers, one try at a time. */
+		for (unsigned i = 4; i < 30; i++) {
+			snprintf(source, sizeof(source), "198.51.100.%u", i + 10);
+			assert_int_equal(enroll_from(f, source, names[account], "wrong", csr, 1, NOW_MS),
+					 ENROLLMENT_FAILED_AUTHENTICATION);
+		}
+		assert_int_equal(enroll_from(f, "192.0.2.99", names[account], "wrong", csr, 1, NOW_MS), ENROLLMENT_THROTTLED);
+		assert_int_equal(f->wait_s, 20);
+	}
+	assert_int_equal(enroll_from(f, "192.0.2.99", names[0], ENROLL_SITE_PASSWORD, csr, 1, NOW_MS), ENROLLMENT_THROTTLED);
+	/* The site has enrolled from there before, in IPv6 from the same /64. */
+	assert_int_equal(enroll_from(f, "203.0.113.7", names[0], ENROLL_SITE_PASSWORD, csr, 1, NOW_MS), ENROLLMENT_ISSUED);
+	assert_int_equal(enroll_from(f, "[2001:db8::beef]", names[0], ENROLL_SITE_PASSWORD, csr, 1, NOW_MS), ENROLLMENT_ISSUED);
+	assert_int_equal(enroll_from(f, "[::ffff:203.0.113.7]", names[0], ENROLL_SITE_PASSWORD, csr, 1, NOW_MS), ENROLLMENT_ISSUED);
+	assert_int_equal(enroll_from(f, "192.0.2.99", names[0], ENROLL_SITE_PASSWORD, csr, 1, NOW_MS + 20000), ENROLLMENT_ISSUED);
+}
+
+/* Who has the key of a valid certificate needs no password for the next one. */
+static void renew_by_certificate(void **state) {
+	struct fixture *f = *state;
+	struct octets alice = octets_of_string("alice@example.org"), bob = octets_of_string("bob@example.org");
+	struct octets csr = OCTETS(f->csr, f->csr_length);
+	_cleanup_free_ uint8_t *other = NULL, *bobs = NULL;
+	size_t other_length, bobs_length;
+	char name[USER_NAME_MAX + 1];
+	EVP_PKEY *key;
+	const uint64_t later = NOW_MS + UINT64_C(89) * 86400000, too_late = NOW_MS + UINT64_C(90) * 86400000;
+
+	assert_int_equal(key_generate(KEY_ECDSA_P256, &key), 0);
+	assert_int_equal(csr_make(key, "alice@example.org", &other, &other_length), 0);
+	assert_int_equal(csr_make(f->key, "bob@example.org", &bobs, &bobs_length), 0);
+	EVP_PKEY_free(key);
+	assert_int_equal(enroll_full(f, alice, NULL, csr, 1, NOW_MS), ENROLLMENT_FAILED_AUTHENTICATION); /* none yet */
+	assert_int_equal(enroll(f, "alice@example.org", ENROLL_SITE_PASSWORD, 2), ENROLLMENT_ISSUED);
+	struct id first = f->certificate->node_ids[0];
+	/* Another key, another's account, junk, more than the certificate has. */
+	assert_int_equal(enroll_full(f, alice, NULL, OCTETS(other, other_length), 1, later), ENROLLMENT_FAILED_AUTHENTICATION);
+	assert_int_equal(enroll_full(f, bob, NULL, csr, 1, later), ENROLLMENT_FAILED_AUTHENTICATION);
+	assert_int_equal(enroll_full(f, bob, NULL, OCTETS(bobs, bobs_length), 1, later), ENROLLMENT_FAILED_AUTHENTICATION);
+	assert_int_equal(enroll_full(f, alice, NULL, OCTETS(bobs, bobs_length), 1, later), ENROLLMENT_FAILED_AUTHENTICATION);
+	assert_int_equal(enroll_full(f, alice, NULL, OCTETS(csr.data, 20), 1, later), ENROLLMENT_FAILED_AUTHENTICATION);
+	assert_int_equal(enroll_full(f, octets_of_string("carol@example.org"), NULL, csr, 1, later),
+			 ENROLLMENT_FAILED_AUTHENTICATION);
+	assert_int_equal(enroll_full(f, octets_of_string("../x"), NULL, csr, 1, later), ENROLLMENT_FAILED_AUTHENTICATION);
+	assert_int_equal(enroll_full(f, alice, NULL, csr, 3, later), ENROLLMENT_NODE_IDS_NOT_AVAILABLE);
+	/* Expired: the password again. Not yet: the same Node-ID. */
+	assert_int_equal(enroll_full(f, alice, NULL, csr, 2, too_late), ENROLLMENT_FAILED_AUTHENTICATION);
+	assert_int_equal(enroll_full(f, alice, NULL, csr, 2, later), ENROLLMENT_ISSUED);
+	assert_true(id_equal(&f->certificate->node_ids[0], &first));
+	assert_int_equal(f->certificate->not_after_ms, later + UINT64_C(90) * 86400000);
+	assert_int_equal(enroll_full(f, alice, NULL, csr, 2, too_late), ENROLLMENT_ISSUED); /* with the renewed one */
+	/* An account that is disabled gets nothing; one with a revoked node nothing without its password, even when enabled again.
+	 */
+	assert_int_equal(ledger_user_set_disabled(f->site.ledger, "alice@example.org", true), 0);
+	assert_int_equal(enroll_full(f, alice, NULL, csr, 1, too_late), ENROLLMENT_FAILED_AUTHENTICATION);
+	assert_int_equal(ledger_revoke(f->site.ledger, &first, name), 0);
+	assert_int_equal(ledger_user_set_disabled(f->site.ledger, "alice@example.org", false), 0);
+	assert_int_equal(enroll_full(f, alice, NULL, csr, 1, too_late), ENROLLMENT_FAILED_AUTHENTICATION);
+	assert_int_equal(enroll_full(f, alice, ENROLL_SITE_PASSWORD, OCTETS(other, other_length), 1, too_late), ENROLLMENT_ISSUED);
+	assert_false(id_equal(&f->certificate->node_ids[0], &first));
+}
+
+static void renew_with_password_only(void **state) {
+	struct fixture *f = *state;
+	struct authority_policy strict = policy;
+	char reason[PROVISION_REASON_SIZE];
+
+	strict.renew_with_password = true;
+	assert_int_equal(enroll(f, "alice@example.org", ENROLL_SITE_PASSWORD, 1), ENROLLMENT_ISSUED);
+	f->authority = authority_close(f->authority);
+	assert_int_equal(authority_open(f->site.ca_directory, &strict, &f->authority, reason), 0);
+	assert_int_equal(enroll_full(f, octets_of_string("alice@example.org"), NULL, OCTETS(f->csr, f->csr_length), 1, NOW_MS),
+			 ENROLLMENT_FAILED_AUTHENTICATION);
+	assert_int_equal(enroll(f, "alice@example.org", ENROLL_SITE_PASSWORD, 1), ENROLLMENT_ISSUED);
+}
+
+/* The ledger keeps every certificate; one account cannot fill it. */
+static void limit_certificates(void **state) {
+	struct fixture *f = *state;
+	struct octets alice = octets_of_string("alice@example.org"), csr = OCTETS(f->csr, f->csr_length);
+
+	for (int i = 0; i < 20; i++)
+		assert_int_equal(enroll_full(f, alice, i % 2 ? NULL : ENROLL_SITE_PASSWORD, csr, 1, NOW_MS), ENROLLMENT_ISSUED);
+	assert_int_equal(enroll(f, "alice@example.org", ENROLL_SITE_PASSWORD, 1), ENROLLMENT_THROTTLED);
+	assert_int_equal(enroll_full(f, alice, NULL, csr, 1, NOW_MS + 86400000), ENROLLMENT_THROTTLED);
+	assert_int_equal(enroll_full(f, alice, NULL, csr, 1, NOW_MS + 86400001), ENROLLMENT_ISSUED);
 }
 
 static void refuse_disabled(void **state) {
@@ -280,9 +411,22 @@ static void refuse_open_key(void **state) {
 int main(void) {
 	const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-		TEST(issue_and_return), TEST(refuse_node_ids),	 TEST(refuse_strangers),    TEST(lock_after_wrong_passwords),
-		TEST(refuse_disabled),	TEST(refuse_other_name), TEST(refuse_bad_requests), TEST(request_names),
-		TEST(revoke_node),	TEST(accounts),		 TEST(documents),	    TEST(refuse_open_key),
+		TEST(issue_and_return),
+		TEST(refuse_node_ids),
+		TEST(refuse_strangers),
+		TEST(close_after_wrong_passwords),
+		TEST(strangers_lock_nobody_out),
+		TEST(renew_by_certificate),
+		TEST(renew_with_password_only),
+		TEST(limit_certificates),
+		TEST(refuse_disabled),
+		TEST(refuse_other_name),
+		TEST(refuse_bad_requests),
+		TEST(request_names),
+		TEST(revoke_node),
+		TEST(accounts),
+		TEST(documents),
+		TEST(refuse_open_key),
 	};
 
 	return cmocka_run_group_tests_name("enroll/authority", tests, NULL, NULL);
