@@ -2,6 +2,7 @@
 #include "fastpath/loader.h"
 
 #include "base/log.h"
+#include "fastpath/pins.h"
 #include "ringgate.skel.h"
 
 #include <bpf/bpf.h>
@@ -19,12 +20,14 @@ struct port {
 	unsigned ifindex; /* 0: free */
 	enum fastpath_mode mode;
 	int link;
+	bool unclaimed; /* adopted, and fastpath_loader_attach() was not called yet */
 };
 
 struct fastpath_loader {
 	struct ringgate_bpf *skeleton;
 	struct fastpath_tables tables;
-	char *directory;
+	struct pins *pins; /* NULL: none, for this reason */
+	char pins_reason[PINS_REASON_SIZE];
 	bool adopted;
 	struct port ports[FASTPATH_PORTS_MAX];
 };
@@ -112,75 +115,33 @@ static void unmap_tables(struct fastpath_loader *loader) {
 
 /* ---- pins ---- */
 
-static const char *pin_path(const struct fastpath_loader *loader, const char *name, char path[static PATH_MAX]) {
-	snprintf(path, PATH_MAX, "%s/%s", loader->directory, name);
-	return path;
-}
-
-static const char *link_path(const struct fastpath_loader *loader, unsigned ifindex, char path[static PATH_MAX]) {
-	snprintf(path, PATH_MAX, "%s/link-%u", loader->directory, ifindex);
-	return path;
-}
-
-/* The layout of what is pinned, 0: nothing is, or it cannot be read. */
-static uint32_t pinned_version(const struct fastpath_loader *loader, uint32_t *ret_rings) {
-	_cleanup_close_ int control = -1, pads = -1;
+static bool pinned_fits(pins_map map, void *userdata) {
+	_cleanup_close_ int control = map(userdata, "control");
 	struct fastpath_control value = {0};
-	struct bpf_map_info info = {0};
-	uint32_t zero = 0, size = sizeof(info);
-	char path[PATH_MAX];
+	uint32_t zero = 0;
 
-	control = bpf_obj_get(pin_path(loader, "control", path));
-	pads = bpf_obj_get(pin_path(loader, "pads", path));
-	if (control < 0 || pads < 0 || bpf_obj_get_info_by_fd(control, &info, &size) < 0 || info.value_size != sizeof(value) ||
-	    bpf_map_lookup_elem(control, &zero, &value) < 0)
-		return 0;
-	size = sizeof(info);
-	memset(&info, 0, sizeof(info));
-	if (bpf_obj_get_info_by_fd(pads, &info, &size) < 0 || info.value_size != sizeof(struct fastpath_pad))
-		return 0;
-	*ret_rings = info.max_entries / FASTPATH_PAD_RING;
-	return value.version;
+	return control >= 0 && bpf_map_lookup_elem(control, &zero, &value) == 0 && value.version == FASTPATH_VERSION;
 }
 
-/* Maps of devices are made anew with every program: interfaces are attached anew as well. */
-static const char *const pinned_names[] = {"control",	"settings", "routes",	"slots",    "pads",	     "flows", "node_slots",
-					   "listeners", "access",   "prefixes", "counters", "link_counters", "events"};
-
-static void remove_pins(struct fastpath_loader *loader) {
-	char path[PATH_MAX];
-
-	for (size_t i = 0; i < ARRAY_LENGTH(pinned_names); i++)
-		unlink(pin_path(loader, pinned_names[i], path));
-}
-
-/* Maps that are pinned already are reused by libbpf, the others are made and pinned while loading. */
-static int choose_pins(struct fastpath_loader *loader, uint32_t rings, char *reason) {
-	uint32_t version, pinned_rings = 0;
-	struct bpf_map *map;
-	char path[PATH_MAX];
-
-	if (mkdir(loader->directory, 0700) < 0 && errno != EEXIST) {
-		int result = -errno;
-		explain(reason, "cannot make %s: %s", loader->directory, strerror(errno));
-		return result;
+/* The directory, and what is in it. Without one everything works, but ends with the process. */
+static int open_pins(struct fastpath_loader *loader, const struct fastpath_loader_settings *settings) {
+	if (!settings->pin_directory) {
+		explain(loader->pins_reason, "not asked for");
+		return 0;
 	}
-	version = pinned_version(loader, &pinned_rings);
-	loader->adopted = version == FASTPATH_VERSION && pinned_rings == rings;
-	if (!loader->adopted)
-		remove_pins(loader);
-	for (size_t i = 0; i < ARRAY_LENGTH(pinned_names); i++) {
-		map = bpf_object__find_map_by_name(loader->skeleton->obj, pinned_names[i]);
-		int result = map ? bpf_map__set_pin_path(map, pin_path(loader, pinned_names[i], path)) : -ENOENT;
-		if (result < 0) {
-			explain(reason, "map %s cannot be pinned", pinned_names[i]);
-			return result;
-		}
+	if (pins_open(settings->pin_directory, &loader->pins, loader->pins_reason) < 0) {
+		log_notice("Links of the fast path will not survive a restart: %s.", loader->pins_reason);
+		return 0;
 	}
-	return 0;
+	if (settings->fresh)
+		pins_clear(loader->pins);
+	/* `works` is the storage of one program run: another program may want more or less of it. */
+	return pins_adopt(loader->pins, loader->skeleton->obj, "works", pinned_fits, &loader->adopted);
 }
 
 /* ---- loading ---- */
+
+static void adopt_ports(struct fastpath_loader *loader);
 
 static int load(struct fastpath_loader *loader, const struct fastpath_loader_settings *settings, char *reason) {
 	_cleanup_free_ char *log = calloc(1, VERIFIER_LOG);
@@ -212,6 +173,23 @@ static int load(struct fastpath_loader *loader, const struct fastpath_loader_set
 	return result;
 }
 
+/*
+ * Makes sure that all of it outlives us. The version comes last: without it what is pinned is not finished. The old program runs on
+ * until every place where its successor will look is filled.
+ */
+static int keep(struct fastpath_loader *loader, char *reason) {
+	int result = loader->pins ? pins_keep(loader->pins, loader->skeleton->obj, reason) : 0;
+
+	if (result < 0) {
+		pins_clear(loader->pins);
+		return result;
+	}
+	if (loader->adopted)
+		adopt_ports(loader);
+	__atomic_store_n(&loader->tables.control->version, FASTPATH_VERSION, __ATOMIC_RELEASE);
+	return 0;
+}
+
 static int start(struct fastpath_loader *loader, const struct fastpath_loader_settings *settings, char *reason) {
 	uint32_t rings = settings->rings ? settings->rings : FASTPATH_RINGS_DEFAULT;
 	int result;
@@ -226,9 +204,11 @@ static int start(struct fastpath_loader *loader, const struct fastpath_loader_se
 		return -errno;
 	}
 	result = bpf_map__set_max_entries(loader->skeleton->maps.pads, rings * FASTPATH_PAD_RING);
-	if (result == 0 && loader->directory)
-		result = choose_pins(loader, rings, reason);
 	if (result == 0)
+		result = open_pins(loader, settings);
+	if (result < 0)
+		explain(reason, "the maps of a former daemon cannot be opened: %s", strerror(-result));
+	else
 		result = load(loader, settings, reason);
 	if (result < 0)
 		return result;
@@ -241,9 +221,8 @@ static int start(struct fastpath_loader *loader, const struct fastpath_loader_se
 		for (uint32_t i = 0; i < LAYOUT_SLOTS_MAX; i++)
 			loader->tables.slots[i].rx_ring = loader->tables.slots[i].tx_ring = FASTPATH_RING_NONE;
 		loader->tables.control->forward_until_ns = UINT64_MAX;
-		loader->tables.control->version = FASTPATH_VERSION;
 	}
-	return 0;
+	return keep(loader, reason);
 }
 
 int fastpath_loader_new(const struct fastpath_loader_settings *settings, struct fastpath_loader **ret,
@@ -255,11 +234,6 @@ int fastpath_loader_new(const struct fastpath_loader_settings *settings, struct 
 		return -ENOMEM;
 	for (size_t i = 0; i < FASTPATH_PORTS_MAX; i++)
 		loader->ports[i].link = -1;
-	if (settings->pin_directory) {
-		loader->directory = strdup(settings->pin_directory);
-		if (!loader->directory)
-			return -ENOMEM;
-	}
 	libbpf_set_print(print_library);
 	int result = start(loader, settings, reason);
 	if (result < 0)
@@ -278,13 +252,18 @@ struct fastpath_loader *fastpath_loader_free(struct fastpath_loader *loader) {
 	if (loader->skeleton)
 		unmap_tables(loader);
 	ringgate_bpf__destroy(loader->skeleton);
-	free(loader->directory);
+	pins_close(loader->pins);
 	free(loader);
 	return NULL;
 }
 
 bool fastpath_loader_adopted(const struct fastpath_loader *loader) {
 	return loader->adopted;
+}
+
+const char *fastpath_loader_pins(const struct fastpath_loader *loader, const char **ret_reason) {
+	*ret_reason = loader->pins_reason;
+	return loader->pins ? pins_directory(loader->pins) : NULL;
 }
 
 struct fastpath_tables *fastpath_loader_tables(struct fastpath_loader *loader) {
@@ -300,6 +279,13 @@ int fastpath_loader_map(const struct fastpath_loader *loader, const char *name) 
 }
 
 /* ---- interfaces ---- */
+
+static struct port *port_of(const struct fastpath_loader *loader, unsigned ifindex) {
+	for (size_t i = 0; i < FASTPATH_PORTS_MAX; i++)
+		if (ifindex != 0 && loader->ports[i].ifindex == ifindex)
+			return (struct port *)&loader->ports[i];
+	return NULL;
+}
 
 /* The map of the two devices `a` and `b`, which both run the egress program. */
 static int make_pair(struct fastpath_loader *loader, uint32_t a, uint32_t b) {
@@ -354,38 +340,9 @@ static int attach_mode(const struct fastpath_loader *loader, unsigned ifindex, u
 	return link < 0 ? -errno : link;
 }
 
-/* A link that a former run pinned gets the program of this one. */
-static int adopt_link(struct fastpath_loader *loader, struct port *port) {
-	char path[PATH_MAX];
-	int link;
-
-	if (!loader->directory)
-		return -ENOENT;
-	link = bpf_obj_get(link_path(loader, port->ifindex, path));
-	if (link < 0)
-		return -errno;
-	if (bpf_link_update(link, fastpath_loader_program(loader), NULL) < 0) {
-		int result = -errno;
-		close(link);
-		unlink(path); /* its interface is gone, or another one by now */
-		return result;
-	}
-	port->link = link;
-	struct bpf_xdp_query_opts query = {.sz = sizeof(query)};
-	port->mode = bpf_xdp_query((int)port->ifindex, 0, &query) == 0 && query.attach_mode == XDP_ATTACHED_SKB
-			     ? FASTPATH_MODE_GENERIC
-			     : FASTPATH_MODE_NATIVE;
-	return 0;
-}
-
 static int attach(struct fastpath_loader *loader, struct port *port, bool allow_generic, char *reason) {
-	char path[PATH_MAX];
 	int native, generic;
 
-	if (adopt_link(loader, port) == 0) {
-		explain(reason, "adopted");
-		return 0;
-	}
 	native = attach_mode(loader, port->ifindex, XDP_FLAGS_DRV_MODE);
 	if (native >= 0) {
 		port->link = native;
@@ -405,17 +362,69 @@ static int attach(struct fastpath_loader *loader, struct port *port, bool allow_
 		port->mode = FASTPATH_MODE_GENERIC;
 		explain(reason, "shield only, the driver does not take it: %s", strerror(-native));
 	}
-	if (loader->directory && bpf_obj_pin(port->link, link_path(loader, port->ifindex, path)) < 0)
-		log_warning("cannot pin %s: %s", path, strerror(errno));
+	int error = loader->pins ? pins_link_keep(loader->pins, port->ifindex, port->link) : 0;
+	if (error < 0)
+		log_warning("The fast path on interface %u will not survive a restart: %s.", port->ifindex, strerror(-error));
 	return 0;
+}
+
+/* The interface of a former run keeps its number, which hops in the slots name; its link gets the program of this run. */
+static int adopt_port(struct fastpath_loader *loader, uint32_t number) {
+	struct bpf_xdp_query_opts query = {.sz = sizeof(query)};
+	unsigned ifindex = loader->tables.control->ports[number];
+	int link = pins_link(loader->pins, ifindex);
+
+	if (link < 0)
+		return link;
+	bool generic = bpf_xdp_query((int)ifindex, 0, &query) == 0 && query.attach_mode == XDP_ATTACHED_SKB;
+	loader->ports[number] = (struct port){.ifindex = ifindex,
+					      .link = link,
+					      .mode = generic ? FASTPATH_MODE_GENERIC : FASTPATH_MODE_NATIVE,
+					      .unclaimed = true};
+	return generic ? 0 : join_port(loader, number);
+}
+
+static void adopt_ports(struct fastpath_loader *loader) {
+	uint32_t *known = loader->tables.control->ports;
+
+	for (uint32_t number = 0; number < FASTPATH_PORTS_MAX; number++)
+		if (known[number] != 0 && adopt_port(loader, number) < 0) {
+			leave_port(loader, number);
+			known[number] = 0;
+		}
+	/* From one packet to the next the new program stands in for the old one. */
+	for (uint32_t number = 0; number < FASTPATH_PORTS_MAX; number++) {
+		struct port *port = &loader->ports[number];
+		if (port->ifindex == 0)
+			continue;
+		if (bpf_link_update(port->link, fastpath_loader_program(loader), NULL) < 0)
+			fastpath_loader_detach(loader, port->ifindex);
+	}
+}
+
+size_t fastpath_loader_ports(const struct fastpath_loader *loader, unsigned out[static FASTPATH_PORTS_MAX]) {
+	size_t count = 0;
+
+	for (size_t i = 0; i < FASTPATH_PORTS_MAX; i++)
+		if (loader->ports[i].ifindex != 0)
+			out[count++] = loader->ports[i].ifindex;
+	return count;
 }
 
 int fastpath_loader_attach(struct fastpath_loader *loader, unsigned ifindex, bool allow_generic, uint8_t *ret_port,
 			   enum fastpath_mode *ret_mode, char reason[static FASTPATH_REASON_SIZE]) {
 	uint32_t number = 0;
+	struct port *port = port_of(loader, ifindex);
 	int result;
 
-	if (fastpath_loader_mode(loader, ifindex) != FASTPATH_MODE_OFF) {
+	if (port && port->unclaimed) {
+		port->unclaimed = false;
+		explain(reason, "adopted");
+		*ret_port = (uint8_t)(port - loader->ports);
+		*ret_mode = port->mode;
+		return 0;
+	}
+	if (port) {
 		explain(reason, "attached already");
 		return -EEXIST;
 	}
@@ -425,8 +434,9 @@ int fastpath_loader_attach(struct fastpath_loader *loader, unsigned ifindex, boo
 		explain(reason, "more than %d interfaces", FASTPATH_PORTS_MAX);
 		return -ENOSPC;
 	}
-	struct port *port = &loader->ports[number];
+	port = &loader->ports[number];
 	*port = (struct port){.ifindex = ifindex, .link = -1};
+	loader->tables.control->ports[number] = ifindex;
 	result = attach(loader, port, allow_generic, reason);
 	if (result == 0 && port->mode == FASTPATH_MODE_NATIVE) {
 		result = join_port(loader, number);
@@ -442,22 +452,15 @@ int fastpath_loader_attach(struct fastpath_loader *loader, unsigned ifindex, boo
 	return 0;
 }
 
-static struct port *port_of(const struct fastpath_loader *loader, unsigned ifindex) {
-	for (size_t i = 0; i < FASTPATH_PORTS_MAX; i++)
-		if (ifindex != 0 && loader->ports[i].ifindex == ifindex)
-			return (struct port *)&loader->ports[i];
-	return NULL;
-}
-
 int fastpath_loader_detach(struct fastpath_loader *loader, unsigned ifindex) {
 	struct port *port = port_of(loader, ifindex);
-	char path[PATH_MAX];
 
 	if (!port)
 		return -ENOENT;
 	leave_port(loader, (uint32_t)(port - loader->ports));
-	if (loader->directory)
-		unlink(link_path(loader, ifindex, path));
+	loader->tables.control->ports[port - loader->ports] = 0;
+	if (loader->pins)
+		pins_link_remove(loader->pins, ifindex);
 	if (port->link >= 0)
 		close(port->link);
 	*port = (struct port){.link = -1};
@@ -474,10 +477,12 @@ void fastpath_loader_unpin(struct fastpath_loader *loader) {
 	for (size_t i = 0; i < FASTPATH_PORTS_MAX; i++)
 		if (loader->ports[i].ifindex != 0)
 			fastpath_loader_detach(loader, loader->ports[i].ifindex);
-	if (loader->directory) {
-		remove_pins(loader);
-		rmdir(loader->directory);
-	}
+	if (!loader->pins)
+		return;
+	pins_clear(loader->pins);
+	rmdir(pins_directory(loader->pins));
+	loader->pins = pins_close(loader->pins);
+	explain(loader->pins_reason, "removed");
 }
 
 /* ---- counters ---- */

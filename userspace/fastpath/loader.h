@@ -21,9 +21,12 @@ const char *fastpath_mode_name(enum fastpath_mode mode);
 enum { FASTPATH_REASON_SIZE = 256 };
 
 struct fastpath_loader_settings {
-	const char *pin_directory; /* in a bpf file system, made when missing; NULL: nothing is pinned, all ends with the process */
-	uint32_t rings;		   /* pad rings, two for every hot link; 0: FASTPATH_RINGS_DEFAULT */
-	bool verbose;		   /* the verifier's log goes to the debug log even when it accepts */
+	/* In a bpf file system, made when missing, for this daemon alone; NULL, or when it is of no use, which a line in the log
+	 * says: nothing is pinned, all ends with the process. */
+	const char *pin_directory;
+	bool fresh;	/* remove what is pinned there instead of adopting it */
+	uint32_t rings; /* pad rings, two for every hot link; 0: FASTPATH_RINGS_DEFAULT */
+	bool verbose;	/* the verifier's log goes to the debug log even when it accepts */
 };
 
 /* The tables, mapped. `rings` rings of FASTPATH_PAD_RING pads; routes: FASTPATH_TABLES halves of LAYOUT_ROUTES_MAX. */
@@ -50,8 +53,14 @@ int fastpath_loader_new(const struct fastpath_loader_settings *settings, struct 
 struct fastpath_loader *fastpath_loader_free(struct fastpath_loader *loader);
 DEFINE_CLEANUP(struct fastpath_loader *, fastpath_loader_free)
 
-/* Were the tables of a former run taken over? */
+/* Were the tables of a former run taken over? Then its program was replaced on the interfaces it was attached to. */
 bool fastpath_loader_adopted(const struct fastpath_loader *loader);
+
+/* The directory with the pins; NULL: there are none, for this reason. */
+const char *fastpath_loader_pins(const struct fastpath_loader *loader, const char **ret_reason);
+
+/* The interfaces the program is attached to, adopted ones included. Returns how many. */
+size_t fastpath_loader_ports(const struct fastpath_loader *loader, unsigned out[static FASTPATH_PORTS_MAX]);
 
 struct fastpath_tables *fastpath_loader_tables(struct fastpath_loader *loader);
 
@@ -63,7 +72,9 @@ int fastpath_loader_map(const struct fastpath_loader *loader, const char *name);
  * Attaches to an interface and gives it a number, `ret_port`, for struct fastpath_hop. Tries native, then generic where
  * `allow_generic`; *ret_mode and `reason` say what came of it and why not more. A generic interface has the shield alone: copies of
  * socket buffers share their octets, so that a message and its ack cannot leave from one frame there; keep FASTPATH_HOP_VALID off
- * for links over it. -EEXIST, -ENOSPC more than FASTPATH_PORTS_MAX, -EOPNOTSUPP neither mode works.
+ * for links over it. An
+ * adopted interface is attached already and keeps number and mode; it answers so once. -EEXIST, -ENOSPC more than
+ * FASTPATH_PORTS_MAX, -EOPNOTSUPP neither mode works.
  */
 int fastpath_loader_attach(struct fastpath_loader *loader, unsigned ifindex, bool allow_generic, uint8_t *ret_port,
 			   enum fastpath_mode *ret_mode, char reason[static FASTPATH_REASON_SIZE]);
