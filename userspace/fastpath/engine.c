@@ -17,14 +17,25 @@ static void put_tables(struct timer *timer, void *userdata) {
 	struct fastpath *f = userdata;
 
 	(void)timer;
-	if (f->stopped)
+	f->tables_changed = f->tables_wait.pending;
+	if (f->stopped || f->tables_changed)
 		return;
-	int error = fastpath_tables_replace(f->tables, &f->settings, f->routes, f->settings.node.route_count);
+	int error = fastpath_tables_switch(f->tables, &f->settings, f->routes, f->settings.node.route_count);
 	if (error < 0)
 		log_warning("The fast path's tables could not be replaced: %s.", strerror(-error));
+	else
+		grace_begin(f->grace, &f->tables_wait);
 }
 
-/* Comes in bursts, while a replacement waits for programs that run: one for many. */
+/* The former tables may be written over. */
+static void tables_free(void *userdata) {
+	struct fastpath *f = userdata;
+
+	if (f->tables_changed)
+		put_tables(&f->tables_timer, f);
+}
+
+/* Comes in bursts: one replacement for many. */
 static void tables_changed(struct fastpath *f) {
 	if (!f->stopped && !f->tables_timer.armed)
 		timer_arm_after(f->runtime, &f->tables_timer, FASTPATH_TABLES_DELAY_US);
@@ -72,8 +83,7 @@ void fastpath_set_link(struct fastpath *f, const struct forward_link *link) {
 		return;
 	int error = fastpath_slot_open(f->tables, link->slot);
 	if (error < 0) {
-		/* Half of it may be there; without the flag the kernel leaves the link alone. */
-		__atomic_store_n(&f->tables->slots[link->slot].flags, 0, __ATOMIC_RELEASE);
+		fastpath_slot_hide(f->tables, link->slot);
 		log_warning("Link %u stays out of the fast path: %s.", link->slot, strerror(-error));
 		return;
 	}
@@ -131,9 +141,16 @@ static struct fastpath_slot *on_attach(void *userdata, uint16_t number, uint8_t 
 
 	if (number >= LAYOUT_SLOTS_MAX || f->stopped)
 		return NULL;
-	*link = (struct shared_link){.mtu = state->mtu};
-	octets_wipe(slot, sizeof(*slot));
-	slot->rx_ring = slot->tx_ring = FASTPATH_RING_NONE;
+	if (link->closing.pending || link->losing_rings.pending) {
+		/* Slots rotate: this takes links_max links within milliseconds. */
+		log_info("Link %u is served without the kernel: a program may still be at the former link with that number.",
+			 number);
+		note_flow(f, link, state);
+		return NULL;
+	}
+	*link = (struct shared_link){
+		.mtu = state->mtu, .fastpath = f, .closing = link->closing, .losing_rings = link->losing_rings};
+	fastpath_slot_wipe(f->tables, number);
 	/* Link-local addresses need an interface, which the record does not name. */
 	bool link_local =
 		state->family == AF_INET6 && state->remote_address[0] == 0xfe && (state->remote_address[1] & 0xc0) == 0x80;
@@ -154,9 +171,16 @@ static struct fastpath_slot *on_attach(void *userdata, uint16_t number, uint8_t 
 	return slot; /* reachable once the router has accepted the link */
 }
 
+/* No program sees the slot any more. */
+static void slot_free(void *userdata) {
+	const struct shared_link *link = userdata;
+
+	hot_release(link->fastpath, link_number(link));
+	fastpath_slot_wipe(link->fastpath->tables, link_number(link));
+}
+
 static void on_detach(void *userdata, uint16_t number) {
 	struct fastpath *f = userdata;
-	struct fastpath_slot *slot = &f->tables->slots[number];
 	struct shared_link *link = &f->links[number];
 	struct fastpath_flow_target target;
 
@@ -166,19 +190,13 @@ static void on_detach(void *userdata, uint16_t number) {
 	if (!link->attached)
 		return;
 	ports_unwatch(f, number);
-	int error = 0;
-	if (link->reachable && !f->stopped)
-		error = fastpath_slot_close(f->tables, number);
-	if (error < 0) {
-		/* It is unreachable, but a program may still be at work with these keys: they stay until the next link comes. */
-		log_warning("Link %u could not be taken back from the fast path: %s.", number, strerror(-error));
-		link->attached = false;
+	link->attached = link->reachable = false;
+	if (f->stopped) {
+		slot_free(link);
 		return;
 	}
-	hot_release(f, number);
-	octets_wipe(slot, sizeof(*slot));
-	slot->rx_ring = slot->tx_ring = FASTPATH_RING_NONE;
-	link->attached = link->reachable = false;
+	fastpath_slot_hide(f->tables, number);
+	grace_begin(f->grace, &link->closing);
 }
 
 static void on_mtu(void *userdata, uint16_t number, uint32_t mtu) {
@@ -217,10 +235,14 @@ static int start(struct fastpath *f, const struct fastpath_options *options, cha
 		.prefix4 = 32,
 		.prefix6 = 64,
 	};
-	for (size_t i = 0; i < LAYOUT_SLOTS_MAX; i++)
-		f->tables->slots[i].rx_ring = f->tables->slots[i].tx_ring = FASTPATH_RING_NONE;
 	for (size_t i = 0; i < options->listen_count && i < FASTPATH_LISTEN_MAX; i++)
 		add_listener(f, &options->listen[i]);
+	error = grace_new(&f->grace);
+	if (error < 0) {
+		snprintf(reason, FASTPATH_REASON_SIZE, "this kernel cannot say when programs have ended (membarrier): %s",
+			 strerror(-error));
+		return error;
+	}
 	error = hot_new(f);
 	return error < 0 ? error : ports_new(f);
 }
@@ -237,6 +259,13 @@ int fastpath_new(const struct fastpath_options *options, struct fastpath **ret, 
 	f->asked_fd = -1;
 	f->kernel = (struct dtls_kernel){.userdata = f, .attach = on_attach, .detach = on_detach, .mtu = on_mtu};
 	timer_init(&f->tables_timer, put_tables, f);
+	f->tables_wait = (struct grace_wait){.done = tables_free, .userdata = f};
+	f->rings_for = LAYOUT_SLOT_NONE;
+	for (size_t i = 0; i < LAYOUT_SLOTS_MAX; i++) {
+		f->links[i].fastpath = f;
+		f->links[i].closing = (struct grace_wait){.done = slot_free, .userdata = &f->links[i]};
+		f->links[i].losing_rings = (struct grace_wait){.done = hot_rings_free, .userdata = &f->links[i]};
+	}
 	int error = start(f, options, reason);
 	if (error < 0)
 		return error;
@@ -249,11 +278,15 @@ void fastpath_stop(struct fastpath *f) {
 		return;
 	timer_disarm(f->runtime, &f->tables_timer);
 	f->settings.flags = 0;
+	/* Even if a program still looks at the set that is written over: it finds a version that is odd or new, and passes. */
 	int error = fastpath_tables_replace(f->tables, &f->settings, f->routes, 0);
 	if (error < 0)
 		log_warning("The fast path could not be switched off: %s.", strerror(-error));
-	else
-		f->stopped = true;
+	f->stopped = true;
+	f->grace = grace_free(f->grace);
+	for (size_t i = 0; i < LAYOUT_SLOTS_MAX; i++)
+		if (f->links[i].closing.pending)
+			slot_free(&f->links[i]);
 	fastpath_loader_unpin(f->loader);
 }
 
@@ -265,6 +298,7 @@ struct fastpath *fastpath_free(struct fastpath *f) {
 	timer_disarm(f->runtime, &f->tables_timer);
 	ports_free(f);
 	hot_free(f);
+	grace_free(f->grace);
 	fastpath_loader_free(f->loader);
 	free(f->routes);
 	free(f);
@@ -278,12 +312,18 @@ size_t fastpath_fds(const struct fastpath *f, int *fds, size_t max) {
 		fds[count++] = netwatch_fd(f->netwatch);
 	if (count < max)
 		fds[count++] = f->asked_fd;
+	if (count < max)
+		fds[count++] = grace_fd(f->grace);
 	return count;
 }
 
 void fastpath_ready(struct fastpath *f, int fd) {
 	if (fd == f->asked_fd) {
 		hot_ready(f);
+		return;
+	}
+	if (f->grace && fd == grace_fd(f->grace)) {
+		grace_ready(f->grace);
 		return;
 	}
 	int error = netwatch_ready(f->netwatch);

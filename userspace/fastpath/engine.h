@@ -23,6 +23,7 @@ enum {
 	FASTPATH_PLAIN_RATE = 200, /* other datagrams of handshakes, and STUN */
 	FASTPATH_PLAIN_BURST = 400,
 	FASTPATH_LISTEN_MAX = 4,
+	FASTPATH_FDS_MAX = 3,
 };
 
 struct fastpath_options {
@@ -54,7 +55,7 @@ void fastpath_set_tables(struct fastpath *fastpath, const struct forward_node *n
 			 bool only_suspects);
 void fastpath_set_link(struct fastpath *fastpath, const struct forward_link *link);
 
-/* Descriptors to wait on for reading, at most 2; each calls fastpath_ready(). */
+/* Descriptors to wait on for reading; each calls fastpath_ready(). */
 size_t fastpath_fds(const struct fastpath *fastpath, int *fds, size_t max);
 void fastpath_ready(struct fastpath *fastpath, int fd);
 

@@ -40,25 +40,41 @@ static uint64_t progress_of(const struct fastpath *f, uint16_t number) {
 	return __atomic_load_n(&record->tx_next, __ATOMIC_RELAXED) + __atomic_load_n(&record->rx_end, __ATOMIC_RELAXED);
 }
 
-static void take_rings(struct fastpath *f, uint16_t number, bool wait) {
-	struct fastpath_slot *slot = &f->tables->slots[number];
+void hot_release(struct fastpath *f, uint16_t number) {
 	struct shared_link *link = &f->links[number];
 
-	__atomic_store_n(&slot->rx_ring, FASTPATH_RING_NONE, __ATOMIC_RELEASE);
-	__atomic_store_n(&slot->tx_ring, FASTPATH_RING_NONE, __ATOMIC_RELEASE);
-	if (wait && fastpath_quiesce() < 0)
-		return; /* somebody may still read these pads: they are not given to others */
+	if (!link->pads)
+		return;
 	link->pads = pad_worker_remove(f->worker, link->pads, true);
 	f->rings_used[link->ring / 2 / 64] &= ~(UINT64_C(1) << (link->ring / 2 % 64));
 }
 
-void hot_release(struct fastpath *f, uint16_t number) {
-	if (f->links[number].pads)
-		take_rings(f, number, false);
+static void give_rings(struct fastpath *f, uint16_t number);
+
+/* No program reads the pads of that link any more. */
+void hot_rings_free(void *userdata) {
+	const struct shared_link *link = userdata;
+	struct fastpath *f = link->fastpath;
+	uint16_t number = f->rings_for;
+
+	hot_release(f, link_number(link));
+	f->rings_for = LAYOUT_SLOT_NONE;
+	if (number != LAYOUT_SLOT_NONE)
+		give_rings(f, number);
 }
 
-/* Two rings nobody has, or those of the link that was idle longest, if any was. */
-static bool find_rings(struct fastpath *f, uint16_t *ret) {
+/* One link at a time; the others ask again. */
+static void take_rings(struct fastpath *f, uint16_t from, uint16_t number) {
+	struct fastpath_slot *slot = &f->tables->slots[from];
+
+	__atomic_store_n(&slot->rx_ring, FASTPATH_RING_NONE, __ATOMIC_RELEASE);
+	__atomic_store_n(&slot->tx_ring, FASTPATH_RING_NONE, __ATOMIC_RELEASE);
+	f->rings_for = number;
+	grace_begin(f->grace, &f->links[from].losing_rings);
+}
+
+/* Two rings nobody has. If there are none, those of the link that was idle longest, if any was, will be free soon. */
+static bool find_rings(struct fastpath *f, uint16_t number, uint16_t *ret) {
 	uint16_t idlest = LAYOUT_SLOT_NONE;
 
 	for (uint16_t pair = 0; pair < f->tables->rings / 2; pair++) {
@@ -67,15 +83,15 @@ static bool find_rings(struct fastpath *f, uint16_t *ret) {
 		*ret = (uint16_t)(2 * pair);
 		return true;
 	}
+	if (f->rings_for != LAYOUT_SLOT_NONE)
+		return false;
 	for (uint16_t slot = 0; slot < LAYOUT_SLOTS_MAX; slot++)
-		if (f->links[slot].pads && f->links[slot].idle >= FASTPATH_HOT_IDLE_CHECKS &&
+		if (f->links[slot].pads && f->links[slot].attached && f->links[slot].idle >= FASTPATH_HOT_IDLE_CHECKS &&
 		    (idlest == LAYOUT_SLOT_NONE || f->links[slot].idle > f->links[idlest].idle))
 			idlest = slot;
-	if (idlest == LAYOUT_SLOT_NONE)
-		return false;
-	*ret = f->links[idlest].ring;
-	take_rings(f, idlest, true);
-	return f->links[idlest].pads == NULL;
+	if (idlest != LAYOUT_SLOT_NONE)
+		take_rings(f, idlest, number);
+	return false;
 }
 
 static void give_rings(struct fastpath *f, uint16_t number) {
@@ -83,7 +99,7 @@ static void give_rings(struct fastpath *f, uint16_t number) {
 	struct shared_link *link = &f->links[number];
 	uint16_t ring;
 
-	if (f->stopped || !link->reachable || link->pads || !find_rings(f, &ring))
+	if (f->stopped || !link->reachable || link->pads || !find_rings(f, number, &ring))
 		return; /* `wanted` stays set until the next look: no questions meanwhile */
 	struct pad_link_config config = {
 		.slot = slot,
@@ -123,7 +139,7 @@ static void hot_timer(struct timer *timer, void *userdata) {
 
 	for (uint16_t number = 0; number < LAYOUT_SLOTS_MAX; number++) {
 		struct shared_link *link = &f->links[number];
-		if (!link->attached)
+		if (!link->attached || link->losing_rings.pending)
 			continue;
 		if (!link->pads) {
 			__atomic_store_n(&f->tables->slots[number].wanted, 0, __ATOMIC_RELAXED); /* it may ask again */

@@ -3,11 +3,15 @@
 #pragma once
 
 #include "fastpath/engine.h"
+#include "fastpath/grace.h"
 #include "fastpath/netwatch.h"
 
 #include <bpf/libbpf.h>
 
 struct shared_link {
+	struct fastpath *fastpath;
+	struct grace_wait closing, losing_rings; /* programs may still use the slot; its rings */
+
 	bool attached;	 /* the slot is shared with the kernel */
 	bool reachable;	 /* the kernel finds it */
 	bool known_flow; /* not shared, but its datagrams are not strangers' */
@@ -46,7 +50,10 @@ struct fastpath {
 	struct fastpath_settings settings;
 	struct forward_route *routes;
 	bool only_suspects;
+	bool tables_changed; /* again, while programs may still use the former ones */
 	struct timer tables_timer;
+	struct grace_wait tables_wait;
+	struct grace *grace;
 
 	struct netwatch *netwatch;
 	struct port ports[FASTPATH_PORTS_MAX];
@@ -57,8 +64,13 @@ struct fastpath {
 	int asked_fd;						/* eventfd: links without pads want some */
 	uint64_t asked[LAYOUT_SLOTS_MAX / 64];			/* which; set by the worker's thread, atomically */
 	uint64_t rings_used[(FASTPATH_RING_NONE + 1) / 2 / 64]; /* pairs of rings */
+	uint16_t rings_for;					/* the link that waits for the rings of another one */
 	struct timer hot_timer;
 };
+
+static inline uint16_t link_number(const struct shared_link *link) {
+	return (uint16_t)(link - link->fastpath->links);
+}
 
 /* ---- engine_ports.c ---- */
 int ports_new(struct fastpath *f);
@@ -74,5 +86,6 @@ int hot_new(struct fastpath *f);
 void hot_free(struct fastpath *f);
 void hot_ready(struct fastpath *f);
 
-/* The kernel does not reach the link any more, and programs that did have ended. */
+/* Programs that reached the link have ended. */
 void hot_release(struct fastpath *f, uint16_t slot);
+void hot_rings_free(void *userdata);

@@ -92,9 +92,12 @@ int fastpath_loader_link_counters(const struct fastpath_loader *loader, uint16_t
 int fastpath_quiesce(void);
 
 /*
- * Puts a whole new set of settings and routes in force at once: fills the set that is not in use, switches over, and waits for
- * programs that still use the old one. `settings->version` and node.route_count are set here. `routes` are sorted by id. -E2BIG.
+ * Puts a whole new set of settings and routes in force at once: fills the set that is not in use and switches over. The second one
+ * waits for programs that still use the old set; after the first one the caller must, before the next switch. `settings->version`
+ * and node.route_count are set here. `routes` are sorted by id. -E2BIG.
  */
+int fastpath_tables_switch(struct fastpath_tables *tables, const struct fastpath_settings *settings,
+			   const struct forward_route *routes, uint32_t count);
 int fastpath_tables_replace(struct fastpath_tables *tables, const struct fastpath_settings *settings,
 			    const struct forward_route *routes, uint32_t count);
 
@@ -103,7 +106,10 @@ void fastpath_hop_store(struct fastpath_slot *slot, const struct fastpath_hop *h
 
 /*
  * Makes a slot that the caller filled reachable: the flow of its addresses, its Node-ID when it is bound; then flags
- * FASTPATH_SLOT_ACTIVE and FORWARD_LINK_UP. Undone in reverse, with waiting and wiping, by fastpath_slot_close().
+ * FASTPATH_SLOT_ACTIVE and FORWARD_LINK_UP. Undone in reverse by fastpath_slot_hide(), and wiped by fastpath_slot_wipe() when no
+ * program sees it any more; fastpath_slot_close() is both, with waiting in between.
  */
 int fastpath_slot_open(struct fastpath_tables *tables, uint16_t slot);
+void fastpath_slot_hide(struct fastpath_tables *tables, uint16_t slot);
+void fastpath_slot_wipe(struct fastpath_tables *tables, uint16_t slot);
 int fastpath_slot_close(struct fastpath_tables *tables, uint16_t slot);

@@ -15,8 +15,8 @@ int fastpath_quiesce(void) {
 	return syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) < 0 ? -errno : 0;
 }
 
-int fastpath_tables_replace(struct fastpath_tables *tables, const struct fastpath_settings *settings,
-			    const struct forward_route *routes, uint32_t count) {
+int fastpath_tables_switch(struct fastpath_tables *tables, const struct fastpath_settings *settings,
+			   const struct forward_route *routes, uint32_t count) {
 	uint32_t target = !tables->control->active;
 	struct fastpath_settings *set = &tables->settings[target], new = *settings;
 
@@ -31,7 +31,14 @@ int fastpath_tables_replace(struct fastpath_tables *tables, const struct fastpat
 		memcpy(tables->routes + (size_t)target * LAYOUT_ROUTES_MAX, routes, count * sizeof(*routes));
 	__atomic_store_n(&set->version, set->version + 1, __ATOMIC_RELEASE);
 	__atomic_store_n(&tables->control->active, target, __ATOMIC_RELEASE);
-	return fastpath_quiesce();
+	return 0;
+}
+
+int fastpath_tables_replace(struct fastpath_tables *tables, const struct fastpath_settings *settings,
+			    const struct forward_route *routes, uint32_t count) {
+	int result = fastpath_tables_switch(tables, settings, routes, count);
+
+	return result < 0 ? result : fastpath_quiesce();
 }
 
 void fastpath_hop_store(struct fastpath_slot *slot, const struct fastpath_hop *hop) {
@@ -73,15 +80,12 @@ int fastpath_slot_open(struct fastpath_tables *tables, uint16_t number) {
 	return 0;
 }
 
-int fastpath_slot_close(struct fastpath_tables *tables, uint16_t number) {
+void fastpath_slot_hide(struct fastpath_tables *tables, uint16_t number) {
 	struct fastpath_slot *slot = &tables->slots[number];
 	struct fastpath_flow flow = flow_of(&slot->record);
 	struct fastpath_flow_target target;
 	uint32_t value;
-	int result;
 
-	if (number >= LAYOUT_SLOTS_MAX)
-		return -EINVAL;
 	/* Flow and Node-ID may belong to a younger link meanwhile. */
 	if (bpf_map_lookup_elem(tables->flows, &flow, &target) == 0 && target.slot == number)
 		bpf_map_delete_elem(tables->flows, &flow);
@@ -90,10 +94,21 @@ int fastpath_slot_close(struct fastpath_tables *tables, uint16_t number) {
 		bpf_map_delete_elem(tables->node_slots, &slot->link.id);
 	__atomic_store_n(&slot->flags, 0, __ATOMIC_RELEASE);
 	__atomic_store_n(&slot->link.flags, slot->link.flags & (uint8_t)~FORWARD_LINK_UP, __ATOMIC_RELEASE);
-	result = fastpath_quiesce();
-	if (result < 0)
-		return result;
+}
+
+void fastpath_slot_wipe(struct fastpath_tables *tables, uint16_t number) {
+	struct fastpath_slot *slot = &tables->slots[number];
+
 	octets_wipe(slot, sizeof(*slot));
 	slot->rx_ring = slot->tx_ring = FASTPATH_RING_NONE;
-	return 0;
+}
+
+int fastpath_slot_close(struct fastpath_tables *tables, uint16_t number) {
+	if (number >= LAYOUT_SLOTS_MAX)
+		return -EINVAL;
+	fastpath_slot_hide(tables, number);
+	int result = fastpath_quiesce();
+	if (result == 0)
+		fastpath_slot_wipe(tables, number);
+	return result;
 }

@@ -386,7 +386,7 @@ static int open_sip(struct node *node, char *reason) {
 }
 
 static int open_event_sources(struct node *node) {
-	int fds[2];
+	int fds[FASTPATH_FDS_MAX];
 	size_t count = dtls_links_fds(node->links, fds, ARRAY_LENGTH(fds));
 	int error = 0;
 

@@ -49,7 +49,7 @@ struct node {
 	enum topology_state state;
 	uint64_t started_us;
 
-	sd_event_source *fastpath_sources[2];
+	sd_event_source *fastpath_sources[FASTPATH_FDS_MAX];
 	sd_event_source *link_sources[2], *timer_source, *settle_source;
 	struct sip_source *sip_sources; /* one per descriptor of the SIP gateway */
 	bool leaving, links_want_write;
