@@ -169,6 +169,7 @@ $(BUILD)/bench/$(1): tests/bench/$(1).c $(SUPPORT) $(call archives,$(PROGRAM_NEE
 endef
 $(foreach t,$(BENCHES),$(eval $(call bench_rule,$(t))))
 $(BUILD)/bench/bench_xdp: LIBRARIES += -lcmocka
+$(BUILD)/bench/bench_enroll: LIBRARIES += -lmicrohttpd -lcurl -linih -lpthread
 
 # Programs that the network tests in tests/net use.
 NET_PROGRAMS := $(patsubst tests/net/%.c,%,$(wildcard tests/net/*.c))
@@ -227,7 +228,7 @@ check-guest: deps  ## boot the kernel of GUEST_SUITES=trixie in a virtual machin
 	$(Q)for suite in $(GUEST_SUITES); do GUEST=1 SUITE=$$suite BUILD=$(BUILD) tests/guest/verifier.sh || exit 1; done
 
 bench: deps  ## measure; figures go to build/bench.json
-	$(Q)$(MAKE) --no-print-directory $(BENCHES:%=$(BUILD)/bench/%)
+	$(Q)$(MAKE) --no-print-directory programs $(BENCHES:%=$(BUILD)/bench/%)
 	$(Q)exec env BUILD=$(BUILD) tests/bench/run-bench.sh $(BENCH)
 
 TIME ?= 60

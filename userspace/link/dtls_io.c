@@ -251,7 +251,9 @@ static void report_unreachable(struct dtls_links *links, const struct address *r
 static bool send_failed(struct dtls_links *links, struct dtls_socket *s, struct mmsghdr *message, int error, unsigned *retries) {
 	struct dtls_run *run = &s->runs[s->run_sent];
 
-	if (error == EAGAIN || error == EWOULDBLOCK || error == ENOBUFS) {
+	/* ENOBUFS is not among them: a full queue, or no neighbour entry left for one peer. The socket stays writable meanwhile, so
+	 * waiting would be spinning, and the other peers would wait with that one. The datagram is lost. */
+	if (error == EAGAIN || error == EWOULDBLOCK) {
 		s->blocked = true;
 		return false;
 	}
