@@ -7,10 +7,31 @@
 #include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 static struct link_net net;
+
+/* In place of the C library's: what goes to `no_buffers_port` finds no buffers, as with a full table of neighbours. */
+static uint16_t no_buffers_port;
+static unsigned no_buffers_count;
+
+int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags) {
+	for (unsigned i = 0; no_buffers_port && i < count; i++) {
+		struct address to = address_of_sockaddr(messages[i].msg_hdr.msg_name);
+		if (to.port != no_buffers_port)
+			continue;
+		if (i == 0) {
+			no_buffers_count++;
+			errno = ENOBUFS;
+			return -1;
+		}
+		count = i;
+	}
+	return (int)syscall(SYS_sendmmsg, fd, messages, count, flags);
+}
 
 static int setup(void **state) {
 	(void)state;
@@ -664,6 +685,28 @@ static void test_wildcard_source(void **state) {
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* Datagrams the kernel has no room for are lost; those behind them, to other peers, are not held up. */
+static void test_no_buffers(void **state) {
+	(void)state;
+	struct link_node *a = link_node_new(&net, "127.0.0.1", 0x11, NULL), *b = link_node_new(&net, "127.0.0.1", 0x22, NULL);
+	struct link_node *c = link_node_new(&net, "127.0.0.1", 0x33, NULL);
+	static const uint8_t message[100] = {1};
+	uint16_t to_b[2], to_c[2];
+
+	connect_pair(a, b, to_b);
+	connect_pair(a, c, to_c);
+	size_t at_b = b->message_count, at_c = c->message_count;
+	no_buffers_count = 0;
+	no_buffers_port = link_node_address(b).port;
+	assert_int_equal(link_node_send(a, to_b[0], message, sizeof(message), 0), 0);
+	assert_int_equal(link_node_send(a, to_c[0], message, sizeof(message), 0), 0);
+	link_net_settle(&net);
+	no_buffers_port = 0;
+	assert_true(no_buffers_count > 0);
+	assert_int_equal(b->message_count, at_b);
+	assert_int_equal(c->message_count, at_c + 1);
+}
+
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		TEST(test_handshake_ipv4),
@@ -677,6 +720,7 @@ int main(void) {
 		TEST(test_bad_settings),
 		TEST(test_message_sizes),
 		TEST(test_bulk),
+		TEST(test_no_buffers),
 		TEST(test_queue_limit),
 		TEST(test_close),
 		TEST(test_close_in_callbacks),
