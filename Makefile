@@ -71,7 +71,7 @@ PARTS_ringgatectl := $(patsubst userspace/%.c,$(BUILD)/obj/%.o,$(wildcard usersp
 # The enrollment server holds the CA key: nothing of the peer daemon is in it, and nothing of it in the peer daemon.
 NEEDS_ringgate-enrolld := enroll overlay wire base
 LIBRARIES_ringgate-enrolld = -lmicrohttpd -linih -lpthread
-LIBRARIES_ringgatectl = -lcurl
+LIBRARIES_ringgatectl = -lcurl -lcares
 PROGRAM_NEEDS := sim control node enroll sip usages storage topology forward fastpath link overlay wire base
 UNIT_TESTS := $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/*/test_*.c)))
 BENCHES := $(patsubst tests/bench/%.c,%,$(wildcard tests/bench/bench_*.c))
@@ -154,7 +154,7 @@ define unit_rule
 $(BUILD)/unit/$(1): tests/unit/$(1).c $(SUPPORT) $(call test_needs,$(1))
 	$$(say) TEST $$@
 	$$(Q)mkdir -p $$(@D)
-	$$(Q)$$(CC) $$(CPPFLAGS) -Itests $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -MMD -MP -o $$@ $$< $(SUPPORT) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIBRARIES) $$(if $$(filter enroll/%,$(1)),-lmicrohttpd -lcurl -linih) -lcmocka
+	$$(Q)$$(CC) $$(CPPFLAGS) -Itests $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -MMD -MP -o $$@ $$< $(SUPPORT) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIBRARIES) $$(if $$(filter enroll/%,$(1)),-lmicrohttpd -lcurl -lcares -linih) -lcmocka
 endef
 $(foreach t,$(UNIT_TESTS),$(eval $(call unit_rule,$(t))))
 $(patsubst %,$(BUILD)/unit/%,$(filter fastpath/%,$(UNIT_TESTS))): | $(BPF_SKELETONS)
@@ -205,7 +205,7 @@ fuzzers: $(FUZZERS:%=$(BUILD)/fuzz/%)
 # Debian 12 and 13. Asked for by name, from the machine's own sources; nothing happens when all are there.
 DEPENDENCIES := gcc make pkg-config clang llvm libbpf-dev libmnl-dev libssl-dev libsystemd-dev libosip2-dev libxml2-dev libsqlite3-dev \
 	libjansson-dev uthash-dev libcap2-bin libcmocka-dev iproute2 tcpdump sip-tester sipsak tshark openssl mandoc bpftool \
-	python3 procps mount libmicrohttpd-dev libcurl4-openssl-dev libinih-dev
+	python3 procps mount libmicrohttpd-dev libcurl4-openssl-dev libc-ares-dev libinih-dev
 
 deps:  ## install what building and testing need (apt, as root)
 	$(Q)appliance/install-packages.sh $(DEPENDENCIES)

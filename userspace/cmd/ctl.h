@@ -2,6 +2,7 @@
 /* What the commands of ringgatectl share. */
 #pragma once
 
+#include "enroll/password.h"
 #include "enroll/provision.h"
 
 #include <jansson.h>
@@ -29,8 +30,8 @@ struct ctl {
 	const char *enrollment_servers[CTL_SERVERS_MAX];
 
 	/* enrollment */
-	const char *password_file, *ca_file, *address, *directory;
-	bool renew;
+	const char *password_file, *ca_file, *address, *directory, *account, *users_file, *document;
+	bool renew, keep_document;
 	json_t *list; /* being put together */
 };
 
@@ -69,3 +70,8 @@ int ctl_overlay_publish(struct ctl *ctl);
 int ctl_user(struct ctl *ctl);
 int ctl_node_command(struct ctl *ctl);
 int ctl_enroll(struct ctl *ctl);
+int ctl_overlay_fetch(struct ctl *ctl);
+
+/* From --password-file ("-": standard input) or the terminal; never from the command line, where everybody can read it. The exit
+ * status when there is none. */
+int ctl_get_password(const struct ctl *ctl, char password[static PASSWORD_MAX + 2]);

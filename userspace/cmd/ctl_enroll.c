@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Commands for enrollment: user, node revoke, overlay sign, publish and bump on the server's side; enroll at a site. */
+/* Commands for enrollment on the server's side: user, node revoke, overlay sign, publish and bump. */
 #include "cmd/ctl.h"
 
 #include "base/runtime.h"
-#include "enroll/client.h"
 #include "enroll/edit.h"
 #include "enroll/ledger.h"
 
@@ -52,7 +51,7 @@ static int ask_password(char password[static PASSWORD_MAX + 2]) {
 }
 
 /* From --password-file ("-": standard input) or the terminal; never from the command line, where everybody can read it. */
-static int get_password(const struct ctl *ctl, char password[static PASSWORD_MAX + 2]) {
+int ctl_get_password(const struct ctl *ctl, char password[static PASSWORD_MAX + 2]) {
 	int error;
 
 	if (!ctl->password_file) {
@@ -80,7 +79,7 @@ static int choose_password(const struct ctl *ctl, char password[static PASSWORD_
 	int error = 0;
 
 	if (ctl->password_file) {
-		int status = get_password(ctl, password);
+		int status = ctl_get_password(ctl, password);
 		if (status != CTL_DONE)
 			return status;
 		if (strlen(password) < PASSWORD_MIN)
@@ -291,62 +290,4 @@ int ctl_node_command(struct ctl *ctl) {
 		return CTL_USAGE;
 	}
 	return revoke_node(ctl, &node_id);
-}
-
-/* ---- at a site ---- */
-
-static int told_enrolled(const struct ctl *ctl, const struct client_enrollment *enrollment, const struct client_result *result) {
-	char text[ID_TEXT_SIZE], date[32];
-	time_t expires = (time_t)(result->not_after_ms / 1000);
-
-	id_format(&result->node_id, text);
-	strftime(date, sizeof(date), "%Y-%m-%d %H:%M UTC", gmtime(&expires));
-	if (ctl->json) {
-		json_t *object = json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:I}", "overlay", result->overlay_name, "sequence",
-					   (int)result->sequence, "user", enrollment->user_name, "node_id", text, "output",
-					   enrollment->output, "document", enrollment->document_path, "not_after_ms",
-					   (json_int_t)result->not_after_ms);
-		ctl_print_json(object);
-		json_decref(object);
-	} else {
-		printf("%s is enrolled in overlay %s with Node-ID %s until %s.\n%s, %s.crt and %s.key are installed.\n",
-		       enrollment->user_name, result->overlay_name, text, date, enrollment->document_path, enrollment->output,
-		       enrollment->output);
-	}
-	return CTL_DONE;
-}
-
-int ctl_enroll(struct ctl *ctl) {
-	const char *directory = ctl->directory ? ctl->directory : "/var/lib/ringgate";
-	char password[PASSWORD_MAX + 2] = "", document[PATH_MAX], output[PATH_MAX], reason[PROVISION_REASON_SIZE] = "";
-	struct client_result result;
-
-	if (!ctl->certificate.user_name) {
-		fputs("ringgatectl: enroll needs --user, the account at the server, such as --user site1@example.org\n", stderr);
-		return CTL_USAGE;
-	}
-	if (snprintf(document, sizeof(document), "%s/overlay.xml", directory) >= PATH_MAX ||
-	    snprintf(output, sizeof(output), "%s/node", directory) >= PATH_MAX)
-		return complain("The path of the directory is too long.");
-	/* Whoever renews has the key of a valid certificate; the password is for when that has expired. */
-	bool with_password = !ctl->renew || ctl->password_file;
-	int status = with_password ? get_password(ctl, password) : CTL_DONE;
-	if (status != CTL_DONE)
-		return status;
-	struct client_enrollment enrollment = {
-		.server = ctl->arguments[0],
-		.overlay_name = ctl->overlay.name,
-		.address = ctl->address,
-		.ca_file = ctl->ca_file,
-		.user_name = ctl->certificate.user_name,
-		.password = with_password ? octets_of_string(password) : OCTETS_NONE,
-		.node_ids = ctl->certificate.node_id_count,
-		.key_type = ctl->certificate.key_type,
-		.document_path = document,
-		.output = ctl->certificate.output ? ctl->certificate.output : output,
-		.renew = ctl->renew,
-	};
-	int error = client_enroll(&enrollment, &result, reason);
-	octets_wipe(password, sizeof(password));
-	return error < 0 ? complain(reason) : told_enrolled(ctl, &enrollment, &result);
 }

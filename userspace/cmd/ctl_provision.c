@@ -149,11 +149,11 @@ int ctl_overlay(struct ctl *ctl) {
 	static const struct {
 		const char *word;
 		int (*run)(struct ctl *ctl);
-	} words[] = {{"create", create}, {"issue", issue}, {"show", show}, {"sign", ctl_overlay_sign}, {"publish", ctl_overlay_publish}, {"bump", ctl_overlay_bump}};
+	} words[] = {{"create", create}, {"issue", issue}, {"show", show}, {"sign", ctl_overlay_sign}, {"publish", ctl_overlay_publish}, {"bump", ctl_overlay_bump}, {"fetch", ctl_overlay_fetch}};
 
 	for (size_t i = 0; i < ARRAY_LENGTH(words); i++)
 		if (strcmp(ctl->arguments[0], words[i].word) == 0)
 			return words[i].run(ctl);
-	fprintf(stderr, "ringgatectl: there is no \"overlay %s\", only create, issue, show, sign, publish and bump.\n", ctl->arguments[0]);
+	fprintf(stderr, "ringgatectl: there is no \"overlay %s\", only create, issue, show, sign, publish, bump and fetch.\n", ctl->arguments[0]);
 	return CTL_USAGE;
 }

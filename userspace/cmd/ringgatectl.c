@@ -44,9 +44,13 @@ static const char usage[] =
 	"  user add DIRECTORY NAME [--node-ids N]   an account, with a password of --password-file or a new one that is printed\n"
 	"  user passwd|disable|enable DIRECTORY NAME\n"
 	"  user list DIRECTORY         accounts, their Node-IDs and when their certificates end\n"
-	"  enroll NAME|URL --user NAME [--directory DIR]   at a site: get document and certificate, for instance\n"
-	"                              enroll https://example.org --user site1@example.org\n"
+	"At a site:\n"
+	"  enroll NAME|URL --user NAME [--directory DIR]   get document and certificate, for instance\n"
+	"                              enroll example.org --user site1@example.org\n"
 	"                              with --renew, the certificate again, without a password while it is valid\n"
+	"  enroll NAME|URL --user NAME --account NAME      a certificate for a user of the site, with the voucher of an account\n"
+	"  enroll NAME|URL --users FILE [--account NAME]   certificates for many users, a name and its password a line\n"
+	"  overlay fetch NAME|URL FILE get the configuration document alone, when it is newer than the one in FILE\n"
 	"\n"
 	"Options:\n"
 	"  -s, --socket PATH           control socket (default /run/ringgate/control)\n"
@@ -62,7 +66,8 @@ static const char usage[] =
 	"      --update-interval S, --ping-interval S   overlay create: Chord timers\n"
 	"      --enrollment-server URL   overlay create: where certificates are to be had, may stand several times\n"
 	"      --password-file FILE    the password, one line (-: standard input); enroll asks on the terminal without it\n"
-	"      --directory DIR, --renew, --ca-file FILE, --address ADDRESS   see enroll\n"
+	"      --directory DIR, --output STEM, --document FILE, --keep-document, --renew   enroll: what goes where\n"
+	"      --ca-file FILE, --address ADDRESS   enroll, overlay fetch: roots for HTTPS, and where to connect instead\n"
 	"  -h, --help                  this text\n"
 	"      --version               version\n"
 	"\n"
@@ -89,7 +94,7 @@ static const struct command {
 	{"resolve", ctl_resolve, 1, 1, "one name"},
 	{"ping", ctl_ping, 0, 1, "one target"},
 	{"trace", ctl_trace, 0, 1, "one target"},
-	{"overlay", ctl_overlay, 2, 3, "create, issue, show, bump, sign or publish, and a path"},
+	{"overlay", ctl_overlay, 2, 3, "create, issue, show, bump, sign, publish or fetch, and a path"},
 	{"user", ctl_user, 2, 3, "add, passwd, list, disable or enable, a directory and a name"},
 	{"node", ctl_node_command, 3, 3, "revoke, a directory and a Node-ID"},
 	{"enroll", ctl_enroll, 1, 1, "an overlay name or an https URL"},
@@ -126,6 +131,10 @@ enum {
 	OPTION_ADDRESS,
 	OPTION_DIRECTORY,
 	OPTION_RENEW,
+	OPTION_ACCOUNT,
+	OPTION_USERS,
+	OPTION_DOCUMENT,
+	OPTION_KEEP_DOCUMENT,
 };
 
 static const struct option options[] = {
@@ -159,6 +168,10 @@ static const struct option options[] = {
 	{"address", required_argument, NULL, OPTION_ADDRESS},
 	{"directory", required_argument, NULL, OPTION_DIRECTORY},
 	{"renew", no_argument, NULL, OPTION_RENEW},
+	{"account", required_argument, NULL, OPTION_ACCOUNT},
+	{"users", required_argument, NULL, OPTION_USERS},
+	{"document", required_argument, NULL, OPTION_DOCUMENT},
+	{"keep-document", no_argument, NULL, OPTION_KEEP_DOCUMENT},
 	{"help", no_argument, NULL, 'h'},
 	{"version", no_argument, NULL, OPTION_VERSION},
 	{NULL, 0, NULL, 0},
@@ -219,6 +232,18 @@ static int enrollment_option(struct ctl *ctl, int option) {
 		return 0;
 	case OPTION_RENEW:
 		ctl->renew = true;
+		return 0;
+	case OPTION_ACCOUNT:
+		ctl->account = optarg;
+		return 0;
+	case OPTION_USERS:
+		ctl->users_file = optarg;
+		return 0;
+	case OPTION_DOCUMENT:
+		ctl->document = optarg;
+		return 0;
+	case OPTION_KEEP_DOCUMENT:
+		ctl->keep_document = true;
 		return 0;
 	case OPTION_ENROLLMENT_SERVER:
 		if (ctl->overlay.enrollment_server_count < CTL_SERVERS_MAX && strncasecmp(optarg, "https://", 8) == 0) {

@@ -137,16 +137,7 @@ void ledger_rollback(struct ledger *ledger) {
 /* ---- accounts ---- */
 
 bool ledger_name_usable(struct octets name) {
-	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_+!*~$&=@";
-	char text[USER_NAME_MAX + 1];
-
-	if (name.length == 0 || name.length > USER_NAME_MAX || memchr(name.data, 0, name.length))
-		return false;
-	memcpy(text, name.data, name.length);
-	text[name.length] = 0;
-	const char *at = strchr(text, '@');
-	return strspn(text, allowed) == name.length && at && at != text && at[1] && !strchr(at + 1, '@') && text[0] != '.' &&
-	       text[0] != '-';
+	return account_name_usable(name);
 }
 
 static long long count_users(struct ledger *ledger) {

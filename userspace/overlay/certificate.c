@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "overlay/certificate.h"
 
+#include "base/runtime.h"
+
 #include "overlay/digest.h"
 #include "wire/destination.h"
 #include "wire/uri.h"
@@ -299,4 +301,24 @@ int credential_as(struct credential *credential, const struct id *node_id, struc
 		return credential_new(credential->certificate, credential->key, node_id, ret);
 	*ret = credential_ref(credential);
 	return 0;
+}
+
+uint64_t certificate_renewal_ms(const struct runtime *runtime, const struct certificate *certificate) {
+	uint64_t begin_ms = certificate->not_before_ms;
+	uint64_t life_ms = certificate->not_after_ms > begin_ms ? certificate->not_after_ms - begin_ms : 0;
+
+	return begin_ms + life_ms * 2 / 3 - life_ms / 10 + runtime_random_below(runtime, life_ms / 5 + 1);
+}
+
+bool account_name_usable(struct octets name) {
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_+!*~$&=@";
+	char text[USER_NAME_MAX + 1];
+
+	if (name.length == 0 || name.length > USER_NAME_MAX || memchr(name.data, 0, name.length))
+		return false;
+	memcpy(text, name.data, name.length);
+	text[name.length] = 0;
+	const char *at = strchr(text, '@');
+	return strspn(text, allowed) == name.length && at && at != text && at[1] && !strchr(at + 1, '@') && text[0] != '.' &&
+	       text[0] != '-';
 }

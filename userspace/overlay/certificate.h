@@ -91,6 +91,17 @@ struct certificate_request {
 /* Issued by a CA (its X.509 certificate and key), or self-signed when `ca` is NULL. */
 int certificate_issue(const struct certificate_request *request, X509 *ca, EVP_PKEY *ca_key, struct certificate **ret);
 
+/*
+ * When a certificate is renewed: after two thirds of its life, up to a tenth of it earlier or later by chance, so that the sites of
+ * an overlay that was set up in a day do not come back in one.
+ */
+struct runtime;
+uint64_t certificate_renewal_ms(const struct runtime *runtime, const struct certificate *certificate);
+
+/* name@domain of printable ASCII without quotes, spaces, separators and path characters: it becomes a name in certificates, in SIP
+ * and of files (B-11.3-09). */
+bool account_name_usable(struct octets name);
+
 /* A root certificate with BasicConstraints CA:TRUE. */
 int certificate_make_root(const char *common_name, EVP_PKEY *key, uint64_t not_before_ms, uint64_t not_after_ms, X509 **ret);
 
