@@ -195,7 +195,10 @@ _Static_assert(sizeof(struct forward_header) == 32, "layout");
 	X(56, REASSEMBLY_TOO_LARGE, reassembly_too_large)                                                                          \
 	X(57, ERROR_RATE, error_rate) /* error response not made: above the limit per second */                                    \
 	X(58, NO_MEMORY, no_memory)                                                                                                \
-	X(59, NO_DAEMON, no_daemon) /* for the daemon while none is running; acknowledged all the same */
+	X(59, NO_DAEMON, no_daemon) /* for the daemon while none is running; acknowledged all the same */                          \
+	/* bootstrap server */                                                                                                     \
+	X(60, RELAY_REFUSED, relay_refused) /* not between a joining peer and a bootstrap peer, or not for joining */              \
+	X(61, RELAY_LIMIT, relay_limit)
 
 enum drop_reason {
 #define X(number, symbol, name) DROP_##symbol = number,

@@ -21,6 +21,28 @@ static void print_duration(const char *label, long long seconds) {
 	printf("%02lld:%02lld:%02lld\n", seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
 }
 
+/* How the node came in, or what it has tried so far. */
+static void print_bootstrap(const json_t *bootstrap) {
+	json_t *candidate;
+	size_t index;
+
+	if (!bootstrap)
+		return;
+	if (json_is_true(json_object_get(bootstrap, "searching"))) {
+		printf("%-14s searching, round %lld\n", "bootstrap", number_of(bootstrap, "rounds"));
+		json_array_foreach(json_object_get(bootstrap, "tried"), index, candidate) printf(
+			"%-14s   %s (%s): %s%s%s\n", "", text_of(candidate, "address"), text_of(candidate, "source"),
+			text_of(candidate, "state"), *text_of(candidate, "reason") ? ": " : "", text_of(candidate, "reason"));
+	} else if (*text_of(bootstrap, "source")) {
+		printf("%-14s %s (%s), in after %lld ms\n", "bootstrap", text_of(bootstrap, "address"),
+		       text_of(bootstrap, "source"), number_of(bootstrap, "search_ms"));
+	} else if (json_is_true(json_object_get(bootstrap, "restarted_ring"))) {
+		printf("%-14s began the ring anew with former members\n", "bootstrap");
+	}
+	if (number_of(bootstrap, "lost_peers") > 0)
+		printf("%-14s %lld lost peers are looked for\n", "", number_of(bootstrap, "lost_peers"));
+}
+
 int ctl_status(struct ctl *ctl) {
 	json_t *result;
 	int status = ctl_ask_or_print(ctl, &result);
@@ -33,6 +55,7 @@ int ctl_status(struct ctl *ctl) {
 	printf("%-14s %s\n", "node", text_of(result, "node_id"));
 	printf("%-14s %s\n", "address", text_of(result, "address"));
 	print_duration("uptime", number_of(result, "uptime_s"));
+	print_bootstrap(json_object_get(result, "bootstrap"));
 	printf("%-14s %lld connected, about %.0f in the overlay\n", "peers", number_of(result, "peers"),
 	       json_real_value(json_object_get(result, "size_estimate")));
 	printf("%-14s %lld values in %lld resources, %lld octets, %s\n", "storage", number_of(result, "records"),

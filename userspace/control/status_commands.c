@@ -2,6 +2,7 @@
 /* Commands that look at this node and change nothing, and leave. */
 #include "control/control.h"
 #include "layout.h"
+#include "node/join.h"
 
 static json_t *json_id(const struct id *id) {
 	char text[ID_TEXT_SIZE];
@@ -32,6 +33,29 @@ static size_t count_peers(const struct router *router) {
 	return count;
 }
 
+static json_t *json_candidate(const struct bootstrap_candidate *candidate) {
+	return json_pack("{s:o, s:s, s:s, s:s, s:I}", "address", json_address(&candidate->address), "source",
+			 bootstrap_source_text(candidate->source), "state", bootstrap_state_text(candidate->state), "reason",
+			 candidate->state == BOOTSTRAP_FAILED && candidate->why ? candidate->why : "", "took_ms",
+			 (json_int_t)(candidate->took_us / USEC_PER_MSEC));
+}
+
+/* How we got in, or what the search has come to. */
+static json_t *json_bootstrap(const struct node *node) {
+	struct join_report report;
+	json_t *tried = json_array();
+
+	join_report(node->join, &report);
+	for (size_t i = 0; i < report.race->count; i++)
+		json_array_append_new(tried, json_candidate(&report.race->candidates[i]));
+	return json_pack("{s:b, s:I, s:s, s:o, s:I, s:I, s:b, s:I, s:I, s:o}", "searching", report.searching, "rounds",
+			 (json_int_t)report.rounds, "source", report.entered ? bootstrap_source_text(report.source) : "", "address",
+			 report.entered ? json_address(&report.address) : json_null(), "took_ms",
+			 (json_int_t)(report.took_us / USEC_PER_MSEC), "search_ms", (json_int_t)(report.search_us / USEC_PER_MSEC),
+			 "restarted_ring", report.restarted, "cached_peers", (json_int_t)report.cached, "lost_peers",
+			 (json_int_t)report.lost, "tried", tried);
+}
+
 static void on_status(struct control_request *request) {
 	struct node *node = control_node(request);
 	const struct overlay_config *config = router_config(node->router);
@@ -46,14 +70,17 @@ static void on_status(struct control_request *request) {
 	node->topology->ops->view(node->topology, view);
 	store_figures(node->store, &store);
 	json_t *result = json_pack(
-		"{s:s, s:o, s:s, s:s, s:s, s:o, s:I, s:I, s:f, s:I, s:I, s:I, s:i, s:I, s:o}", "version", VERSION, "node_id",
+		"{s:s, s:o, s:s, s:s, s:s, s:o, s:I, s:I, s:f, s:I, s:I, s:I, s:i, s:I, s:o, s:o}", "version", VERSION, "node_id",
 		json_id(&node->credential->node_id), "overlay", config->overlay_name, "role",
-		node->settings->client ? "client" : "peer", "state", topology_state_text(node->state), "address",
-		json_address(&local), "uptime_s", (json_int_t)((node->runtime.now_us - node->started_us) / USEC_PER_SEC), "peers",
+		node->settings->relay	 ? "bootstrap-server"
+		: node->settings->client ? "client"
+					 : "peer",
+		"state", topology_state_text(node->state), "address", json_address(&local), "uptime_s",
+		(json_int_t)((node->runtime.now_us - node->started_us) / USEC_PER_SEC), "peers",
 		(json_int_t)count_peers(node->router), "size_estimate", view->size_estimate, "resources",
 		(json_int_t)store.resources, "records", (json_int_t)store.records, "record_octets", (json_int_t)store.octets,
 		"configuration_sequence", (int)config->sequence, "users", (json_int_t)users_count(node->users), "storage",
-		control_text(store.database_error < 0 ? store.database_reason : "ok"));
+		control_text(store.database_error < 0 ? store.database_reason : "ok"), "bootstrap", json_bootstrap(node));
 	free(view);
 	control_answer(request, result);
 }

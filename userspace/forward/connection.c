@@ -330,6 +330,10 @@ void connection_on_up(void *userdata, uint16_t slot, bool initiated) {
 		transport->ops->close(transport->object, slot, LINK_PROTOCOL_ERROR);
 		return;
 	}
+	if (router->relay && !relay_link_up(router, link)) {
+		router_close(router, slot, LINK_CLOSED_BY_US);
+		return;
+	}
 	struct id owner = link_owner(router, slot, certificate);
 	bool ourselves = id_equal(&owner, &router->self);
 	if (ourselves || (!id_is_none(&owner) && link_bind(router, link, &owner, &loser) < 0)) {

@@ -5,6 +5,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "forward/fragment.h"
+#include "forward/relay.h"
 #include "forward/router.h"
 #include "layout.h"
 #include "wire/method.h"
@@ -26,12 +27,28 @@ enum {
 	ROUTER_TEXT_MAX = 256,			    /* octets of an error text of ours */
 };
 
+/* How many messages of the bootstrap server's relaying are left. */
+struct relay_bucket {
+	uint64_t filled_us;
+	uint32_t tokens;
+};
+
+struct relay {
+	struct relay_bucket bucket; /* of all joining peers */
+	struct timer timer;
+	struct relay_figures figures;
+};
+
 /* One link that is up. */
 struct router_link {
 	struct connection connection;
 	struct forward_link forward; /* the same for the forwarding decision */
 	uint64_t serial;	     /* never used twice, unlike slots */
 	bool announced;		     /* the listeners know of it */
+	struct {
+		struct relay_bucket bucket;
+		uint64_t used_us;
+	} relay;
 	uint32_t noticed_sequence;   /* foreign configuration sequence already reported; UINT32_MAX: none */
 };
 
@@ -103,6 +120,9 @@ struct router {
 	struct attach_answer *attach_answers;
 	size_t attach_count;
 
+	/* relay.c */
+	struct relay relay_state, *relay; /* NULL: does not relay */
+
 	/* transit.c */
 	struct forward_work *work;
 	uint64_t error_window_us;
@@ -113,6 +133,12 @@ struct router {
 };
 
 struct forward_id forward_id_of(const struct id *id);
+
+/* ---- relay.c ---- */
+/* May the message go from one link to the other? 0 or the reason to drop it. */
+unsigned relay_admit(struct router *router, struct router_link *from, uint16_t to_slot, uint8_t class, uint16_t code);
+bool relay_link_up(struct router *router, const struct router_link *link); /* false: no room */
+void relay_release(struct router *router);
 
 /* ---- connection.c ---- */
 void connection_on_up(void *userdata, uint16_t slot, bool initiated);

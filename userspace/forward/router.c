@@ -49,6 +49,7 @@ struct router *router_free(struct router *router) {
 	routes_release(router);
 	connection_release(router);
 	transit_release(router);
+	relay_release(router);
 	credential_unref(router->credential);
 	free(router);
 	return NULL;

@@ -141,6 +141,32 @@ static void transit_notice_sequence(struct router *router, struct router_link *l
 	configuration_mismatch(router, &link->connection.peer, config_sequence_newer(theirs, ours));
 }
 
+/* A bootstrap server is responsible for nothing, yet sends on what its links may pass. */
+static void transit_as_relay(const struct router *router, struct forward_work *work) {
+	if (!router->relay)
+		return;
+	struct id one = id_power_of_two(router->self.length, 0), before = id_subtract(&router->self, &one);
+	work->node.predecessor = forward_id_of(&before);
+	work->node.flags |= FORWARD_NODE_JOINED | FORWARD_NODE_HAS_PREDECESSOR;
+}
+
+static void transit_drop(struct router *router, uint16_t slot);
+
+/* Drops what the bootstrap server does not relay; true when it may go. */
+static bool transit_relay(struct router *router, struct router_link *link) {
+	struct forward_work *work = router->work;
+
+	unsigned reason = relay_admit(router, link, work->verdict.slot, work->header.class, work->header.code);
+	if (reason == 0)
+		return true;
+	work->verdict.action = FORWARD_DROP;
+	work->verdict.reason = (__u8)reason;
+	work->verdict.error_code =
+		reason == DROP_RELAY_REFUSED && work->header.class == FORWARD_CLASS_REQUEST ? ERROR_FORBIDDEN : 0;
+	transit_drop(router, link->connection.slot);
+	return false;
+}
+
 static void transit_forward(struct router *router, struct router_link *link) {
 	struct forward_work *work = router->work;
 	bool own_of_neighbor = work->header.via_length == 0 && work->header.class == FORWARD_CLASS_REQUEST;
@@ -174,6 +200,8 @@ static const char *transit_error_text(unsigned reason) {
 		return "A forwarding option is critical and unknown here.";
 	case DROP_DEST_DUP:
 		return "The destination list names an entry twice.";
+	case DROP_RELAY_REFUSED:
+		return "A bootstrap server passes on only what joining takes.";
 	case DROP_NO_NEXT_HOP:
 		return "No peer closer to the destination is known here.";
 	default:
@@ -210,9 +238,11 @@ void transit_on_receive(void *userdata, uint16_t slot, uint8_t *message, size_t 
 	work->octets = message;
 	work->length = (uint32_t)length;
 	work->input_flags = 0;
+	transit_as_relay(router, work);
 	switch (forward_decide(work)) {
 	case FORWARD_SEND:
-		transit_forward(router, link);
+		if (!router->relay || transit_relay(router, link))
+			transit_forward(router, link);
 		break;
 	case FORWARD_LOCAL:
 		if (router->trace)

@@ -1,33 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "node/join.h"
-
 #include "base/log.h"
+#include "node/join_internal.h"
 
 #include <errno.h>
 #include <ifaddrs.h>
-#include <limits.h>
 #include <string.h>
-
-enum {
-	CANDIDATES_MAX = CONFIG_BOOTSTRAP_MAX + SETTINGS_BOOTSTRAP_MAX + PEER_CACHE_MAX,
-	PAUSE_FIRST_MS = 500,
-	PAUSE_MAX_MS = 30000,
-	CACHE_DELAY_S = 10,
-};
-
-enum join_goal { GOAL_NONE, GOAL_JOIN, GOAL_PARTITION_CHECK };
-
-struct join {
-	struct node *node;
-	struct connection_listener listener;
-	struct timer retry, cache, partition;
-	struct address candidates[CANDIDATES_MAX];
-	size_t candidate_count, candidate;
-	enum join_goal goal;
-	uint16_t pending_slot; /* link being opened for the goal */
-	uint32_t pause_ms;
-	bool cache_wanted;
-};
 
 /* ---- candidates ---- */
 
@@ -49,7 +26,7 @@ static bool is_interface_address(const struct address *address) {
 }
 
 /* Is this the address of one of our own sockets, or one that leads to it? */
-static bool is_own_address(const struct join *join, const struct address *address) {
+bool join_is_own_address(const struct join *join, const struct address *address) {
 	static const uint8_t any[sizeof(address->octets)] = {0};
 	const struct settings *settings = join->node->settings;
 
@@ -66,127 +43,48 @@ static bool is_own_address(const struct join *join, const struct address *addres
 	return false;
 }
 
-static void add_candidate(struct join *join, const struct address *address) {
-	for (size_t i = 0; i < join->candidate_count; i++)
-		if (address_equal(&join->candidates[i], address))
-			return;
-	if (join->candidate_count < CANDIDATES_MAX && !is_own_address(join, address))
-		join->candidates[join->candidate_count++] = *address;
+static void add(struct join *join, enum bootstrap_source source, const struct address *address) {
+	if (peer_address_usable(address) && !join_is_own_address(join, address))
+		bootstrap_add(&join->race, source, address);
 }
 
-static void cache_path(const struct join *join, char path[static PATH_MAX]) {
-	snprintf(path, PATH_MAX, "%s/peers", join->node->settings->state_directory);
+static void add_known(struct join *join, const struct address *address) {
+	add(join, BOOTSTRAP_CACHED, address);
 }
 
-static void add_cached(struct join *join) {
-	char path[PATH_MAX], line[ADDRESS_TEXT_SIZE + 2];
-	struct address address;
+/* Whoever opened a link to us may be in the overlay by now. */
+static void add_linked(struct join *join) {
+	struct transport *transport = router_transport(join->node->router);
+	const struct connection *connection;
+	size_t position = 0;
 
-	cache_path(join, path);
-	_cleanup_fclose_ FILE *file = fopen(path, "re");
-	for (size_t lines = 0; file && lines < PEER_CACHE_MAX && fgets(line, sizeof(line), file); lines++) {
-		line[strcspn(line, "\n")] = 0;
-		if (address_parse(line, RELOAD_PORT, &address) == 0)
-			add_candidate(join, &address);
+	while ((connection = router_connection_next(join->node->router, &position))) {
+		struct address address = transport->ops->address(transport->object, connection->slot);
+		if (connection->up && !connection->suspected)
+			add(join, BOOTSTRAP_LINKED, &address);
 	}
 }
 
-/* Cached peers first, then what the operator named, then the document's bootstrap nodes. */
-static void collect_candidates(struct join *join) {
+static void add_configured(struct join *join) {
 	const struct settings *settings = join->node->settings;
 	const struct overlay_config *config = router_config(join->node->router);
 
-	join->candidate_count = join->candidate = 0;
-	add_cached(join);
 	for (size_t i = 0; i < settings->bootstrap_count; i++)
-		add_candidate(join, &settings->bootstrap[i]);
+		add(join, BOOTSTRAP_SETTINGS, &settings->bootstrap[i]);
+	/* Not all begin with the same. */
 	size_t start = config->bootstrap_count ? runtime_random_below(&join->node->runtime, config->bootstrap_count) : 0;
 	for (size_t i = 0; i < config->bootstrap_count; i++)
-		add_candidate(join, &config->bootstrap[(start + i) % config->bootstrap_count]);
+		add(join, BOOTSTRAP_DOCUMENT, &config->bootstrap[(start + i) % config->bootstrap_count]);
+	for (size_t i = 0; i < settings->bootstrap_server_count; i++)
+		add(join, BOOTSTRAP_SERVER, &settings->bootstrap_server[i]);
 }
 
-/* ---- peer cache ---- */
-
-static void cache_write(struct timer *timer, void *userdata) {
-	struct join *join = userdata;
-	char path[PATH_MAX], temporary[PATH_MAX + 8], text[ADDRESS_TEXT_SIZE];
-	const struct connection *connection;
-	struct transport *transport = router_transport(join->node->router);
-	size_t position = 0, count = 0;
-
-	(void)timer;
-	join->cache_wanted = false;
-	cache_path(join, path);
-	snprintf(temporary, sizeof(temporary), "%s.new", path);
-	FILE *file = fopen(temporary, "we");
-	if (!file) {
-		log_warning("The peer cache %s cannot be written: %s.", path, strerror(errno));
-		return;
-	}
-	while (count < PEER_CACHE_MAX && (connection = router_connection_next(join->node->router, &position))) {
-		if (!connection->up || !connection->update_received)
-			continue;
-		struct address address = transport->ops->address(transport->object, connection->slot);
-		fprintf(file, "%s\n", address_format(&address, text));
-		count++;
-	}
-	bool written = fclose(file) == 0;
-	/* An isolated node keeps what it knew: those addresses are its way back. */
-	if (!written || count == 0 || rename(temporary, path) < 0)
-		unlink(temporary);
+void join_found(struct join *join, enum bootstrap_source source, const struct address *address) {
+	if (join->searching)
+		add(join, source, address);
 }
 
-static void cache_later(struct join *join) {
-	if (join->cache_wanted || join->node->leaving)
-		return;
-	join->cache_wanted = true;
-	timer_arm_after(&join->node->runtime, &join->cache, CACHE_DELAY_S * USEC_PER_SEC);
-}
-
-/* ---- joining ---- */
-
-static void join_next(struct join *join);
-
-static void join_pause(struct join *join) {
-	struct runtime *runtime = &join->node->runtime;
-	uint64_t pause_us = join->pause_ms * USEC_PER_MSEC;
-
-	join->pending_slot = LINK_SLOT_NONE;
-	timer_arm_after(runtime, &join->retry, pause_us / 2 + runtime_random_below(runtime, pause_us));
-	join->pause_ms = join->pause_ms * 2 < PAUSE_MAX_MS ? join->pause_ms * 2 : PAUSE_MAX_MS;
-}
-
-static void join_round_over(struct join *join) {
-	struct node *node = join->node;
-	size_t tried = join->candidate_count;
-
-	join->candidate = join->candidate_count = 0; /* what comes next is a new round */
-	if (node->settings->first_node) {
-		log_notice("Nobody else is there: starting overlay %s as its first node.",
-			   router_config(node->router)->overlay_name);
-		join->goal = GOAL_NONE;
-		node->topology->ops->start(node->topology);
-		return;
-	}
-	if (tried == 0)
-		log_error("No bootstrap node is known. Name one with bootstrap = in [links], or set first-node = yes on the very "
-			  "first node.");
-	else
-		log_warning("None of %zu bootstrap nodes let us in; trying again.", tried);
-	join_pause(join);
-}
-
-static void join_link_ready(struct join *join, uint16_t slot) {
-	struct node *node = join->node;
-
-	join->pending_slot = LINK_SLOT_NONE;
-	if (join->goal == GOAL_JOIN)
-		node->topology->ops->join(node->topology, slot);
-	else if (join->goal == GOAL_PARTITION_CHECK)
-		node->topology->ops->check_partition(node->topology, slot);
-	if (join->goal == GOAL_PARTITION_CHECK)
-		join->goal = GOAL_NONE;
-}
+/* ---- what the race needs ---- */
 
 static uint16_t connected_slot(const struct join *join, const struct address *address) {
 	struct transport *transport = router_transport(join->node->router);
@@ -201,105 +99,194 @@ static uint16_t connected_slot(const struct join *join, const struct address *ad
 	return LINK_SLOT_NONE;
 }
 
-/* Tries the next candidate, or ends the round. */
-static void join_next(struct join *join) {
+int join_connect(struct join *join, const struct address *address, uint16_t *ret_slot) {
 	struct transport *transport = router_transport(join->node->router);
+	uint16_t slot = connected_slot(join, address);
+
+	if (slot == LINK_SLOT_NONE)
+		return transport->ops->connect(transport->object, address, 1, NULL, ret_slot);
+	*ret_slot = slot;
+	return -EISCONN;
+}
+
+static int on_connect(void *userdata, const struct address *address, uint16_t *ret_slot) {
+	return join_connect(userdata, address, ret_slot);
+}
+
+static void on_close(void *userdata, uint16_t slot) {
+	struct join *join = userdata;
+	struct transport *transport = router_transport(join->node->router);
+
+	/* It never came up, so the router does not know it. */
+	transport->ops->close(transport->object, slot, LINK_CLOSED_BY_US);
+}
+
+static const char *error_text(int error) {
+	switch (error) {
+	case -ENOBUFS:
+		return "all links are taken";
+	case -EAFNOSUPPORT:
+		return "no socket of its address family";
+	case -ENOMEM:
+		return "not enough memory";
+	default:
+		return "it cannot be contacted";
+	}
+}
+
+static void on_won(void *userdata, const struct bootstrap_candidate *candidate) {
+	struct join *join = userdata;
 	char text[ADDRESS_TEXT_SIZE];
 
-	while (join->candidate < join->candidate_count) {
-		const struct address *address = &join->candidates[join->candidate++];
-		uint16_t slot = connected_slot(join, address);
-		if (slot != LINK_SLOT_NONE) {
-			join_link_ready(join, slot);
-			return;
-		}
-		int error = transport->ops->connect(transport->object, address, 1, NULL, &slot);
-		if (error == 0) {
-			log_info("Connecting to bootstrap node %s.", address_format(address, text));
-			join->pending_slot = slot;
-			return;
-		}
-		log_warning("Bootstrap node %s cannot be contacted: %s.", address_format(address, text), strerror(-error));
-	}
-	if (join->goal == GOAL_JOIN)
-		join_round_over(join);
-	else
-		join->goal = GOAL_NONE;
+	join->winner = *candidate;
+	log_info("The overlay answers through %s (%s).", address_format(&candidate->address, text),
+		 bootstrap_source_text(candidate->source));
+	join->node->topology->ops->join(join->node->topology, candidate->slot);
 }
 
-static void join_begin(struct join *join) {
-	join->goal = GOAL_JOIN;
-	collect_candidates(join);
-	join_next(join);
+/* ---- rounds ---- */
+
+static void search_pause(struct join *join) {
+	struct runtime *runtime = &join->node->runtime;
+	uint64_t pause_us = join->pause_ms * USEC_PER_MSEC;
+
+	timer_arm_after(runtime, &join->retry, pause_us / 2 + runtime_random_below(runtime, pause_us));
+	join->pause_ms = join->pause_ms * 2 < JOIN_PAUSE_MAX_MS ? join->pause_ms * 2 : JOIN_PAUSE_MAX_MS;
 }
+
+static void round_begin(struct join *join) {
+	join->rounds++;
+	bootstrap_begin(&join->race, 0);
+	add_linked(join);
+	reunion_known(join, add_known);
+	add_configured(join);
+}
+
+static void search_begin(struct join *join) {
+	join->searching = true;
+	join->entered = join->restarted = false;
+	join->rounds = 0;
+	join->search_since_us = join->node->runtime.now_us;
+	join->pause_ms = JOIN_PAUSE_FIRST_MS;
+}
+
+/*
+ * Nobody we know is in the overlay, and some of them were members as we were: it stopped as a whole, or this part of it is cut off.
+ * Of those that see each other the one with the smallest Node-ID begins the ring anew and the others join it; where two begin, the
+ * partition check merges them (B-10.7.4-04). Alone nobody begins: B-4.5.2-01 leaves that to the explicitly first node.
+ */
+static bool may_restart(const struct join *join) {
+	const struct node *node = join->node;
+	size_t others = 0;
+
+	if (!join->member || node->settings->client || join->rounds < JOIN_RESTART_ROUNDS)
+		return false;
+	for (size_t i = 0; i < join->race.count; i++) {
+		const struct bootstrap_candidate *candidate = &join->race.candidates[i];
+		if (candidate->state == BOOTSTRAP_SILENT && join->rounds < JOIN_SILENT_ROUNDS)
+			return false; /* it may be in the ring, and its answers were lost */
+		if (candidate->state != BOOTSTRAP_OUTSIDE)
+			continue;
+		const struct connection *connection = router_connection(node->router, candidate->slot);
+		if (!connection || id_is_none(&connection->peer))
+			continue;
+		if (id_compare(&connection->peer, router_node_id(node->router)) < 0)
+			return false;
+		others++;
+	}
+	return others > 0;
+}
+
+static void log_round(const struct join *join) {
+	char text[ADDRESS_TEXT_SIZE];
+
+	for (size_t i = 0; i < join->race.count; i++) {
+		const struct bootstrap_candidate *candidate = &join->race.candidates[i];
+		log_info("Round %u: %s (%s): %s%s%s.", join->rounds, address_format(&candidate->address, text),
+			 bootstrap_source_text(candidate->source), bootstrap_state_text(candidate->state),
+			 candidate->state == BOOTSTRAP_FAILED && candidate->why ? ": " : "",
+			 candidate->state == BOOTSTRAP_FAILED && candidate->why ? candidate->why : "");
+	}
+}
+
+static void on_over(void *userdata) {
+	struct join *join = userdata;
+	struct node *node = join->node;
+	const char *overlay = router_config(node->router)->overlay_name;
+
+	log_round(join);
+	if (node->settings->first_node) {
+		log_notice("Nobody else is there: starting overlay %s as its first node.", overlay);
+		node->topology->ops->start(node->topology);
+		return;
+	}
+	if (may_restart(join)) {
+		log_notice("All peers that answer are looking for overlay %s themselves: beginning its ring anew.", overlay);
+		join->restarted = true;
+		node->topology->ops->restart(node->topology);
+		return;
+	}
+	if (join->race.count == 0)
+		log_error("No bootstrap node is known. Name one with bootstrap = in [links], or set first-node = yes on the very "
+			  "first node.");
+	else
+		log_warning("None of %zu bootstrap nodes let us in; trying again.", join->race.count);
+	search_pause(join);
+}
+
+static void on_retry(struct timer *timer, void *userdata) {
+	struct join *join = userdata;
+
+	(void)timer;
+	if (join->node->leaving || join->node->state == TOPOLOGY_JOINED)
+		return;
+	if (!join->searching)
+		search_begin(join);
+	round_begin(join);
+}
+
+/* ---- links ---- */
 
 static void on_up(void *userdata, const struct connection *connection) {
 	struct join *join = userdata;
+	struct runtime *runtime = &join->node->runtime;
+	uint64_t soon_us = runtime->now_us + JOIN_PAUSE_FIRST_MS * USEC_PER_MSEC;
 
-	if (connection->slot == join->pending_slot && connection->initiated)
-		join_link_ready(join, connection->slot);
-	cache_later(join);
+	reunion_up(join, connection);
+	if (connection->initiated)
+		bootstrap_up(&join->race, connection->slot);
+	/* Somebody found us in the pause between two rounds: that is worth a look soon. */
+	else if (join->retry.armed && join->retry.due_us > soon_us)
+		timer_arm(runtime, &join->retry, soon_us + runtime_random_below(runtime, JOIN_PAUSE_FIRST_MS * USEC_PER_MSEC));
 }
 
 static void on_down(void *userdata, const struct connection *connection, enum link_reason reason) {
 	struct join *join = userdata;
 
-	if (connection->slot != join->pending_slot)
-		return;
-	log_info("Bootstrap node %zu of %zu: %s.", join->candidate, join->candidate_count, link_reason_text(reason));
-	join->pending_slot = LINK_SLOT_NONE;
-	/* Not from within the callback: the slot is only free when it returns. */
-	timer_arm_after(&join->node->runtime, &join->retry, 0);
-}
-
-/* After a failed link, or a peer that did not let us in, the round goes on with the next candidate; then a fresh one begins. */
-static void on_retry(struct timer *timer, void *userdata) {
-	struct join *join = userdata;
-
-	(void)timer;
-	if (join->goal != GOAL_NONE && join->candidate > 0)
-		join_next(join);
-	else
-		join_begin(join);
-}
-
-/* ---- partitions ---- */
-
-static void partition_later(struct join *join) {
-	struct runtime *runtime = &join->node->runtime;
-	uint64_t interval_us = router_config(join->node->router)->chord_update_interval_s * USEC_PER_SEC;
-
-	timer_arm_after(runtime, &join->partition, interval_us / 2 + runtime_random_below(runtime, interval_us + 1));
-}
-
-static void on_partition(struct timer *timer, void *userdata) {
-	struct join *join = userdata;
-
-	(void)timer;
-	if (join->node->state == TOPOLOGY_JOINED && join->goal == GOAL_NONE) {
-		join->goal = GOAL_PARTITION_CHECK;
-		collect_candidates(join);
-		if (join->candidate_count > 1)
-			join->candidate = runtime_random_below(&join->node->runtime, join->candidate_count);
-		join_next(join);
-	}
-	partition_later(join);
+	bootstrap_down(&join->race, connection->slot, link_reason_text(reason));
+	reunion_down(join, connection, reason);
 }
 
 /* ---- interface ---- */
 
 int join_new(struct node *node, struct join **ret) {
 	struct join *join = calloc(1, sizeof(*join));
+	const struct bootstrap_ops ops = {.userdata = join,
+					  .connect = on_connect,
+					  .close = on_close,
+					  .verify = join_verify,
+					  .won = on_won,
+					  .over = on_over,
+					  .error_text = error_text};
 
 	if (!join)
 		return -ENOMEM;
 	join->node = node;
-	join->pending_slot = LINK_SLOT_NONE;
-	join->pause_ms = PAUSE_FIRST_MS;
+	join->pause_ms = JOIN_PAUSE_FIRST_MS;
 	join->listener = (struct connection_listener){.userdata = join, .up = on_up, .down = on_down};
 	timer_init(&join->retry, on_retry, join);
-	timer_init(&join->cache, cache_write, join);
-	timer_init(&join->partition, on_partition, join);
+	bootstrap_init(&join->race, &node->runtime, &ops);
+	reunion_init(join);
 	router_add_listener(node->router, &join->listener);
 	*ret = join;
 	return 0;
@@ -310,49 +297,80 @@ struct join *join_free(struct join *join) {
 		return NULL;
 	router_remove_listener(join->node->router, &join->listener);
 	timer_disarm(&join->node->runtime, &join->retry);
-	timer_disarm(&join->node->runtime, &join->cache);
-	timer_disarm(&join->node->runtime, &join->partition);
+	bootstrap_release(&join->race);
+	reunion_release(join);
 	free(join);
 	return NULL;
 }
 
 void join_start(struct join *join) {
-	join_begin(join);
+	reunion_load(join);
+	search_begin(join);
+	round_begin(join);
+}
+
+static void joined(struct join *join) {
+	char text[ADDRESS_TEXT_SIZE];
+
+	timer_disarm(&join->node->runtime, &join->retry);
+	if (join->searching) {
+		join->search_us = join->node->runtime.now_us - join->search_since_us;
+		/* The first node and whoever begins the ring anew come in through nobody, and so does one whose links came back. */
+		join->entered = join->race.running && join->race.paused;
+		if (join->entered)
+			log_notice("Joined through %s (%s), %u ms after the search began, in round %u.",
+				   address_format(&join->winner.address, text), bootstrap_source_text(join->winner.source),
+				   (unsigned)(join->search_us / USEC_PER_MSEC), join->rounds);
+	}
+	join->searching = false;
+	join->member = true;
+	bootstrap_end(&join->race);
+	reunion_joined(join);
 }
 
 void join_state_changed(struct join *join, enum topology_state state) {
 	if (state == TOPOLOGY_JOINED) {
-		join->goal = GOAL_NONE;
-		join->pause_ms = PAUSE_FIRST_MS;
-		timer_disarm(&join->node->runtime, &join->retry);
-		partition_later(join);
-		cache_later(join);
-	} else if (state == TOPOLOGY_OFFLINE && !join->node->leaving) {
-		timer_disarm(&join->node->runtime, &join->partition);
-		/* A peer that would not let us in is followed by the next one (B-11.4-01); a ring that was lost is looked for anew.
-		 */
-		if (join->goal != GOAL_JOIN)
-			join->goal = GOAL_NONE;
-		join_pause(join);
+		joined(join);
+		return;
 	}
+	if (state != TOPOLOGY_OFFLINE || join->node->leaving)
+		return;
+	reunion_offline(join);
+	/* A peer that would not let us in is followed by the next one (B-11.4-01); a ring that was lost is looked for anew. */
+	if (join->searching && join->race.running)
+		bootstrap_resume(&join->race);
+	else
+		search_pause(join);
 }
 
 void join_leaving(struct join *join) {
-	struct runtime *runtime = &join->node->runtime;
-
-	timer_disarm(runtime, &join->retry);
-	timer_disarm(runtime, &join->partition);
-	timer_disarm(runtime, &join->cache);
-	if (join->cache_wanted)
-		cache_write(&join->cache, join);
-	join->goal = GOAL_NONE;
-	join->pending_slot = LINK_SLOT_NONE;
+	timer_disarm(&join->node->runtime, &join->retry);
+	join->searching = false;
+	bootstrap_end(&join->race);
+	reunion_leaving(join);
 }
 
 void join_bootstrap_wanted(struct join *join) {
-	if (join->goal == GOAL_JOIN || join->node->leaving)
+	if (join->searching || join->node->leaving)
 		return;
 	log_warning("No neighbor is left; looking for the overlay through bootstrap nodes.");
-	join->goal = GOAL_NONE;
-	join_pause(join);
+	join->pause_ms = JOIN_PAUSE_FIRST_MS;
+	search_begin(join);
+	search_pause(join);
+}
+
+void join_report(const struct join *join, struct join_report *ret) {
+	*ret = (struct join_report){
+		.searching = join->searching,
+		.entered = join->entered,
+		.restarted = join->restarted,
+		.rounds = join->rounds,
+		.source = join->winner.source,
+		.address = join->winner.address,
+		.took_us = join->winner.took_us,
+		.search_us = join->search_us,
+		.cached = join->cached_count,
+		.lost = join->lost.count,
+		.race = &join->race,
+	};
 }

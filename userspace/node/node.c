@@ -2,6 +2,7 @@
 #include "node/node.h"
 
 #include "base/log.h"
+#include "forward/relay.h"
 #include "node/configuration.h"
 #include "node/document.h"
 #include "node/join.h"
@@ -268,6 +269,11 @@ static void open_fastpath(struct node *node) {
 	struct fastpath_options options = {
 		.runtime = &node->runtime, .allow_generic = settings->shield, .shield = settings->shield};
 
+	if (settings->relay) {
+		snprintf(node->fastpath_reason, sizeof(node->fastpath_reason),
+			 "a bootstrap server relays in the daemon, where its limits are");
+		return;
+	}
 	if (!settings->fastpath) {
 		snprintf(node->fastpath_reason, sizeof(node->fastpath_reason), "not switched on");
 		return;
@@ -308,6 +314,8 @@ static int open_links(struct node *node, char *reason) {
 	int error = router_new(&router_settings, &node->router);
 	if (error < 0)
 		return fail(reason, error, "Not enough memory for the router.");
+	if (settings->relay)
+		router_set_relay(node->router);
 	open_fastpath(node);
 	if (node->fastpath)
 		dtls_settings.kernel = fastpath_kernel(node->fastpath);
@@ -446,7 +454,7 @@ int node_new(struct settings *settings, sd_event *event, struct node **ret, char
 	int error = load_identity(node, reason);
 	if (error == 0)
 		error = open_links(node, reason);
-	if (error == 0 && settings->sip)
+	if (error == 0 && settings->sip && !settings->relay)
 		error = open_sip(node, reason);
 	if (error == 0)
 		error = open_state_directory(settings, reason);

@@ -19,7 +19,7 @@
 
 #include <systemd/sd-event.h>
 
-enum { PEER_CACHE_MAX = 10, /* B-11.4-02 */ NODE_REASON_SIZE = 512 };
+enum { NODE_REASON_SIZE = 512 };
 
 struct join;
 struct sip_glue;

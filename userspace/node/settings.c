@@ -87,9 +87,12 @@ static int set_mtu(struct settings *settings, size_t offset, const char *value) 
 }
 
 static int set_role(struct settings *settings, size_t offset, const char *value) {
-	if (strcmp(value, "peer") != 0 && strcmp(value, "client") != 0)
+	(void)offset;
+	bool relay = strcmp(value, "bootstrap-server") == 0, client = strcmp(value, "client") == 0;
+	if (strcmp(value, "peer") != 0 && !client && !relay)
 		return -EINVAL;
-	*FIELD(bool, settings, offset) = strcmp(value, "client") == 0;
+	settings->client = client || relay; /* attached to the responsible peer, outside the ring */
+	settings->relay = relay;
 	return 0;
 }
 
@@ -186,6 +189,11 @@ static int set_bootstrap(struct settings *settings, size_t offset, const char *v
 	return set_remote(value, settings->bootstrap, &settings->bootstrap_count, SETTINGS_BOOTSTRAP_MAX);
 }
 
+static int set_bootstrap_server(struct settings *settings, size_t offset, const char *value) {
+	(void)offset;
+	return set_remote(value, settings->bootstrap_server, &settings->bootstrap_server_count, SETTINGS_BOOTSTRAP_SERVER_MAX);
+}
+
 static int set_sip_listen(struct settings *settings, size_t offset, const char *value) {
 	(void)offset;
 	return set_addresses(value, settings->sip_listen, &settings->sip_listen_count, SETTINGS_LISTEN_MAX, 5060);
@@ -276,12 +284,13 @@ static const struct option {
 	{"node", "overlay", set_string, offsetof(struct settings, overlay_name), "an overlay name"},
 	{"node", "certificate", set_path, offsetof(struct settings, certificate), "an absolute path"},
 	{"node", "key", set_path, offsetof(struct settings, key), "an absolute path"},
-	{"node", "role", set_role, offsetof(struct settings, client), "peer or client"},
+	{"node", "role", set_role, 0, "peer, client or bootstrap-server"},
 	{"node", "first-node", set_boolean, offsetof(struct settings, first_node), "yes or no"},
 	{"node", "log-level", set_log_level, offsetof(struct settings, log_level), "error, warning, notice, info or debug"},
 	{"links", "listen", set_listen, 0, "one IPv4 address, one IPv6 address or both, such as 192.0.2.1:6084 [2001:db8::1]:6084"},
 	{"links", "announce", set_announce, 0, "up to 4 addresses such as 192.0.2.1:6084"},
 	{"links", "bootstrap", set_bootstrap, 0, "up to 16 addresses such as 192.0.2.1:6084"},
+	{"links", "bootstrap-server", set_bootstrap_server, 0, "up to 4 addresses such as 192.0.2.1:6084"},
 	{"links", "keylog", set_path, offsetof(struct settings, keylog), "an absolute path"},
 	{"links", "ciphers", set_string, offsetof(struct settings, ciphers), "an OpenSSL cipher list"},
 	{"links", "mtu", set_mtu, offsetof(struct settings, mtu), "a number of octets from 576 to 9216"},
@@ -500,8 +509,8 @@ static int settings_defaults(struct settings *settings) {
 /* What no single line can tell. */
 static int settings_check(const struct settings *settings, const char *path, char *reason) {
 	if (settings->first_node && settings->client)
-		return fail(reason, -EINVAL, "%.200s: a client cannot be the first node; set role = peer or first-node = no.",
-			    path);
+		return fail(reason, -EINVAL, "%.200s: a %s cannot be the first node; set role = peer or first-node = no.", path,
+			    settings->relay ? "bootstrap server" : "client");
 	if (settings->sip_expires_min_s > settings->sip_expires_default_s ||
 	    settings->sip_expires_default_s > settings->sip_expires_max_s)
 		return fail(reason, -EINVAL,

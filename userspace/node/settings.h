@@ -11,6 +11,7 @@ enum {
 	SETTINGS_FAMILIES = 2,
 	SETTINGS_LISTEN_MAX = 4,
 	SETTINGS_BOOTSTRAP_MAX = 16,
+	SETTINGS_BOOTSTRAP_SERVER_MAX = 4,
 	SETTINGS_NETWORKS_MAX = 32,
 	SETTINGS_REASON_SIZE = 512,
 };
@@ -23,12 +24,14 @@ struct network_prefix {
 struct settings {
 	/* [node] */
 	char *state_directory, *overlay_config, *overlay_name, *certificate, *key;
-	bool client, first_node;
+	bool client, first_node, relay; /* relay: bootstrap server, a client that passes on what joining peers need */
 	int log_level;
 
 	/* [links] */
 	struct address listen[SETTINGS_FAMILIES], announce[SETTINGS_LISTEN_MAX], bootstrap[SETTINGS_BOOTSTRAP_MAX];
 	size_t listen_count, announce_count, bootstrap_count;
+	struct address bootstrap_server[SETTINGS_BOOTSTRAP_SERVER_MAX];
+	size_t bootstrap_server_count;
 	char *keylog, *ciphers;
 	uint32_t mtu, neighbor_check_ms;
 	bool fastpath, shield;

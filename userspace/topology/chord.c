@@ -309,17 +309,28 @@ static struct topology *chord_destroy(struct topology *topology) {
 	return NULL;
 }
 
-static void chord_start(struct topology *topology) {
-	struct chord *chord = chord_of(topology);
-
+static void begin_ring(struct chord *chord, bool first_node) {
 	if (chord->client || chord->state == TOPOLOGY_JOINED || chord->state == TOPOLOGY_LEAVING)
 		return;
 	chord_attaches_cancel(chord);
 	chord_requests_cancel(chord, CHORD_REQUEST_JOIN);
 	timer_disarm(chord->runtime, &chord->join_timer);
 	chord->join.phase = CHORD_JOIN_IDLE;
-	chord->started = true; /* B-6.4.2.1-06 */
+	chord->started = first_node; /* B-6.4.2.1-06 */
 	chord_enter(chord);
+}
+
+static void chord_start(struct topology *topology) {
+	begin_ring(chord_of(topology), true);
+}
+
+/* What we knew of the ring is out of date: those that join tell us anew. */
+static void chord_restart(struct topology *topology) {
+	struct chord *chord = chord_of(topology);
+
+	if (chord->state == TOPOLOGY_OFFLINE && !chord->client)
+		chord_forget(chord);
+	begin_ring(chord, false);
 }
 
 static void chord_join(struct topology *topology, uint16_t slot) {
@@ -427,6 +438,7 @@ const struct topology_ops topology_chord_reload = {
 	.create = chord_create,
 	.destroy = chord_destroy,
 	.start = chord_start,
+	.restart = chord_restart,
 	.join = chord_join,
 	.leave = chord_leave,
 	.check_partition = chord_check_partition,

@@ -59,6 +59,9 @@ struct topology_ops {
 	/* We are explicitly the first node: own the whole ring (B-4.5.2-01, B-6.4.2.1-06). */
 	void (*start)(struct topology *topology);
 
+	/* All peers we can reach are looking for the overlay themselves: own the whole ring, as long as others join us. */
+	void (*restart)(struct topology *topology);
+
 	/* Join through the link `slot` to a bootstrap peer (B-10.5-*). Failure returns the state to TOPOLOGY_OFFLINE. */
 	void (*join)(struct topology *topology, uint16_t slot);
 
