@@ -276,8 +276,8 @@ static void test_bad_values(void **state) {
 		{"node", "overlay-config", "overlay.xml", "an absolute path"},
 		{"node", "certificate", "node.crt", "an absolute path"},
 		{"node", "key", "./node.key", "an absolute path"},
-		{"node", "role", "server", "peer or client"},
-		{"node", "role", "Peer", "peer or client"},
+		{"node", "role", "server", "peer, client or bootstrap-server"},
+		{"node", "role", "Peer", "peer, client or bootstrap-server"},
 		{"node", "first-node", "maybe", "yes or no"},
 		{"node", "first-node", "", "yes or no"},
 		{"node", "log-level", "verbose", "error, warning, notice, info or debug"},
@@ -294,6 +294,8 @@ static void test_bad_values(void **state) {
 		{"links", "announce", "192.0.2.1 192.0.2.2 192.0.2.3 192.0.2.4 192.0.2.5",
 		 "up to 4 addresses such as 192.0.2.1:6084"},
 		{"links", "bootstrap", "[2001:db8::1", "up to 16 addresses such as 192.0.2.1:6084"},
+		{"links", "bootstrap-server", "0.0.0.0", "up to 4 addresses such as 192.0.2.1:6084"},
+		{"links", "bootstrap-server", "1.1.1.1 1.1.1.2 1.1.1.3 1.1.1.4 1.1.1.5", "up to 4 addresses such as 192.0.2.1:6084"},
 		{"links", "bootstrap", "[::]:6084", "up to 16 addresses such as 192.0.2.1:6084"},
 		{"links", "keylog", "keys", "an absolute path"},
 		{"links", "mtu", "575", "a number of octets from 576 to 9216"},
@@ -507,6 +509,20 @@ static void test_default_networks(void **state) {
 	}
 }
 
+static void test_bootstrap_server(void **state) {
+	(void)state;
+	_cleanup_(settings_freep) struct settings *settings =
+		load("[node]\nrole = bootstrap-server\n[links]\nbootstrap-server = 192.0.2.7 [2001:db8::7]:7000\n");
+	assert_true(settings->client && settings->relay);
+	assert_int_equal(settings->bootstrap_server_count, 2);
+	assert_int_equal(settings->bootstrap_server[0].port, RELOAD_PORT);
+	assert_int_equal(settings->bootstrap_server[1].port, 7000);
+	_cleanup_(settings_freep) struct settings *client = load("[node]\nrole = bootstrap-server\nrole = client\n");
+	assert_true(client->client && !client->relay);
+	_cleanup_(settings_freep) struct settings *peer = load("[node]\nrole = bootstrap-server\nrole = peer\n");
+	assert_true(!peer->client && !peer->relay);
+}
+
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_defaults),
@@ -526,6 +542,7 @@ int main(void) {
 		cmocka_unit_test(test_prefixes),
 		cmocka_unit_test(test_bad_prefixes),
 		cmocka_unit_test(test_default_networks),
+		cmocka_unit_test(test_bootstrap_server),
 	};
 
 	return cmocka_run_group_tests_name("node/settings", tests, setup, teardown);
