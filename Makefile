@@ -135,7 +135,7 @@ $(foreach p,$(PROGRAMS),$(eval $(call program_rule,$(p))))
 
 # tests/unit/FOLDER/test_NAME.c is linked with FOLDER, what FOLDER needs, and the virtual network where FOLDER uses links.
 test_folder = $(firstword $(subst /, ,$(1)))
-test_needs = $(call archives,$(call test_folder,$(1)) $(if $(filter forward topology storage usages,$(call test_folder,$(1))),sim) $(NEEDS_$(call test_folder,$(1))))
+test_needs = $(call archives,$(call test_folder,$(1)) $(if $(filter forward topology storage usages node,$(call test_folder,$(1))),sim) $(NEEDS_$(call test_folder,$(1))))
 # An archive, so that a test of a lower folder does not need what the helpers of higher ones call.
 SUPPORT := $(BUILD)/lib/libsupport.a
 SUPPORT_OBJECTS := $(patsubst tests/support/%.c,$(BUILD)/obj/support/%.o,$(wildcard tests/support/*.c))

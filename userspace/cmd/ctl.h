@@ -71,6 +71,7 @@ int ctl_user(struct ctl *ctl);
 int ctl_node_command(struct ctl *ctl);
 int ctl_enroll(struct ctl *ctl);
 int ctl_overlay_fetch(struct ctl *ctl);
+int ctl_configuration(struct ctl *ctl);
 
 /* From --password-file ("-": standard input) or the terminal; never from the command line, where everybody can read it. The exit
  * status when there is none. */

@@ -21,6 +21,9 @@ static const char usage[] =
 	"  metrics                     all counters as Prometheus text\n"
 	"  wait                        return once the node has joined; --peers N: and is connected to N peers,\n"
 	"                              --timeout SECONDS: give up (default 60)\n"
+	"  configuration               the configuration document in force, where it comes from, how it went to other nodes\n"
+	"  configuration update FILE   give the node a newer signed document; it passes it on to all others\n"
+	"  configuration fetch [NAME|URL]   the same with what the configuration server has now\n"
 	"  leave                       leave the overlay in order; the daemon ends\n"
 	"\n"
 	"The overlay:\n"
@@ -88,6 +91,7 @@ static const struct command {
 	{"metrics", ctl_metrics, 0, 0, "no argument"},
 	{"wait", ctl_wait, 0, 0, "no argument"},
 	{"leave", ctl_leave, 0, 0, "no argument"},
+	{"configuration", ctl_configuration, 0, 2, "show, update and a file, or fetch and a server"},
 	{"fetch", ctl_fetch, 0, 1, "one name"},
 	{"store", ctl_store, 0, 1, "one name"},
 	{"find", ctl_find, 0, 1, "one name"},

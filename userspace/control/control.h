@@ -36,7 +36,8 @@ struct control_command {
 	const char *name;
 	control_handler handle;
 };
-extern const struct control_command control_status_commands[], control_overlay_commands[], control_fastpath_commands[]; /* end with a NULL name */
+extern const struct control_command control_status_commands[], control_overlay_commands[], control_fastpath_commands[],
+	control_configuration_commands[]; /* end with a NULL name */
 
 struct node *control_node(const struct control_request *request);
 json_t *control_arguments(const struct control_request *request); /* borrowed */

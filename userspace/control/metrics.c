@@ -2,6 +2,7 @@
 /* Prometheus text, and the small HTTP responder that serves it. */
 #include "base/log.h"
 #include "control/control.h"
+#include "node/configuration.h"
 #include "layout.h"
 
 #include <errno.h>
@@ -66,6 +67,25 @@ static void write_links(FILE *out, const struct dtls_counters *links) {
 			(unsigned long long)drops[i].count);
 }
 
+static void write_configuration(FILE *out, const struct node *node) {
+	const struct configuration_figures *figures = configuration_figures(node->configuration);
+	const struct spread_figures *spread = configuration_spread_figures(node->configuration);
+	const struct overlay_config *config = router_config(node->router);
+
+	gauge(out, "configuration_sequence", "Sequence of the configuration document in force.", config->sequence);
+	gauge(out, "configuration_expires_seconds", "When it expires, in seconds since 1970; 0: never.",
+	      (double)(config->expiration_ms / 1000));
+	fprintf(out, "# HELP ringgate_configuration_documents_total Configuration documents received, by what became of them.\n"
+		     "# TYPE ringgate_configuration_documents_total counter\n");
+	for (int i = 0; i < CONFIGURATION_OUTCOMES; i++)
+		fprintf(out, "ringgate_configuration_documents_total{outcome=\"%s\"} %llu\n", configuration_outcome_name(i),
+			(unsigned long long)figures->documents[i]);
+	counter(out, "configuration_sent", "Configuration documents sent to other nodes.", spread->sent);
+	counter(out, "configuration_confirmed", "Those that arrived.", spread->confirmed);
+	counter(out, "kinds_learned", "Definitions of Kinds taken from ConfigUpdates.", figures->kinds_learned);
+	counter(out, "kinds_refused", "Definitions of Kinds that were refused.", figures->kinds_refused);
+}
+
 static void write_store(FILE *out, const struct store *store) {
 	struct store_figures figures;
 
@@ -80,6 +100,7 @@ static void write_store(FILE *out, const struct store *store) {
 	counter(out, "replicas_sent", "Replica Stores sent.", figures.replicas_sent);
 	counter(out, "replicas_received", "Replica Stores accepted.", figures.replicas_received);
 	counter(out, "expired", "Values that expired.", figures.expired);
+	counter(out, "revoked", "Values that a new configuration made worthless.", figures.revoked);
 }
 
 static void write_sip(FILE *out, const struct sip_gateway *sip) {
@@ -115,8 +136,7 @@ char *control_metrics(struct node *node) {
 	      (double)(node->runtime.now_us - node->started_us) / (double)USEC_PER_SEC);
 	gauge(out, "links", "Established links.", (double)links);
 	gauge(out, "overlay_size_estimate", "Peers in the overlay, estimated from the neighbors.", view->size_estimate);
-	gauge(out, "configuration_sequence", "Sequence of the configuration document in force.",
-	      router_config(node->router)->sequence);
+	write_configuration(out, node);
 	struct fastpath_counters kernel = control_kernel_counters(node);
 	write_router(out, router_counters(node->router), &kernel);
 	write_links(out, dtls_links_counters(node->links));

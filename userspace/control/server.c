@@ -229,7 +229,8 @@ void control_wait(struct control_request *request, control_condition condition, 
 }
 
 static control_handler find_handler(const char *name) {
-	const struct control_command *const tables[] = {control_status_commands, control_overlay_commands, control_fastpath_commands};
+	const struct control_command *const tables[] = {control_status_commands, control_overlay_commands, control_fastpath_commands,
+							 control_configuration_commands};
 
 	for (size_t i = 0; i < ARRAY_LENGTH(tables); i++)
 		for (const struct control_command *command = tables[i]; command->name; command++)

@@ -339,7 +339,9 @@ static void complete(struct dtls_handshake *handshake) {
 	bool initiated;
 	struct dtls_link *old = endpoint->link, *link = link_for(handshake, &initiated);
 
-	if (!link || dtls_link_start(link, handshake) < 0) {
+	/* A bad node that was none when it showed its certificate (B-11.1-06). */
+	bool trusted = trust_check(links->trust, handshake->certificate, runtime_realtime_ms(links->runtime), NULL) == 0;
+	if (!link || !trusted || dtls_link_start(link, handshake) < 0) {
 		if (!link)
 			links->counters.drop_limit++;
 		else if (!initiated)

@@ -6,6 +6,7 @@
 #include "node/configuration.h"
 #include "node/document.h"
 #include "node/join.h"
+#include "node/refresh.h"
 #include "node/sip_glue.h"
 
 #include <errno.h>
@@ -16,7 +17,7 @@
 #include <systemd/sd-daemon.h>
 #include <utlist.h>
 
-enum { TIMER_ACCURACY_US = 1000 };
+enum { TIMER_ACCURACY_US = 1000, RECHECK_S = 600 };
 
 struct sip_source {
 	struct node *node;
@@ -184,6 +185,74 @@ static void on_bootstrap_wanted(void *userdata) {
 	join_bootstrap_wanted(node->join);
 }
 
+/* ---- configuration ---- */
+
+/* A node that is no longer wanted goes on, as the operator may put a new certificate in place, but it says so. */
+static void check_ourselves(struct node *node) {
+	const struct overlay_config *config = router_config(node->router);
+	const char *why = NULL;
+
+	if (trust_check(node->trust, node->credential->certificate, runtime_realtime_ms(&node->runtime), &why) < 0)
+		log_error("Configuration %u of overlay %s excludes this node: %s.", config->sequence, config->overlay_name,
+			  why ? why : "its certificate is not trusted");
+	if (node->settings->client && !config->clients_permitted) /* B-11.1-14 */
+		log_error("Configuration %u of overlay %s permits no clients; set role = peer and restart.", config->sequence,
+			  config->overlay_name);
+}
+
+static void on_configuration_changed(void *userdata) {
+	struct node *node = userdata;
+
+	dtls_links_recheck(node->links); /* B-11.1-06 */
+	if (node->topology)
+		node->topology->ops->configuration_changed(node->topology);
+	if (node->store)
+		store_configuration_changed(node->store);
+	if (node->refresh)
+		refresh_configuration_changed(node->refresh);
+	check_ourselves(node);
+}
+
+static void on_configuration_unsupported(void *userdata, const char *reason) {
+	struct node *node = userdata;
+
+	log_error("The new configuration of overlay %s cannot be met here: %s This node leaves the overlay.",
+		  router_config(node->router)->overlay_name, reason);
+	node_leave(node); /* B-6.5.4-04, B-11.1-12 */
+}
+
+static void on_configuration_missing(void *userdata) {
+	struct node *node = userdata;
+
+	refresh_soon(node->refresh);
+}
+
+/* Certificates expire while their links live. */
+static void on_recheck(struct timer *timer, void *userdata) {
+	struct node *node = userdata;
+
+	dtls_links_recheck(node->links);
+	timer_arm_after(&node->runtime, timer, RECHECK_S * USEC_PER_SEC);
+}
+
+static int open_configuration(struct node *node) {
+	const struct configuration_settings settings = {
+		.router = node->router,
+		.path = node->settings->overlay_config,
+		.userdata = node,
+		.changed = on_configuration_changed,
+		.unsupported = on_configuration_unsupported,
+		.missing = on_configuration_missing,
+	};
+
+	int error = configuration_new(&settings, &node->configuration);
+	if (error == 0)
+		error = refresh_new(node, &node->refresh);
+	timer_init(&node->recheck, on_recheck, node);
+	timer_arm_after(&node->runtime, &node->recheck, RECHECK_S * USEC_PER_SEC);
+	return error;
+}
+
 /* ---- construction ---- */
 
 static int fail(char *reason, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
@@ -346,8 +415,7 @@ static int open_overlay(struct node *node, char *reason) {
 	};
 	char path[PATH_MAX];
 
-	if (join_new(node, &node->join) < 0 || configuration_new(node, &node->configuration) < 0 ||
-	    storage_history_new(&node->history) < 0)
+	if (join_new(node, &node->join) < 0 || open_configuration(node) < 0 || storage_history_new(&node->history) < 0)
 		return fail(reason, -ENOMEM, "Not enough memory for the topology.");
 	int error = ops->create(&topology_settings, &node->topology);
 	if (error < 0)
@@ -515,7 +583,9 @@ struct node *node_free(struct node *node) {
 	node->store = store_free(node->store);
 	if (node->topology)
 		node->topology = node->topology->ops->destroy(node->topology);
+	node->refresh = refresh_free(node->refresh);
 	node->configuration = configuration_free(node->configuration);
+	timer_disarm(&node->runtime, &node->recheck);
 	node->join = join_free(node->join);
 	fastpath_stop(node->fastpath);
 	node->links = dtls_links_free(node->links);

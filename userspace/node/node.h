@@ -24,6 +24,7 @@ enum { NODE_REASON_SIZE = 512 };
 struct join;
 struct sip_glue;
 struct configuration;
+struct refresh;
 
 struct node {
 	sd_event *event;
@@ -46,6 +47,8 @@ struct node {
 	struct sip_glue *sip_glue;
 	struct join *join;
 	struct configuration *configuration;
+	struct refresh *refresh;
+	struct timer recheck; /* of the certificates of live links */
 	enum topology_state state;
 	uint64_t started_us;
 

@@ -306,6 +306,9 @@ static const struct option {
 	{"sip", "expires-default", set_seconds, offsetof(struct settings, sip_expires_default_s),
 	 "a number of seconds, at least 1"},
 	{"sip", "expires-max", set_seconds, offsetof(struct settings, sip_expires_max_s), "a number of seconds, at least 1"},
+	{"enroll", "server", set_string, offsetof(struct settings, enroll_server), "an overlay name or an https URL"},
+	{"enroll", "ca-file", set_path, offsetof(struct settings, enroll_ca_file), "an absolute path"},
+	{"enroll", "address", set_string, offsetof(struct settings, enroll_address), "an address such as 192.0.2.5"},
 	{"control", "socket", set_path, offsetof(struct settings, control_socket), "an absolute path"},
 	{"control", "group", set_string, offsetof(struct settings, control_group), "a group name"},
 	{"metrics", "listen", set_metrics_listen, 0, "an address such as 127.0.0.1:9464, or off"},
@@ -555,6 +558,9 @@ struct settings *settings_free(struct settings *settings) {
 	free(settings->keylog);
 	free(settings->ciphers);
 	free(settings->users_directory);
+	free(settings->enroll_server);
+	free(settings->enroll_ca_file);
+	free(settings->enroll_address);
 	free(settings->control_socket);
 	free(settings->control_group);
 	free(settings);

@@ -45,6 +45,11 @@ struct settings {
 	char *users_directory;
 	unsigned sip_expires_min_s, sip_expires_default_s, sip_expires_max_s;
 
+	/* [enroll] */
+	char *enroll_server;  /* overlay name or https URL; NULL: the overlay's name, when it has an enrollment server */
+	char *enroll_ca_file; /* PEM roots for HTTPS; NULL: the system's */
+	char *enroll_address; /* connect there instead of looking the host up; NULL: look it up */
+
 	/* [control] */
 	char *control_socket, *control_group;
 

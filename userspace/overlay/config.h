@@ -71,6 +71,14 @@ struct overlay_config {
  */
 int overlay_config_parse(struct octets document, const char *overlay_name, struct overlay_config **ret, char reason[static CONFIG_REASON_SIZE]);
 int overlay_config_load(const char *path, const char *overlay_name, struct overlay_config **ret, char reason[static CONFIG_REASON_SIZE]);
+
+/*
+ * The head alone: attributes, what signatures cover, and the signatures; enough for overlay_config_check_successor(). What the
+ * elements say is not looked at, so that a genuine document which this node does not support can be told from a forged one.
+ * -ENXIO no configuration for `overlay_name`, -EBADMSG, -E2BIG, -ENOMEM.
+ */
+int overlay_config_parse_head(struct octets document, const char *overlay_name, struct overlay_config **ret,
+			      char reason[static CONFIG_REASON_SIZE]);
 struct overlay_config *overlay_config_ref(struct overlay_config *config);
 struct overlay_config *overlay_config_unref(struct overlay_config *config);
 DEFINE_CLEANUP(struct overlay_config *, overlay_config_unref)
@@ -82,8 +90,9 @@ int overlay_config_check_successor(const struct overlay_config *current, const s
 
 /*
  * ConfigUpdate of type kind (RFC 6940 6.5.4.1): `kind_blocks` are kind-block elements, read with config-base as default namespace;
- * all of them have to be signed by a kind-signer of `current`. *ret is `current` with these Kinds put in or replaced.
- * -EKEYREJECTED, -EBADMSG, -EOPNOTSUPP, -E2BIG, -ENOMEM.
+ * all of them have to be signed by a kind-signer of `current`. *ret is `current` with these Kinds put in or replaced; they keep their
+ * kind-block. -EPERM the document itself defines the Kind otherwise, or another kind-signer did. -EKEYREJECTED, -EBADMSG,
+ * -EOPNOTSUPP, -E2BIG, -ENOMEM.
  */
 int overlay_config_with_kinds(const struct overlay_config *current, const struct octets *kind_blocks, size_t count,
 			      struct overlay_config **ret, char reason[static CONFIG_REASON_SIZE]);

@@ -202,7 +202,8 @@ int kind_block_read(const xmlNode *block, struct kind *ret, char reason[static C
 }
 
 /* B-11.1-10, Q-62 */
-int kind_block_check(const xmlNode *block, struct overlay_config *config, char reason[static CONFIG_REASON_SIZE]) {
+int kind_block_check(const xmlNode *block, struct overlay_config *config, struct id *ret_signer,
+		     char reason[static CONFIG_REASON_SIZE]) {
 	_cleanup_free_ uint8_t *security = NULL;
 	const xmlNode *kind, *signature;
 	const char *sentence = "";
@@ -216,8 +217,8 @@ int kind_block_check(const xmlNode *block, struct overlay_config *config, char r
 	if (r < 0)
 		return r;
 	/* Kind definitions outlive the certificates that signed them, so dates are not looked at. */
-	r = security_block_check(config, xml_element_octets(kind), OCTETS(security, length), config->kind_signers,
-				 config->kind_signer_count, 0, &sentence);
+	r = security_block_check_signer(config, xml_element_octets(kind), OCTETS(security, length), config->kind_signers,
+					config->kind_signer_count, 0, ret_signer, &sentence);
 	return r < 0 ? xml_refuse(reason, signature, r, "%s.", sentence) : 0;
 }
 

@@ -515,7 +515,8 @@ static int check_kind_signatures(struct walk *walk, const xmlNode *node) {
 		if (!xml_is(child, NAMESPACE_BASE, "required-kinds"))
 			continue;
 		for (const xmlNode *block = xml_element(child->children); block; block = xml_next(block)) {
-			int r = kind_block_check(block, walk->config, walk->reason);
+			struct id signer;
+			int r = kind_block_check(block, walk->config, &signer, walk->reason);
 			if (r < 0)
 				return r == -EKEYREJECTED ? -EBADMSG : r;
 		}
@@ -546,7 +547,7 @@ static int select_configuration(const struct xml_document *xml, const char *over
 	}
 	snprintf(reason, CONFIG_REASON_SIZE, "The document has no configuration for overlay %.150s.",
 		 overlay_name ? overlay_name : "at all");
-	return -EBADMSG;
+	return -ENXIO;
 }
 
 int overlay_config_parse(struct octets document, const char *overlay_name, struct overlay_config **ret,
@@ -582,12 +583,79 @@ int overlay_config_parse(struct octets document, const char *overlay_name, struc
 	if (r >= 0)
 		r = check_kind_signatures(&walk, node);
 	if (r < 0)
+		return r == -ENXIO ? -EBADMSG : r;
+	*ret = TAKE(config);
+	return 0;
+}
+
+int overlay_config_parse_head(struct octets document, const char *overlay_name, struct overlay_config **ret,
+			      char reason[static CONFIG_REASON_SIZE]) {
+	_cleanup_(xml_document_release) struct xml_document xml = {0};
+	_cleanup_(overlay_config_unrefp) struct overlay_config *config = calloc(1, sizeof(*config));
+	struct walk walk = {.config = config, .reason = reason};
+	const xmlNode *node;
+
+	if (!config) {
+		snprintf(reason, CONFIG_REASON_SIZE, "Out of memory.");
+		return -ENOMEM;
+	}
+	set_defaults(config);
+	int r = xml_document_parse(document, &xml, reason);
+	if (r >= 0)
+		r = select_configuration(&xml, overlay_name, &node, reason);
+	if (r >= 0)
+		r = read_attributes(&walk, node);
+	if (r >= 0)
+		r = read_signatures(&walk, node);
+	if (r >= 0)
+		r = keep_document(&walk, node, document);
+	if (r < 0)
 		return r;
 	*ret = TAKE(config);
 	return 0;
 }
 
 /* --- Kinds from a ConfigUpdate --- */
+
+static bool same_definition(const struct kind *a, const struct kind *b) {
+	if (a->model != b->model || a->access != b->access || a->max_count != b->max_count || a->max_size != b->max_size ||
+	    a->max_node_multiple != b->max_node_multiple || a->domain_rule != b->domain_rule ||
+	    a->domain_pattern_count != b->domain_pattern_count)
+		return false;
+	for (size_t i = 0; i < a->domain_pattern_count; i++)
+		if (strcmp(a->domain_patterns[i], b->domain_patterns[i]) != 0)
+			return false;
+	return true;
+}
+
+/*
+ * May `kind` be taken over? What the document says about a Kind stands until the next document: a kind-block has no number, so that
+ * an older one could not be told from a newer one. Nor does a Kind change its signer (B-6.5.4-03).
+ */
+static int check_conflict(const struct overlay_config *config, const struct kind *kind, const xmlNode *block, char *reason) {
+	const struct kind *known = overlay_config_kind(config, kind->id);
+
+	if (!known || (!known->required && !known->block))
+		return 0;
+	if (!known->block)
+		return same_definition(known, kind)
+			       ? 0
+			       : xml_refuse(reason, block, -EPERM, "Kind %#x is defined by the configuration document.", kind->id);
+	return id_equal(&known->signer, &kind->signer)
+		       ? 0
+		       : xml_refuse(reason, block, -EPERM, "Kind %#x was signed by another kind-signer.", kind->id);
+}
+
+static int keep_block(struct kind *kind, struct octets block, char *reason) {
+	kind->block = malloc(block.length);
+	if (!kind->block) {
+		snprintf(reason, CONFIG_REASON_SIZE, "Out of memory.");
+		return -ENOMEM;
+	}
+	memcpy(kind->block, block.data, block.length);
+	kind->block_length = block.length;
+	return 0;
+}
 
 static int apply_kind_block(struct overlay_config *config, struct octets kind_block, char reason[static CONFIG_REASON_SIZE]) {
 	static const char head[] = "<required-kinds xmlns=\"" NAMESPACE_BASE "\">", tail[] = "</required-kinds>";
@@ -614,7 +682,14 @@ static int apply_kind_block(struct overlay_config *config, struct octets kind_bl
 	}
 	r = kind_block_read(block, &kind, reason);
 	if (r >= 0)
-		r = kind_block_check(block, config, reason); /* B-6.5.4-03 */
+		r = kind_block_check(block, config, &kind.signer, reason); /* B-6.5.4-03 */
+	if (r >= 0)
+		r = check_conflict(config, &kind, block, reason);
+	if (r >= 0 && overlay_config_kind(config, kind.id) && !overlay_config_kind(config, kind.id)->block &&
+	    overlay_config_kind(config, kind.id)->required)
+		return 0; /* the document has it */
+	if (r >= 0)
+		r = keep_block(&kind, kind_block, reason);
 	if (r >= 0 && config_put_kind(config, &kind) < 0)
 		r = xml_refuse(reason, block, -E2BIG, "is one more than the 64 Kinds allowed.");
 	return r;

@@ -241,6 +241,13 @@ int kind_copy(const struct kind *from, struct kind *ret) {
 	struct kind kind = *from;
 
 	memset(kind.domain_patterns, 0, sizeof(kind.domain_patterns));
+	kind.block = NULL;
+	if (from->block) {
+		kind.block = malloc(from->block_length);
+		if (!kind.block)
+			return -ENOMEM;
+		memcpy(kind.block, from->block, from->block_length);
+	}
 	for (size_t i = 0; i < from->domain_pattern_count; i++) {
 		kind.domain_patterns[i] = strdup(from->domain_patterns[i]);
 		if (!kind.domain_patterns[i]) {
@@ -255,5 +262,6 @@ int kind_copy(const struct kind *from, struct kind *ret) {
 void kind_release(struct kind *kind) {
 	for (size_t i = 0; i < DOMAIN_PATTERNS_MAX; i++)
 		free(kind->domain_patterns[i]);
+	free(kind->block);
 	memset(kind, 0, sizeof(*kind));
 }

@@ -2,6 +2,7 @@
 /* What this node knows about Kinds: registered ones from code, private ones and limits from the configuration document. */
 #pragma once
 
+#include "base/id.h"
 #include "base/octets.h"
 #include "wire/codes.h"
 
@@ -35,6 +36,11 @@ struct kind {
 	enum { DOMAIN_ANY, DOMAIN_OVERLAY_ONLY, DOMAIN_PATTERNS } domain_rule;
 	char *domain_patterns[DOMAIN_PATTERNS_MAX];
 	size_t domain_pattern_count;
+
+	/* Learned from a ConfigUpdate: the kind-block as it came, to be passed on, and who signed it. NULL for Kinds of the document. */
+	uint8_t *block;
+	size_t block_length;
+	struct id signer;
 };
 
 /* The Kinds of the RFCs with this project's default limits; NULL for an id or name that is not registered or not supported. */

@@ -104,5 +104,9 @@ int stored_data_check(const struct certificate *certificate, struct octets resou
  */
 int security_block_check(struct overlay_config *config, struct octets covered, struct octets block, const struct id *signers,
 			 size_t signer_count, uint64_t realtime_ms, const char **ret_reason);
+/* The same; *ret_signer: which of them it was. */
+int security_block_check_signer(struct overlay_config *config, struct octets covered, struct octets block,
+				const struct id *signers, size_t signer_count, uint64_t realtime_ms, struct id *ret_signer,
+				const char **ret_reason);
 /* The block itself: the signer's certificate and the signature. */
 int security_block_make(const struct credential *signer, struct octets covered, struct writer *w);

@@ -432,6 +432,14 @@ static int find_signer(const struct overlay_config *config, const struct securit
 
 int security_block_check(struct overlay_config *config, struct octets covered, struct octets block, const struct id *signers,
 			 size_t signer_count, uint64_t realtime_ms, const char **ret_reason) {
+	struct id signer;
+
+	return security_block_check_signer(config, covered, block, signers, signer_count, realtime_ms, &signer, ret_reason);
+}
+
+int security_block_check_signer(struct overlay_config *config, struct octets covered, struct octets block,
+				const struct id *signers, size_t signer_count, uint64_t realtime_ms, struct id *ret_signer,
+				const char **ret_reason) {
 	_cleanup_(certificate_unrefp) struct certificate *signer = NULL;
 	_cleanup_(X509_STORE_freep) X509_STORE *roots = NULL;
 	struct reader reader = reader_of_octets(block);
@@ -464,5 +472,7 @@ int security_block_check(struct overlay_config *config, struct octets covered, s
 	r = signature_check(signer, covered, &security.signature);
 	if (r < 0)
 		*ret_reason = "the signature does not fit the octets it covers";
+	else
+		*ret_signer = node_id;
 	return r;
 }

@@ -65,6 +65,9 @@ static const char *const statements[STATEMENTS] = {
 	[STATEMENT_CERTIFICATE_GET] = "SELECT der FROM certificates WHERE id = ?1",
 	[STATEMENT_CERTIFICATE_DROP] = "DELETE FROM certificates WHERE id = ?1 AND NOT EXISTS"
 				       " (SELECT 1 FROM records WHERE records.certificate = ?1)",
+	[STATEMENT_CERTIFICATE_NEXT] = "SELECT id, der FROM certificates WHERE id > ?1 ORDER BY id LIMIT 1",
+	[STATEMENT_OF_CERTIFICATE] =
+		"SELECT id, resource, kind, certificate, length(value) FROM records WHERE certificate = ?1 LIMIT ?2",
 };
 
 int database_fail(struct record_database *database) {

@@ -130,5 +130,9 @@ int record_kinds(struct record_database *database, const struct id *resource_id,
 /* ---- certificates ---- */
 
 int record_certificate_put(struct record_database *database, const struct certificate *certificate, int64_t *ret);
+/* The certificate behind `after` in the order of their numbers; its DER octets are appended. 1 found, 0 none. */
+int record_certificate_next(struct record_database *database, int64_t after, int64_t *ret, struct writer *w);
+/* Deletes a batch of the records signed with it; how many, 0: none is left. */
+int record_discard_signed(struct record_database *database, int64_t certificate);
 /* Appends the DER octets. -ENOENT. */
 int record_certificate_get(struct record_database *database, int64_t certificate, struct writer *w);

@@ -49,6 +49,10 @@ static bool block_defines(struct octets block, const struct kind *kind) {
 static bool find_block(const struct overlay_config *config, const struct kind *kind, struct octets *ret) {
 	size_t position = 0;
 
+	if (kind->block) {
+		*ret = OCTETS(kind->block, kind->block_length);
+		return true;
+	}
 	while (next_block(config->configuration, &position, ret))
 		if (block_defines(*ret, kind))
 			return true;

@@ -341,6 +341,19 @@ int record_rebase(struct record_database *database, uint64_t now_ms) {
 	return database_run(database, statement);
 }
 
+int record_discard_signed(struct record_database *database, int64_t certificate) {
+	struct doomed doomed[DELETE_BATCH];
+	sqlite3_stmt *statement = database_statement(database, STATEMENT_OF_CERTIFICATE);
+
+	if (statement) {
+		sqlite3_bind_int64(statement, 1, certificate);
+		sqlite3_bind_int64(statement, 2, DELETE_BATCH);
+	}
+	int count = collect_doomed(database, statement, doomed, DELETE_BATCH);
+	int error = count > 0 ? delete_doomed(database, doomed, (size_t)count) : 0;
+	return error < 0 ? error : count;
+}
+
 /* ---- certificates ---- */
 
 int record_certificate_put(struct record_database *database, const struct certificate *certificate, int64_t *ret) {
@@ -378,4 +391,18 @@ int record_certificate_get(struct record_database *database, int64_t certificate
 	if (found == 0)
 		return -ENOENT;
 	return found < 0 ? found : writer_finish(w);
+}
+
+int record_certificate_next(struct record_database *database, int64_t after, int64_t *ret, struct writer *w) {
+	sqlite3_stmt *statement = database_statement(database, STATEMENT_CERTIFICATE_NEXT);
+
+	if (statement)
+		sqlite3_bind_int64(statement, 1, after);
+	int found = database_step(database, statement);
+	if (found > 0) {
+		*ret = sqlite3_column_int64(statement, 0);
+		writer_octets(w, database_column_octets(statement, 1));
+	}
+	sqlite3_reset(statement);
+	return found;
 }

@@ -237,6 +237,7 @@ int store_new(const struct store_settings *settings, struct store **ret) {
 	store->started_us = settings->runtime->now_us;
 	timer_init(&store->expiry, on_expiry, store);
 	store_scan_init(store);
+	store_sweep_init(store);
 	if (record_database_totals(store->database).records > 0)
 		store_expiry_at(store, runtime_realtime_ms(store->runtime));
 	set_handlers(store, store);
@@ -252,6 +253,7 @@ struct store *store_free(struct store *store) {
 	set_handlers(store, NULL);
 	timer_disarm(store->runtime, &store->expiry);
 	timer_disarm(store->runtime, &store->scan.timer);
+	timer_disarm(store->runtime, &store->sweep.timer);
 	store_replication_free(store);
 	store_repair_free(store);
 	DL_FOREACH_SAFE (store->pending, pending, next) {

@@ -42,13 +42,17 @@ void store_hand_over(struct store *store, const struct id *joiner, const struct 
 void store_replicas_changed(struct store *store, const struct id *added, size_t count);
 void store_range_changed(struct store *store);
 
+/* A new configuration document is in force: records signed by bad nodes and those of Kinds that are no longer known go, a batch at a
+ * time (B-11.1-06, B-11.1-12). */
+void store_configuration_changed(struct store *store);
+
 /* Commits what the last requests wrote and sends their answers. The driver calls it before it sleeps. */
 void store_commit(struct store *store);
 bool store_commit_wanted(const struct store *store);
 
 struct store_figures {
 	uint64_t records, octets, resources; /* now; records counts values, tombstones included */
-	uint64_t stores_ok, stores_refused, fetches, stats, finds, replicas_sent, replicas_received, expired;
+	uint64_t stores_ok, stores_refused, fetches, stats, finds, replicas_sent, replicas_received, expired, revoked;
 	int database_error; /* negative errno of the last failed commit, 0 when healthy */
 	char database_reason[160];
 };

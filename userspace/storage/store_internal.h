@@ -18,6 +18,8 @@ enum {
 	STORE_RESYNC_FIRST_S = 60, /* after all attempts failed; doubles up to an hour */
 	STORE_RESYNC_LAST_S = 3600,
 	STORE_EXPIRY_BATCH = 256,
+	STORE_SWEEP_CERTIFICATES = 32, /* looked at in one go after the configuration changed */
+	STORE_SWEEP_PAUSE_MS = 5,      /* between two of them */
 	STORE_CLOCK_SETTLED_S = 3600, /* by then the wall clock is believed */
 	STORE_REPAIRS_MAX = 64,	      /* resources being fetched from a peer with newer data; more wait for the next attempt */
 };
@@ -61,6 +63,15 @@ struct scan {
 	uint32_t kind;
 };
 
+/* A walk over the certificates and then the Kinds held, after the configuration changed. */
+struct sweep {
+	struct timer timer;
+	bool certificates_done;
+	int64_t certificate; /* looked at last */
+	struct id resource_id;
+	uint32_t kind;
+};
+
 struct store {
 	struct runtime *runtime;
 	struct router *router;
@@ -75,6 +86,7 @@ struct store {
 	struct feed *feeds;
 	size_t units; /* queued in all feeds */
 	struct scan scan;
+	struct sweep sweep;
 	struct repair *repairs;
 	size_t repair_count;
 };
@@ -118,6 +130,10 @@ void store_scan_after(struct store *store, uint64_t delay_ms);
 
 /* Sends all values of one Kind to whoever is responsible; ownership ends when it has them (B-6.4.2.3-02). */
 void store_offer(struct store *store, const struct id *resource_id, uint32_t kind);
+
+/* ---- sweep ---- */
+
+void store_sweep_init(struct store *store);
 
 /* ---- repair ---- */
 

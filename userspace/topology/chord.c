@@ -433,6 +433,27 @@ static void chord_view(const struct topology *topology, struct topology_view *re
 	ret->size_estimate = chord_table_size(&chord->table);
 }
 
+/* Timers that were set by a longer interval come earlier; one that is due anyway stays. */
+static void chord_configuration_changed(struct topology *topology) {
+	struct chord *chord = (struct chord *)topology;
+	uint64_t update_us = router_config(chord->router)->chord_update_interval_s * USEC_PER_SEC;
+
+	if (chord->state != TOPOLOGY_JOINED)
+		return;
+	for (size_t i = 0; i < chord->table.count; i++) {
+		struct chord_member *member = &chord->table.members[i];
+		uint64_t due_us = chord_now(chord) + chord_jitter(chord, update_us);
+		if (member->update_due_us > due_us)
+			member->update_due_us = due_us;
+	}
+	chord_periodic_arm(chord);
+	uint64_t due_us = chord_now(chord) + chord_jitter(chord, update_us);
+	if (chord->stabilize_timer.due_us > due_us)
+		timer_arm(chord->runtime, &chord->stabilize_timer, due_us);
+	if (chord->fingers_lost == 0)
+		chord_finger_arm(chord, false);
+}
+
 const struct topology_ops topology_chord_reload = {
 	.name = "CHORD-RELOAD",
 	.create = chord_create,
@@ -448,4 +469,5 @@ const struct topology_ops topology_chord_reload = {
 	.owner_hint = chord_owner_hint,
 	.may_discard = chord_may_discard,
 	.view = chord_view,
+	.configuration_changed = chord_configuration_changed,
 };

@@ -87,6 +87,9 @@ struct topology_ops {
 	bool (*may_discard)(const struct topology *topology, const struct id *resource_id);
 
 	void (*view)(const struct topology *topology, struct topology_view *ret);
+
+	/* A new configuration document is in force: its intervals count from now on. */
+	void (*configuration_changed)(struct topology *topology);
 };
 
 /* Every plug-in embeds this first. */
