@@ -29,6 +29,8 @@ struct ctl {
 	struct kind kinds[CTL_KINDS_MAX];
 	const char *enrollment_servers[CTL_SERVERS_MAX];
 
+	const char *secret_file; /* overlay create */
+
 	/* enrollment */
 	const char *password_file, *ca_file, *address, *directory, *account, *users_file, *document;
 	bool renew, keep_document;
@@ -47,6 +49,9 @@ int ctl_ask(struct ctl *ctl, json_t *request, json_t **ret_result);
 int ctl_ask_or_print(struct ctl *ctl, json_t **ret_result);
 
 void ctl_print_json(const json_t *value);
+
+/* The first line of `path` ("-": standard input), at most `size` - 2 octets. The reason was printed on failure. */
+int ctl_read_secret(const char *path, char *line, size_t size);
 
 int ctl_status(struct ctl *ctl);
 int ctl_peers(struct ctl *ctl);

@@ -26,11 +26,26 @@ static int complain(const char *reason) {
 
 /* ---- passwords ---- */
 
-static int read_password_line(FILE *file, char password[static PASSWORD_MAX + 2]) {
-	if (!fgets(password, PASSWORD_MAX + 2, file))
+static int read_line(FILE *file, char *line, size_t size) {
+	setvbuf(file, NULL, _IONBF, 0); /* no copy stays in a buffer */
+	if (!fgets(line, (int)size, file))
 		return -ENODATA;
-	password[strcspn(password, "\r\n")] = 0;
-	return strlen(password) > PASSWORD_MAX ? -E2BIG : 0;
+	line[strcspn(line, "\r\n")] = 0;
+	return strlen(line) == size - 1 ? -E2BIG : 0;
+}
+
+int ctl_read_secret(const char *path, char *line, size_t size) {
+	_cleanup_fclose_ FILE *file = strcmp(path, "-") == 0 ? NULL : fopen(path, "re");
+
+	if (!file && strcmp(path, "-") != 0) {
+		fprintf(stderr, "ringgatectl: %s cannot be read: %s.\n", path, strerror(errno));
+		return CTL_FAILED;
+	}
+	int error = read_line(file ? file : stdin, line, size);
+	if (error < 0)
+		fprintf(stderr, "ringgatectl: the first line of %s %s.\n", file ? path : "standard input",
+			error == -E2BIG ? "is too long" : "is missing");
+	return error < 0 ? CTL_FAILED : CTL_DONE;
 }
 
 static int ask_password(char password[static PASSWORD_MAX + 2]) {
@@ -44,7 +59,7 @@ static int ask_password(char password[static PASSWORD_MAX + 2]) {
 	silent.c_lflag &= ~(tcflag_t)ECHO;
 	fputs("Password: ", terminal);
 	tcsetattr(fileno(terminal), TCSAFLUSH, &silent);
-	int error = read_password_line(terminal, password);
+	int error = read_line(terminal, password, PASSWORD_MAX + 2);
 	tcsetattr(fileno(terminal), TCSAFLUSH, &before);
 	fputs("\n", terminal);
 	return error;
@@ -52,21 +67,9 @@ static int ask_password(char password[static PASSWORD_MAX + 2]) {
 
 /* From --password-file ("-": standard input) or the terminal; never from the command line, where everybody can read it. */
 int ctl_get_password(const struct ctl *ctl, char password[static PASSWORD_MAX + 2]) {
-	int error;
-
-	if (!ctl->password_file) {
-		error = ask_password(password);
-	} else if (strcmp(ctl->password_file, "-") == 0) {
-		error = read_password_line(stdin, password);
-	} else {
-		_cleanup_fclose_ FILE *file = fopen(ctl->password_file, "re");
-		if (!file) {
-			fprintf(stderr, "ringgatectl: %s cannot be read: %s.\n", ctl->password_file, strerror(errno));
-			return CTL_FAILED;
-		}
-		setvbuf(file, NULL, _IONBF, 0); /* no copy stays in a buffer */
-		error = read_password_line(file, password);
-	}
+	if (ctl->password_file)
+		return ctl_read_secret(ctl->password_file, password, PASSWORD_MAX + 2);
+	int error = ask_password(password);
 	if (error == 0)
 		return CTL_DONE;
 	return complain(error == -E2BIG	   ? "A password has at most 256 octets."
@@ -146,11 +149,11 @@ static int print_user(void *userdata, const struct ledger_user *user) {
 	char date[32] = "-";
 
 	if (ctl->json)
-		return json_array_append_new(ctl->list,
-					     json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:I}", "user", user->name, "state",
-						       state, "failures", (int)user->failures, "node_ids", (int)user->node_id_count, "node_ids_max",
-						       (int)user->node_ids_max, "certificates", (int)user->certificate_count,
-						       "expires_ms", (json_int_t)user->expires_ms)) < 0
+		return json_array_append_new(ctl->list, json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:I}", "user", user->name,
+								  "state", state, "failures", (int)user->failures, "node_ids",
+								  (int)user->node_id_count, "node_ids_max", (int)user->node_ids_max,
+								  "certificates", (int)user->certificate_count, "expires_ms",
+								  (json_int_t)user->expires_ms)) < 0
 			       ? -ENOMEM
 			       : 0;
 	if (user->expires_ms)

@@ -8,15 +8,37 @@
 #include <string.h>
 #include <time.h>
 
+static void told_created(const struct provision_overlay *overlay) {
+	const char *directory = overlay->directory;
+
+	printf("Overlay %s is described by %s/overlay.xml. Give that file to every gateway.\n", overlay->name, directory);
+	if (overlay->self_signed_digest)
+		printf("Gateways make their own certificates: ringgatectl overlay issue DIRECTORY, where overlay.xml is.\n"
+		       "Keep %s/signer.key here: whoever has it rules the overlay.\n",
+		       directory);
+	else
+		printf("Keep %s/ca.key and %s/signer.key here: whoever has them owns the overlay.\n", directory, directory);
+	if (overlay->shared_secret)
+		puts("The file holds the shared secret: give it to nobody else, and over protected channels alone.");
+}
+
 static int create(struct ctl *ctl) {
-	char reason[PROVISION_REASON_SIZE] = "";
+	char reason[PROVISION_REASON_SIZE] = "", secret[PROVISION_SECRET_MAX + 2] = "";
 
 	ctl->overlay.directory = ctl->arguments[1];
 	if (!ctl->overlay.name) {
 		fputs("ringgatectl: overlay create needs --name, such as --name example.org\n", stderr);
 		return CTL_USAGE;
 	}
-	if (provision_overlay_create(&ctl->overlay, reason) < 0) {
+	if (ctl->secret_file) {
+		int status = ctl_read_secret(ctl->secret_file, secret, sizeof(secret));
+		if (status != CTL_DONE)
+			return status;
+		ctl->overlay.shared_secret = secret;
+	}
+	int error = provision_overlay_create(&ctl->overlay, reason);
+	octets_wipe(secret, sizeof(secret));
+	if (error < 0) {
 		fprintf(stderr, "ringgatectl: %s\n", reason);
 		return CTL_FAILED;
 	}
@@ -26,9 +48,7 @@ static int create(struct ctl *ctl) {
 		json_decref(result);
 		return CTL_DONE;
 	}
-	printf("Overlay %s is described by %s/overlay.xml. Give that file to every gateway.\n"
-	       "Keep %s/ca.key and %s/signer.key here: whoever has them owns the overlay.\n",
-	       ctl->overlay.name, ctl->overlay.directory, ctl->overlay.directory, ctl->overlay.directory);
+	told_created(&ctl->overlay);
 	return CTL_DONE;
 }
 
@@ -65,6 +85,17 @@ static json_t *json_ids(const struct id *ids, size_t count) {
 	return list;
 }
 
+static json_t *json_admission(const struct overlay_config *config) {
+	json_t *servers = json_array();
+
+	for (size_t i = 0; i < config->enrollment_server_count; i++)
+		json_array_append_new(servers, json_string(config->enrollment_servers[i]));
+	return json_pack("{s:b, s:s?, s:b, s:b, s:o}", "certificate_authority", config->root_count > 0, "self_signed",
+			 config->self_signed_permitted ? config->self_signed_digest : NULL, "shared_secret",
+			 config->shared_secret != NULL, "clients_permitted", config->clients_permitted, "enrollment_servers",
+			 servers);
+}
+
 static json_t *json_config(const struct overlay_config *config) {
 	char text[ADDRESS_TEXT_SIZE];
 	json_t *bootstrap = json_array(), *kinds = json_array();
@@ -78,14 +109,34 @@ static json_t *json_config(const struct overlay_config *config) {
 				  config->kinds[i].name, "data_model", data_model_name(config->kinds[i].model), "access_policy",
 				  access_policy_name(config->kinds[i].access), "max_count", (json_int_t)config->kinds[i].max_count,
 				  "max_size", (json_int_t)config->kinds[i].max_size, "required", config->kinds[i].required));
-	return json_pack("{s:s, s:i, s:I, s:s, s:i, s:o, s:o, s:o, s:i, s:I, s:I, s:I}", "overlay", config->overlay_name,
-			 "sequence", (int)config->sequence, "expiration_ms", (json_int_t)config->expiration_ms, "topology_plugin",
-			 config->topology_plugin, "root_certificates", (int)config->root_count, "bootstrap_nodes", bootstrap,
-			 "kinds", kinds, "configuration_signers",
+	return json_pack("{s:s, s:i, s:I, s:o, s:s, s:i, s:o, s:o, s:o, s:i, s:I, s:I, s:I}", "overlay", config->overlay_name,
+			 "sequence", (int)config->sequence, "expiration_ms", (json_int_t)config->expiration_ms, "admission",
+			 json_admission(config), "topology_plugin", config->topology_plugin, "root_certificates",
+			 (int)config->root_count, "bootstrap_nodes", bootstrap, "kinds", kinds, "configuration_signers",
 			 json_ids(config->configuration_signers, config->configuration_signer_count), "initial_ttl",
 			 (int)config->initial_ttl, "max_message_size", (json_int_t)config->max_message_size,
 			 "chord_update_interval_s", (json_int_t)config->chord_update_interval_s, "overlay_reliability_timer_ms",
 			 (json_int_t)config->reliability_timer_ms);
+}
+
+/* Who gets in, in words an operator can check against what was meant. */
+static void print_admission(const struct overlay_config *config) {
+	const char *word = "admission";
+
+	if (config->root_count > 0) {
+		printf("%-14s certificates of its CA; the CA decides who joins\n", word);
+		word = "";
+	}
+	for (size_t i = 0; i < config->enrollment_server_count; i++)
+		printf("%-14s to be had at %s\n", "", config->enrollment_servers[i]);
+	if (config->self_signed_permitted) {
+		printf("%-14s self-signed certificates, Node-IDs are the %s of their keys; %s\n", word, config->self_signed_digest,
+		       config->shared_secret ? "nobody is asked for more than the secret" : "anybody can join");
+		word = "";
+	}
+	if (config->shared_secret)
+		printf("%-14s links need the shared secret in this document, which is to be kept from others\n", word);
+	printf("%-14s %s\n", "clients", config->clients_permitted ? "permitted" : "not permitted: every node has to become a peer");
 }
 
 static void print_config(const struct overlay_config *config) {
@@ -99,6 +150,7 @@ static void print_config(const struct overlay_config *config) {
 	printf("%-14s %s, sequence %u\n", "overlay", config->overlay_name, config->sequence);
 	printf("%-14s %s\n", "expires", expires);
 	printf("%-14s %s\n", "signature", config->signature_count > 0 ? "fits" : "none");
+	print_admission(config);
 	printf("%-14s %s\n", "topology", config->topology_plugin);
 	for (size_t i = 0; i < config->bootstrap_count; i++)
 		printf("%-14s %s\n", i == 0 ? "bootstrap" : "", address_format(&config->bootstrap[i], text));
@@ -149,11 +201,18 @@ int ctl_overlay(struct ctl *ctl) {
 	static const struct {
 		const char *word;
 		int (*run)(struct ctl *ctl);
-	} words[] = {{"create", create}, {"issue", issue}, {"show", show}, {"sign", ctl_overlay_sign}, {"publish", ctl_overlay_publish}, {"bump", ctl_overlay_bump}, {"fetch", ctl_overlay_fetch}};
+	} words[] = {{"create", create},
+		     {"issue", issue},
+		     {"show", show},
+		     {"sign", ctl_overlay_sign},
+		     {"publish", ctl_overlay_publish},
+		     {"bump", ctl_overlay_bump},
+		     {"fetch", ctl_overlay_fetch}};
 
 	for (size_t i = 0; i < ARRAY_LENGTH(words); i++)
 		if (strcmp(ctl->arguments[0], words[i].word) == 0)
 			return words[i].run(ctl);
-	fprintf(stderr, "ringgatectl: there is no \"overlay %s\", only create, issue, show, sign, publish, bump and fetch.\n", ctl->arguments[0]);
+	fprintf(stderr, "ringgatectl: there is no \"overlay %s\", only create, issue, show, sign, publish, bump and fetch.\n",
+		ctl->arguments[0]);
 	return CTL_USAGE;
 }

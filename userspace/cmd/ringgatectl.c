@@ -68,6 +68,7 @@ static const char usage[] =
 	"      --require-kind ID:MODEL:ACCESS:COUNT:SIZE[:MULTIPLE]   overlay create: a private Kind\n"
 	"      --update-interval S, --ping-interval S   overlay create: Chord timers\n"
 	"      --enrollment-server URL   overlay create: where certificates are to be had, may stand several times\n"
+	"      --self-signed sha256|sha1, --shared-secret-file FILE, --no-clients   overlay create: who may join, see ringgatectl(1)\n"
 	"      --password-file FILE    the password, one line (-: standard input); enroll asks on the terminal without it\n"
 	"      --directory DIR, --output STEM, --document FILE, --keep-document, --renew   enroll: what goes where\n"
 	"      --ca-file FILE, --address ADDRESS   enroll, overlay fetch: roots for HTTPS, and where to connect instead\n"
@@ -139,6 +140,9 @@ enum {
 	OPTION_USERS,
 	OPTION_DOCUMENT,
 	OPTION_KEEP_DOCUMENT,
+	OPTION_SELF_SIGNED,
+	OPTION_SHARED_SECRET_FILE,
+	OPTION_NO_CLIENTS,
 };
 
 static const struct option options[] = {
@@ -176,6 +180,9 @@ static const struct option options[] = {
 	{"users", required_argument, NULL, OPTION_USERS},
 	{"document", required_argument, NULL, OPTION_DOCUMENT},
 	{"keep-document", no_argument, NULL, OPTION_KEEP_DOCUMENT},
+	{"self-signed", required_argument, NULL, OPTION_SELF_SIGNED},
+	{"shared-secret-file", required_argument, NULL, OPTION_SHARED_SECRET_FILE},
+	{"no-clients", no_argument, NULL, OPTION_NO_CLIENTS},
 	{"help", no_argument, NULL, 'h'},
 	{"version", no_argument, NULL, OPTION_VERSION},
 	{NULL, 0, NULL, 0},
@@ -248,6 +255,15 @@ static int enrollment_option(struct ctl *ctl, int option) {
 		return 0;
 	case OPTION_KEEP_DOCUMENT:
 		ctl->keep_document = true;
+		return 0;
+	case OPTION_SELF_SIGNED:
+		ctl->overlay.self_signed_digest = optarg;
+		return 0;
+	case OPTION_SHARED_SECRET_FILE:
+		ctl->secret_file = optarg;
+		return 0;
+	case OPTION_NO_CLIENTS:
+		ctl->overlay.clients_forbidden = true;
 		return 0;
 	case OPTION_ENROLLMENT_SERVER:
 		if (ctl->overlay.enrollment_server_count < CTL_SERVERS_MAX && strncasecmp(optarg, "https://", 8) == 0) {

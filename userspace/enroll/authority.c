@@ -28,7 +28,7 @@ DEFINE_CLEANUP(BIO *, BIO_free_all)
 struct authority {
 	char *directory, overlay_name[254], document_path[PATH_MAX];
 	struct authority_policy policy;
-	X509 *root;
+	X509 *root; /* NULL when nodes make their own certificates */
 	EVP_PKEY *root_key;
 	char dummy_password[PASSWORD_TEXT_SIZE]; /* checked when there is no account */
 	struct guard *guard;			 /* of accounts */
@@ -107,6 +107,18 @@ static int load_root(struct authority *authority, char *reason) {
 	return error;
 }
 
+/* A CA of its own an overlay has, or a document that says that nodes make their own certificates. */
+static int find_root(struct authority *authority, char *reason) {
+	_cleanup_(overlay_config_unrefp) struct overlay_config *config = NULL;
+	char path[PATH_MAX], sentence[CONFIG_REASON_SIZE];
+
+	snprintf(path, sizeof(path), "%s/ca.crt", authority->directory);
+	if (access(path, F_OK) < 0 && overlay_config_load(authority->document_path, NULL, &config, sentence) == 0 &&
+	    config->root_count == 0)
+		return 0;
+	return load_root(authority, reason);
+}
+
 static bool root_is_listed(const struct authority *authority, const struct overlay_config *config) {
 	for (size_t i = 0; i < config->root_count; i++)
 		if (X509_cmp(config->roots[i], authority->root) == 0)
@@ -142,7 +154,10 @@ static int load_document(struct authority *authority, char *reason) {
 	int error = overlay_config_load(path, authority->overlay_name[0] ? authority->overlay_name : NULL, &config, sentence);
 	if (error < 0)
 		return fail(reason, error, "", sentence[0] ? sentence : strerror(-error));
-	if (!root_is_listed(authority, config))
+	if (!authority->root && config->root_count > 0)
+		return fail(reason, -EKEYREJECTED, path,
+			    "lists a root certificate, and no ca.crt was there when the server started.");
+	if (authority->root && !root_is_listed(authority, config))
 		return fail(reason, -EKEYREJECTED, path, "does not list ca.crt as a root certificate.");
 	overlay_config_unref(authority->config);
 	authority->config = TAKE(config);
@@ -166,12 +181,12 @@ int authority_open(const char *directory, const struct authority_policy *policy,
 	const struct guard_limits limits = {.account_failures = policy->failures_max, .account_s = policy->lockout_s};
 	int error = guard_new(&limits, &authority->guard);
 	if (error == 0)
-		error = load_root(authority, reason);
+		error = find_root(authority, reason);
 	else
 		fail(reason, error, directory, "cannot be opened: out of memory.");
 	if (error == 0)
 		error = load_document(authority, reason);
-	if (error == 0)
+	if (error == 0 && authority->root)
 		error = ledger_open(directory, false, &authority->ledger, reason);
 	if (error == 0 && (error = password_hash(OCTETS_NONE, PASSWORD_LOG_N_DEFAULT, authority->dummy_password)) < 0)
 		fail(reason, error, directory, "cannot be opened: scrypt is not available.");
@@ -199,6 +214,10 @@ struct authority *authority_close(struct authority *authority) {
 
 const char *authority_overlay_name(const struct authority *authority) {
 	return authority->overlay_name;
+}
+
+bool authority_enrolls(const struct authority *authority) {
+	return authority->root != NULL;
 }
 
 static unsigned max_age_s(const struct overlay_config *config) {

@@ -72,6 +72,9 @@ DEFINE_CLEANUP(struct authority *, authority_close)
 
 const char *authority_overlay_name(const struct authority *authority);
 
+/* False where nodes make their own certificates: there is no CA, only the document to hand out. */
+bool authority_enrolls(const struct authority *authority);
+
 /* A copy of what is published now, read again when the file changed; the caller frees document.data. A file that cannot be used is
  * passed over and the last good one stands. -ENOMEM. */
 int authority_document(struct authority *authority, struct published_document *ret);

@@ -226,7 +226,7 @@ static int replace_document(const char *path, const struct overlay_config *curre
 	int error = overlay_config_parse(document, NULL, &next, reason);
 	if (error == 0 && current)
 		error = overlay_config_check_successor(current, next, now_ms(), reason);
-	if (error == 0 && (error = edit_write_file(path, document, 0644)) < 0)
+	if (error == 0 && (error = edit_write_file(path, document, next->shared_secret ? 0600 : 0644)) < 0) /* B-13.4-02 */
 		fail(reason, error, "%.300s cannot be written: %s.", path, strerror(-error));
 	if (error == 0)
 		*ret_sequence = next->sequence;

@@ -179,8 +179,18 @@ static int save_pair(const struct certificate *certificate, EVP_PKEY *key, const
 	return error < 0 ? fail(reason, error, "%.300s.crt and .key cannot be written: %s.", output, strerror(-error)) : 0;
 }
 
-static int issue(const char *overlay_name, X509 *root, EVP_PKEY *root_key, const struct provision_certificate *wanted,
-		 struct id *ret_node_id, char *reason) {
+/* B-11.3.1-01: one without an index, several each with its own. */
+static int own_node_ids(EVP_PKEY *key, const char *digest, struct id *ids, unsigned count) {
+	int error = 0;
+
+	for (unsigned i = 0; i < count && error == 0; i++)
+		error = self_signed_node_id(key, digest, count == 1 ? 0 : i + 1, ID_LENGTH_CHORD, &ids[i]);
+	return error;
+}
+
+/* Without `root` the certificate is self-signed, and its Node-IDs are digests of the key. */
+static int issue(const char *overlay_name, X509 *root, EVP_PKEY *root_key, const char *digest,
+		 const struct provision_certificate *wanted, struct id *ret_node_id, char *reason) {
 	_cleanup_(certificate_unrefp) struct certificate *certificate = NULL;
 	_cleanup_(EVP_PKEY_freep) EVP_PKEY *key = NULL;
 	struct id node_ids[CERTIFICATE_NODE_IDS_MAX];
@@ -188,9 +198,10 @@ static int issue(const char *overlay_name, X509 *root, EVP_PKEY *root_key, const
 
 	if (wanted->node_id_count < 1 || wanted->node_id_count > CERTIFICATE_NODE_IDS_MAX)
 		return fail(reason, -EINVAL, "A certificate holds 1 to %d Node-IDs.", CERTIFICATE_NODE_IDS_MAX);
-	int error = random_node_ids(node_ids, wanted->node_id_count);
+	int error = key_generate(wanted->key_type, &key);
 	if (error == 0)
-		error = key_generate(wanted->key_type, &key);
+		error = root ? random_node_ids(node_ids, wanted->node_id_count)
+			     : own_node_ids(key, digest, node_ids, wanted->node_id_count);
 	if (error < 0)
 		return fail(reason, error, "The key cannot be made: %s.", strerror(-error));
 	if (wanted->user_name)
@@ -238,15 +249,18 @@ int provision_certificate_issue(const struct provision_certificate *wanted, stru
 		return fail(reason, -EINVAL,
 			    "\"%.200s\" is not a user name such as alice@example.org, with its domain in lower case.",
 			    wanted->user_name);
-	int error = load_root(wanted->directory, &root, &root_key, reason);
-	if (error == 0)
-		error = path_join(path, wanted->directory, "overlay.xml", reason);
+	int error = path_join(path, wanted->directory, "overlay.xml", reason);
+	if (error == 0 && access(path, R_OK) < 0)
+		return fail(reason, -errno, "%.300s: cannot be read: %s. Make an overlay there with: ringgatectl overlay create", path,
+			    strerror(errno));
 	if (error < 0)
 		return error;
 	error = overlay_config_load(path, NULL, &config, config_reason);
 	if (error < 0)
 		return fail(reason, error, "%.200s: %s", path, config_reason[0] ? config_reason : strerror(-error));
-	return issue(config->overlay_name, root, root_key, wanted, ret_node_id, reason);
+	if (config->root_count > 0 && (error = load_root(wanted->directory, &root, &root_key, reason)) < 0)
+		return error;
+	return issue(config->overlay_name, root, root_key, config->self_signed_digest, wanted, ret_node_id, reason);
 }
 
 /* ---- the overlay ---- */
@@ -268,7 +282,10 @@ static int write_document(const struct provision_overlay *overlay, X509 *root, c
 		.overlay_name = overlay->name,
 		.sequence = 1,
 		.roots = &root,
-		.root_count = 1,
+		.root_count = root ? 1 : 0,
+		.self_signed_digest = overlay->self_signed_digest,
+		.shared_secret = overlay->shared_secret,
+		.clients_forbidden = overlay->clients_forbidden,
 		.bootstrap = overlay->bootstrap,
 		.bootstrap_count = overlay->bootstrap_count,
 		.configuration_signers = &signer->node_id,
@@ -292,8 +309,10 @@ static int write_document(const struct provision_overlay *overlay, X509 *root, c
 		error = overlay_config_parse(writer_octets_written(&w), overlay->name, &parsed, reason);
 	else
 		fail(reason, error, "The configuration document cannot be made: %s.", strerror(-error));
-	if (error == 0 && (error = write_file(path, w.data, w.length, 0644)) < 0)
+	if (error == 0 && (error = write_file(path, w.data, w.length, overlay->shared_secret ? 0600 : 0644)) < 0)
 		fail(reason, error, "%.300s cannot be written: %s.", path, strerror(-error));
+	if (overlay->shared_secret && w.data)
+		octets_wipe(w.data, w.length);
 	writer_release(&w);
 	return error;
 }
@@ -328,13 +347,13 @@ static int create_files(const struct provision_overlay *overlay, char *reason) {
 	struct id signer_id;
 
 	int error = path_join(signer_path, overlay->directory, "signer", reason);
-	if (error == 0)
+	if (error == 0 && !overlay->self_signed_digest)
 		error = make_root(overlay, &root, &root_key, reason);
 	if (error < 0)
 		return error;
 	struct provision_certificate signer = {
 		.node_id_count = 1, .days = PROVISION_DAYS_MAX, .key_type = overlay->key_type, .output = signer_path};
-	error = issue(overlay->name, root, root_key, &signer, &signer_id, reason);
+	error = issue(overlay->name, root, root_key, overlay->self_signed_digest, &signer, &signer_id, reason);
 	return error < 0 ? error : write_document(overlay, root, reason);
 }
 
@@ -352,16 +371,39 @@ static bool overlay_name_usable(const char *name) {
 	}
 }
 
+static int check_admission(const struct provision_overlay *overlay, char *reason) {
+	size_t length = overlay->shared_secret ? strlen(overlay->shared_secret) : 0;
+	const char *digest = overlay->self_signed_digest;
+
+	if (digest && strcmp(digest, "sha256") != 0 && strcmp(digest, "sha1") != 0)
+		return fail(reason, -EINVAL, "\"%.64s\" is not a digest for self-signed certificates, which are sha256 and sha1.",
+			    digest);
+	if (digest && overlay->enrollment_server_count > 0)
+		return fail(
+			reason, -EINVAL,
+			"Where nodes make their own certificates there is no CA, and an enrollment server has nothing to issue.");
+	if (overlay->shared_secret && (length < PROVISION_SECRET_MIN || length > PROVISION_SECRET_MAX))
+		return fail(reason, -EINVAL,
+			    "A shared secret has %d to %d characters; whoever records a handshake can try short ones.",
+			    PROVISION_SECRET_MIN, PROVISION_SECRET_MAX);
+	for (size_t i = 0; i < length; i++)
+		if (overlay->shared_secret[i] < '!' || overlay->shared_secret[i] > '~')
+			return fail(reason, -EINVAL, "A shared secret consists of printable ASCII characters without spaces.");
+	return 0;
+}
+
 int provision_overlay_create(const struct provision_overlay *overlay, char reason[static PROVISION_REASON_SIZE]) {
 	if (!overlay_name_usable(overlay->name))
 		return fail(reason, -EINVAL,
 			    "\"%.200s\" is not the name of an overlay, which is a domain in lower case such as example.org.",
 			    overlay->name);
+	int error = check_admission(overlay, reason);
+	if (error < 0)
+		return error;
 	bool made = mkdir(overlay->directory, 0700) == 0;
-
 	if (!made && errno != EEXIST)
 		return fail(reason, -errno, "The directory %.200s cannot be made: %s.", overlay->directory, strerror(errno));
-	int error = check_directory(overlay->directory, reason);
+	error = check_directory(overlay->directory, reason);
 	if (error < 0)
 		return error;
 	error = create_files(overlay, reason);

@@ -22,10 +22,17 @@ struct provision_overlay {
 	uint32_t max_message_size;				 /* octets, 0: the default */
 	const char *const *enrollment_servers;			 /* https URLs */
 	size_t enrollment_server_count;
+
+	/* Who may join: besides certificates of the CA, or instead of them. */
+	const char *self_signed_digest; /* "sha256" or "sha1": nodes make their own certificates, and there is no CA; NULL: not */
+	const char *shared_secret;	/* every link needs it, NULL: none; makes the document confidential (B-13.4-02) */
+	bool clients_forbidden;		/* every node has to become a peer (B-11.1-14) */
 };
 
-/* Writes ca.crt, ca.key, signer.crt, signer.key and overlay.xml. Refuses a directory that already has an overlay (-EEXIST).
- * `reason` receives one sentence on failure. */
+enum { PROVISION_SECRET_MIN = 16, PROVISION_SECRET_MAX = 128 /* octets of a shared secret */ };
+
+/* Writes ca.crt, ca.key (not in self-signed mode), signer.crt, signer.key and overlay.xml. Refuses a directory that already has an
+ * overlay (-EEXIST). `reason` receives one sentence on failure. */
 int provision_overlay_create(const struct provision_overlay *overlay, char reason[static PROVISION_REASON_SIZE]);
 
 struct provision_certificate {
@@ -37,7 +44,8 @@ struct provision_certificate {
 	const char *output; /* OUTPUT.crt and OUTPUT.key are written; neither may exist */
 };
 
-/* *ret_node_id: the first Node-ID of the new certificate. */
+/* *ret_node_id: the first Node-ID of the new certificate. In an overlay whose nodes make their own certificates, of `directory`
+ * only overlay.xml is needed, and the certificate is signed by its own key (B-11.3.1-01). */
 int provision_certificate_issue(const struct provision_certificate *certificate, struct id *ret_node_id,
 				char reason[static PROVISION_REASON_SIZE]);
 

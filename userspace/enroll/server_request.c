@@ -304,6 +304,8 @@ enum MHD_Result server_answer(void *userdata, struct MHD_Connection *connection,
 	bool post = strcmp(method, "POST") == 0, get = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
 	if (strcmp(url, "/.well-known/reload-config") == 0 && get)
 		return send_document(connection, authority);
+	if (strcmp(url, "/enroll") == 0 && !authority_enrolls(authority))
+		return send_text(connection, MHD_HTTP_NOT_FOUND, "The nodes of this overlay make their own certificates.\n");
 	if (strcmp(url, "/enroll") == 0 && post)
 		return begin_post(server, connection, authority, state);
 	if (strcmp(url, "/.well-known/reload-config") == 0 || strcmp(url, "/enroll") == 0)

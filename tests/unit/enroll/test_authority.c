@@ -397,6 +397,59 @@ static void documents(void **state) {
 	free((void *)(uintptr_t)before.document.data);
 }
 
+static void publish_other(struct fixture *f, const char *name, const struct provision_overlay *like, char path[static 128]) {
+	struct provision_overlay overlay = *like;
+	char reason[PROVISION_REASON_SIZE] = "";
+	uint16_t sequence;
+
+	snprintf(path, 128, "%s/%s", f->site.directory, name);
+	overlay.directory = path;
+	overlay.name = ENROLL_SITE_NAME;
+	overlay.key_type = KEY_ECDSA_P256;
+	assert_int_equal(provision_overlay_create(&overlay, reason), 0);
+	assert_int_equal(edit_publish(path, &sequence, reason), 0);
+}
+
+/* Where nodes make their own certificates the server has a document to hand out, and nothing else. */
+static void serve_without_ca(void **state) {
+	struct fixture *f = *state;
+	_cleanup_(authority_closep) struct authority *authority = NULL;
+	struct published_document document;
+	char path[128], file[160], reason[PROVISION_REASON_SIZE] = "";
+
+	assert_true(authority_enrolls(f->authority));
+	publish_other(f, "own", &(struct provision_overlay){.self_signed_digest = "sha256"}, path);
+	assert_int_equal(authority_open(path, &policy, &authority, reason), 0);
+	assert_false(authority_enrolls(authority));
+	assert_int_equal(authority_document(authority, &document), 0);
+	assert_false(document.confidential);
+	free((void *)(uintptr_t)document.document.data);
+	/* A CA overlay that lost its certificate is not one of those. */
+	authority = authority_close(authority);
+	snprintf(file, sizeof(file), "%s/ca.crt", f->site.ca_directory);
+	assert_int_equal(remove(file), 0);
+	assert_int_equal(authority_open(f->site.ca_directory, &policy, &authority, reason), -EBADMSG);
+	assert_non_null(strstr(reason, "ca.crt"));
+}
+
+/* B-13.4-02 */
+static void keep_secrets(void **state) {
+	struct fixture *f = *state;
+	_cleanup_(authority_closep) struct authority *authority = NULL;
+	struct published_document document;
+	struct stat status;
+	char path[128], file[160], reason[PROVISION_REASON_SIZE] = "";
+
+	publish_other(f, "secret", &(struct provision_overlay){.shared_secret = "0123456789abcdef"}, path);
+	snprintf(file, sizeof(file), "%s/published.xml", path);
+	assert_int_equal(stat(file, &status), 0);
+	assert_int_equal(status.st_mode & 07777, 0600);
+	assert_int_equal(authority_open(path, &policy, &authority, reason), 0);
+	assert_int_equal(authority_document(authority, &document), 0);
+	assert_true(document.confidential);
+	free((void *)(uintptr_t)document.document.data);
+}
+
 static void refuse_open_key(void **state) {
 	struct fixture *f = *state;
 	struct authority *authority = NULL;
@@ -427,6 +480,8 @@ int main(void) {
 		TEST(accounts),
 		TEST(documents),
 		TEST(refuse_open_key),
+		TEST(serve_without_ca),
+		TEST(keep_secrets),
 	};
 
 	return cmocka_run_group_tests_name("enroll/authority", tests, NULL, NULL);

@@ -453,6 +453,106 @@ static void test_kinds(void **state) {
 	assert_true(kind.required);
 }
 
+/* B-11.1-05, B-11.1-14, B-11.3.1-01, B-11.3.1-02, B-13.4-02: each kind of admission makes a document that says so, and certificates
+ * it accepts. */
+static void test_admission(void **state) {
+	static const struct {
+		const char *digest, *secret;
+		bool clients_forbidden;
+	} cases[] = {
+		{NULL, NULL, true},
+		{NULL, "sixteen-letters!", false},
+		{"sha256", NULL, false},
+		{"sha1", NULL, false},
+		{"sha256", "0123456789abcdef0123456789", true},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+		remove_all(directory);
+		create(&(struct provision_overlay){.directory = directory,
+						   .name = "example.org",
+						   .key_type = KEY_ECDSA_P256,
+						   .self_signed_digest = cases[i].digest,
+						   .shared_secret = cases[i].secret,
+						   .clients_forbidden = cases[i].clients_forbidden},
+		       0, "");
+		_cleanup_(overlay_config_unrefp) struct overlay_config *config = load_config();
+		assert_int_equal(config->clients_permitted, !cases[i].clients_forbidden);
+		assert_int_equal(config->self_signed_permitted, cases[i].digest != NULL);
+		assert_string_equal(config->self_signed_permitted ? config->self_signed_digest : "",
+				    cases[i].digest ? cases[i].digest : "");
+		assert_int_equal(config->root_count, cases[i].digest ? 0 : 1);
+		assert_int_equal(access(in("ca.key"), F_OK), cases[i].digest ? -1 : 0);
+		assert_string_equal(config->shared_secret ? config->shared_secret : "", cases[i].secret ? cases[i].secret : "");
+		assert_int_equal(mode_of(in("overlay.xml")), cases[i].secret ? 0600 : 0644);
+		for (unsigned count = 1; count <= 3; count += 2) {
+			struct provision_certificate certificate = wanted(in(count == 1 ? "one" : "three"));
+			struct id node_id;
+			certificate.node_id_count = count;
+			assert_int_equal(issue(&certificate, &node_id, ""), 0);
+			_cleanup_(credential_unrefp) struct credential *credential = load_trusted(certificate.output);
+			assert_int_equal(credential->certificate->self_signed, cases[i].digest != NULL);
+			assert_int_equal(credential->certificate->node_id_count, count);
+		}
+		_cleanup_(credential_unrefp) struct credential *signer = load_trusted(in("signer"));
+		assert_true(id_equal(&config->configuration_signers[0], &signer->node_id));
+	}
+}
+
+/* A self-signed certificate of one overlay is worth nothing in another that has a CA. */
+static void test_self_signed_elsewhere(void **state) {
+	_cleanup_(credential_unrefp) struct credential *credential = NULL;
+	_cleanup_(trust_freep) struct trust *trust = NULL;
+	struct runtime_source clock = runtime_source_system();
+	char reason[256];
+	const char *why = "";
+
+	(void)state;
+	remove_all(directory);
+	create(
+		&(struct provision_overlay){
+			.directory = directory, .name = "example.org", .key_type = KEY_ECDSA_P256, .self_signed_digest = "sha256"},
+		0, "");
+	assert_int_equal(credential_load(in("signer.crt"), in("signer.key"), "example.org", ID_LENGTH_CHORD, &credential, reason,
+					 sizeof(reason)),
+			 0);
+	create_default();
+	_cleanup_(overlay_config_unrefp) struct overlay_config *config = load_config();
+	assert_int_equal(trust_new(config, &trust), 0);
+	assert_int_equal(trust_check(trust, credential->certificate, clock.realtime_ms(clock.userdata), &why), -EKEYREJECTED);
+	assert_non_null(strstr(why, "self-signed"));
+}
+
+static void test_admission_refusals(void **state) {
+	static const char *const servers[] = {"https://example.org/enroll"};
+	static const struct {
+		const char *digest, *secret, *sentence;
+		size_t servers;
+	} cases[] = {
+		{"md5", NULL, "is not a digest", 0},
+		{"sha256", NULL, "an enrollment server has nothing to issue", 1},
+		{NULL, "", "A shared secret has 16 to 128 characters", 0},
+		{NULL, "fifteen-letters", "A shared secret has 16 to 128 characters", 0},
+		{NULL, "sixteen letters!", "without spaces", 0},
+		{NULL, "sixteen\x7fletters!", "printable", 0},
+	};
+
+	(void)state;
+	remove_all(directory);
+	for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+		create(&(struct provision_overlay){.directory = directory,
+						   .name = "example.org",
+						   .key_type = KEY_ECDSA_P256,
+						   .self_signed_digest = cases[i].digest,
+						   .shared_secret = cases[i].secret,
+						   .enrollment_servers = servers,
+						   .enrollment_server_count = cases[i].servers},
+		       -EINVAL, cases[i].sentence);
+		assert_int_equal(access(directory, F_OK), -1);
+	}
+}
+
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_create),
@@ -466,6 +566,9 @@ int main(void) {
 		cmocka_unit_test(test_issue_refusals),
 		cmocka_unit_test(test_issue_from_damaged_overlay),
 		cmocka_unit_test(test_kinds),
+		cmocka_unit_test(test_admission),
+		cmocka_unit_test(test_self_signed_elsewhere),
+		cmocka_unit_test(test_admission_refusals),
 	};
 
 	return cmocka_run_group_tests_name("enroll/provision", tests, setup, teardown);
