@@ -170,6 +170,7 @@ endef
 $(foreach t,$(BENCHES),$(eval $(call bench_rule,$(t))))
 $(BUILD)/bench/bench_xdp: LIBRARIES += -lcmocka
 $(BUILD)/bench/bench_enroll: LIBRARIES += -lmicrohttpd -lcurl -linih -lpthread
+$(patsubst %,$(BUILD)/bench/%,$(BENCHES)): | $(BPF_SKELETONS)
 
 # Programs that the network tests in tests/net use.
 NET_PROGRAMS := $(patsubst tests/net/%.c,%,$(wildcard tests/net/*.c))

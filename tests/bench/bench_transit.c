@@ -5,11 +5,14 @@
  * T, a router on its DTLS links, has a thread and a core of its own. A and B, two ends of links, live in the main thread on another
  * core and keep a bounded number of messages under way, so that nothing is dropped. The figure is the CPU time of T's thread,
  * system time included, by the messages it forwarded: open, decide, edit, seal, send, the ack sent to A and the ack received from
- * B. Every size is measured with both ciphers; transit_user_ns_SIZE is the cheaper one. Medians of the repetitions.
+ * B. Every size is measured with both ciphers; transit_loopback_ns_SIZE is the cheaper one. Medians of the repetitions.
  *
- * Every datagram of A is sent alone, as datagrams come from a wire. transit_user_run_ns_SIZE is with A sending bursts, which on one
- * machine reach T as runs that the kernel never took apart: the best case for sockets. transit_router_ns is the router's part: over a transport that
- * does nothing.
+ * The figures that the fast path is compared with are those of bench_fastpath.c, over virtual Ethernet; these here show the sockets
+ * without any interface.
+ *
+ * Every datagram of A is sent alone, as datagrams come from a wire. transit_loopback_run_ns_SIZE is with A sending bursts, which on
+ * one machine reach T as runs that the kernel never took apart: the best case for sockets. transit_router_ns is the router's part:
+ * over a transport that does nothing.
  *
  * Latency is from A's send to B's receive at 1000 messages a second, T sleeping in poll() between them as the daemon does.
  */
@@ -464,8 +467,8 @@ static struct result measure(const char *name, const char *cipher) {
 	for (size_t s = 0; s < ARRAY_LENGTH(sizes); s++) {
 		result.run[s] = measure_cost(sizes[s], false);
 		result.single[s] = measure_cost(sizes[s], true);
-		printf("transit_user_%s_ns_%zu %.0f\n", name, sizes[s], result.single[s]);
-		printf("transit_user_run_%s_ns_%zu %.0f\n", name, sizes[s], result.run[s]);
+		printf("transit_loopback_%s_ns_%zu %.0f\n", name, sizes[s], result.single[s]);
+		printf("transit_loopback_run_%s_ns_%zu %.0f\n", name, sizes[s], result.run[s]);
 	}
 	result.latency = measure_latency();
 	atomic_store(&shared.stop, true);
@@ -487,9 +490,9 @@ int main(void) {
 	const struct latency *latency = chacha20.latency.p50 < aes128.latency.p50 ? &chacha20.latency : &aes128.latency;
 
 	for (size_t s = 0; s < ARRAY_LENGTH(sizes); s++) {
-		printf("transit_user_ns_%zu %.0f\n", sizes[s], smaller(chacha20.single[s], aes128.single[s]));
-		printf("transit_user_run_ns_%zu %.0f\n", sizes[s], smaller(chacha20.run[s], aes128.run[s]));
+		printf("transit_loopback_ns_%zu %.0f\n", sizes[s], smaller(chacha20.single[s], aes128.single[s]));
+		printf("transit_loopback_run_ns_%zu %.0f\n", sizes[s], smaller(chacha20.run[s], aes128.run[s]));
 	}
-	printf("transit_user_latency_us_p50 %.1f\ntransit_user_latency_us_p99 %.1f\n", latency->p50, latency->p99);
+	printf("transit_loopback_latency_us_p50 %.1f\ntransit_loopback_latency_us_p99 %.1f\n", latency->p50, latency->p99);
 	return EXIT_SUCCESS;
 }

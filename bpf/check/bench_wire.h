@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* What tests/bench/bench_fastpath.c and the programs of bench_wire.bpf.c share. */
+#pragma once
+
+#include <linux/types.h>
+
+enum {
+	WIRE_FRAMES = 32768, /* prepared frames of one measurement */
+	WIRE_FRAME_MAX = 1532,
+	WIRE_ACK_MAX = 124,
+	WIRE_SAMPLES = 1024,
+	WIRE_CAPTURE_EVERY = 64,
+};
+
+struct wire_frame {
+	__u32 length; /* octets from the Ethernet header on */
+	__u8 octets[WIRE_FRAME_MAX];
+};
+
+struct wire_ack {
+	__u32 length;
+	__u8 octets[WIRE_ACK_MAX];
+};
+
+/* Both neighbors of the transit peer, as their side of the wire sees it. */
+struct wire {
+	/* set before a run */
+	__u64 total;	      /* messages A is to send */
+	__u64 window;	      /* of them under way at once */
+	__u64 interval_ns;    /* between two of them; 0: as soon as there is room */
+	__u32 a, b;	      /* addresses, network order */
+	__u32 message_length; /* of B's frames with a message: from the Ethernet header on */
+	__u32 ack_length;     /* of A's frames with an ack */
+
+	/* filled in */
+	__u64 sent, sent_ns;	 /* A's messages; when the last one left */
+	__u64 acks_sent;	 /* B's */
+	__u64 delivered;	 /* messages that reached B */
+	__u64 acks_received;	 /* that reached A */
+	__u64 strange;		 /* frames to A or B that are neither */
+	__u64 first_ns, last_ns; /* when A's first message left, when the last one reached B */
+	__u64 next_ns;
+	__u32 latency_ns[WIRE_SAMPLES]; /* of message n % WIRE_SAMPLES */
+	struct wire_frame message, ack; /* every WIRE_CAPTURE_EVERYth of them, as it came; `captured` of both */
+	__u64 captured_message, captured_ack;
+};
