@@ -29,6 +29,13 @@ static void on_replicas_changed(void *userdata, const struct id *added, size_t c
 		store_replicas_changed(own->store, added, count);
 }
 
+static void on_owner_changed(void *userdata, const struct id *owner, const struct id *from, const struct id *to) {
+	struct store_ring_node *own = userdata;
+
+	if (own->store)
+		store_owner_changed(own->store, owner, from, to);
+}
+
 static void on_range_changed(void *userdata) {
 	struct store_ring_node *own = userdata;
 
@@ -53,6 +60,7 @@ static void prepare(struct ring_node *node, void *userdata) {
 	node->events.userdata = own;
 	node->events.hand_over = on_hand_over;
 	node->events.replicas_changed = on_replicas_changed;
+	node->events.owner_changed = on_owner_changed;
 	node->events.range_changed = on_range_changed;
 }
 

@@ -65,6 +65,13 @@ static void on_state_changed(void *userdata, enum topology_state state) {
 		node->events.state_changed(node->events.userdata, state);
 }
 
+static void on_owner_changed(void *userdata, const struct id *owner, const struct id *from, const struct id *to) {
+	struct ring_node *node = userdata;
+
+	if (node->events.owner_changed)
+		node->events.owner_changed(node->events.userdata, owner, from, to);
+}
+
 static void on_range_changed(void *userdata) {
 	struct ring_node *node = userdata;
 
@@ -177,6 +184,7 @@ static struct ring_node *node_new(struct ring *ring, struct credential *credenti
 				.userdata = node,
 				.hand_over = on_hand_over,
 				.replicas_changed = on_replicas_changed,
+				.owner_changed = on_owner_changed,
 				.range_changed = on_range_changed,
 				.state_changed = on_state_changed,
 				.bootstrap_wanted = on_bootstrap_wanted,

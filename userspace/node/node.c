@@ -156,6 +156,12 @@ static void on_replicas_changed(void *userdata, const struct id *added, size_t c
 	store_replicas_changed(node->store, added, count);
 }
 
+static void on_owner_changed(void *userdata, const struct id *owner, const struct id *from, const struct id *to) {
+	struct node *node = userdata;
+
+	store_owner_changed(node->store, owner, from, to);
+}
+
 static void on_range_changed(void *userdata) {
 	struct node *node = userdata;
 
@@ -406,6 +412,7 @@ static int open_overlay(struct node *node, char *reason) {
 				.userdata = node,
 				.hand_over = on_hand_over,
 				.replicas_changed = on_replicas_changed,
+				.owner_changed = on_owner_changed,
 				.range_changed = on_range_changed,
 				.state_changed = on_state_changed,
 				.bootstrap_wanted = on_bootstrap_wanted,

@@ -427,6 +427,13 @@ static void conclude(struct play *play) {
 	}
 }
 
+/* Of the lookups that ended: some began before the counting did. */
+static double lookup_success(const struct sim_figures *figures) {
+	uint64_t bad = figures->lookups_failed + figures->lookups_missing + figures->lookups_stale;
+
+	return figures->lookups_good + bad ? (double)figures->lookups_good / (double)(figures->lookups_good + bad) : 1;
+}
+
 int sim_play(const struct sim_play_settings *settings, struct sim_result *ret) {
 	struct play play = {.settings = settings, .result = ret, .phase = "start"};
 	size_t which = 0;
@@ -440,8 +447,7 @@ int sim_play(const struct sim_play_settings *settings, struct sim_result *ret) {
 		return error;
 	*ret = (struct sim_result){0};
 	bool good = scenario_functions[which](&play) && operations_end(&play);
-	struct sim_figures *figures = &play.world->figures;
-	ret->lookup_success = figures->lookups ? (double)figures->lookups_good / (double)figures->lookups : 1;
+	ret->lookup_success = lookup_success(&play.world->figures);
 	double settle_s = ret->settle_s;
 	good = good && settle(&play, settle_limit(&play), true);
 	if (strcmp(settings->scenario, "churn") != 0)

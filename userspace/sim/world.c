@@ -295,6 +295,13 @@ static void on_replicas_changed(void *userdata, const struct id *added, size_t c
 		store_replicas_changed(node->store, added, count);
 }
 
+static void on_owner_changed(void *userdata, const struct id *owner, const struct id *from, const struct id *to) {
+	struct sim_node *node = userdata;
+
+	if (node->store)
+		store_owner_changed(node->store, owner, from, to);
+}
+
 static void on_range_changed(void *userdata) {
 	struct sim_node *node = userdata;
 
@@ -324,6 +331,7 @@ static int node_make(struct sim_node *node) {
 				.userdata = node,
 				.hand_over = on_hand_over,
 				.replicas_changed = on_replicas_changed,
+				.owner_changed = on_owner_changed,
 				.range_changed = on_range_changed,
 				.state_changed = on_state_changed,
 				.bootstrap_wanted = on_bootstrap_wanted,

@@ -35,7 +35,7 @@ struct fetch_operation {
 	size_t accepted_count;
 	struct part *parts;
 	size_t part_count, next_part;
-	bool in_parts, partial;
+	bool in_parts, partial, repeated;
 	struct storage_outcome outcome;
 	storage_fetch_done done;
 	raw_fetch_done raw_done;
@@ -329,6 +329,12 @@ static bool too_large(int error, const struct response *response) {
 static void on_fetched(void *userdata, int error, const struct response *response) {
 	struct fetch_operation *operation = userdata;
 
+	/* The responsible peer may have died, and its successor has taken over by now. */
+	if (error == -ETIMEDOUT && id_is_none(&operation->destination) && !operation->repeated) {
+		operation->repeated = true;
+		if (submit(operation, FETCH_REQ, NULL, on_fetched) == 0)
+			return;
+	}
 	if (operation->model != DATA_MODEL_SINGLE && too_large(error, response) && submit(operation, STAT_REQ, NULL, on_stat) == 0)
 		return;
 	if (error == -EREMOTEIO && response->error.code == ERROR_UNKNOWN_KIND)

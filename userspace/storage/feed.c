@@ -83,8 +83,11 @@ void feed_free(struct feed *feed) {
 /* ---- walks ---- */
 
 int feed_walk(struct feed *feed, const struct walk *template) {
-	struct walk *walk = malloc(sizeof(*walk));
+	struct walk *walk;
+	size_t count = 0;
 
+	DL_COUNT(feed->walks, walk, count);
+	walk = count < STORE_WALKS_MAX ? malloc(sizeof(*walk)) : NULL;
 	if (!walk)
 		return -ENOMEM;
 	*walk = *template;
@@ -161,7 +164,12 @@ static int walk_next(struct feed *feed, struct walk *walk, struct unit **ret) {
 		changes_release(&changes);
 		return -ENOMEM;
 	}
-	*unit = (struct unit){.feed = feed, .changes = changes, .generations = generations, .release = walk->release, .walk = walk};
+	*unit = (struct unit){.feed = feed,
+			      .changes = changes,
+			      .generations = generations,
+			      .release = walk->release,
+			      .offer = walk->offer,
+			      .walk = walk};
 	walk->outstanding++;
 	feed->store->units++;
 	*ret = unit;
@@ -283,7 +291,7 @@ static void start_unit(struct feed *feed, struct unit *unit) {
 	bool holder;
 	uint8_t number = replica_number(feed, &holder);
 
-	if (!holder && !unit->release) { /* the peer is gone from our neighborhood, or no longer next to us */
+	if (!holder && !unit->release && !unit->offer) { /* the peer is gone from our neighborhood, or no longer next to us */
 		finish_unit(feed, unit);
 		return;
 	}
@@ -293,14 +301,23 @@ static void start_unit(struct feed *feed, struct unit *unit) {
 	unit_send(unit);
 }
 
-/* Makes units of the walks while there is room. Walks end in order. True: there is more to look at. */
+/* The first walk whose time has come; the feed wakes when that of the others does. */
+static struct walk *walk_due(struct feed *feed) {
+	struct walk *walk;
+
+	DL_FOREACH (feed->walks, walk) {
+		if (walk->not_before_us <= feed->store->runtime->now_us)
+			return walk;
+		wake_at(feed, walk->not_before_us);
+	}
+	return NULL;
+}
+
+/* Makes units of the walks while there is room, one walk after the other. True: there is more to look at. */
 static bool pump_walks(struct feed *feed) {
-	while (feed->walks) {
-		struct walk *walk = feed->walks;
-		if (walk->not_before_us > feed->store->runtime->now_us) {
-			wake_at(feed, walk->not_before_us);
-			return false;
-		}
+	struct walk *walk;
+
+	while ((walk = walk_due(feed))) {
 		for (int pages = 0; !walk->ended && pages < 16; pages++) {
 			struct unit *unit = NULL;
 			if (feed->active_count >= STORE_WINDOW)

@@ -15,6 +15,7 @@ struct walk {
 	struct id from, to;
 	bool own, wrapped, ended;
 	bool release; /* the receiver is to own them: we offer them no more */
+	bool offer;   /* the receiver owns them and is to have them, too */
 	uint64_t not_before_us;
 	struct id resource_id; /* cursor */
 	uint32_t kind;
@@ -40,7 +41,7 @@ struct unit {
 	struct changes changes;
 	uint64_t *generations; /* of each change, when sent */
 	uint8_t replica_number;
-	bool release;
+	bool release, offer;
 	struct walk *walk;		/* it came from, NULL */
 	unsigned attempts, outstanding; /* Store requests without an answer */
 	uint64_t not_before_us;

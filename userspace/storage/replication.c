@@ -68,6 +68,19 @@ void store_replicas_changed(struct store *store, const struct id *added, size_t 
 	}
 }
 
+void store_owner_changed(struct store *store, const struct id *owner, const struct id *from, const struct id *to) {
+	struct walk walk = {
+		.from = *from,
+		.to = *to,
+		.offer = true,
+		.not_before_us = store->runtime->now_us + STORE_OWNER_DELAY_S * USEC_PER_SEC,
+	};
+	struct feed *feed;
+
+	if (feed_get(store, owner, &feed) == 0 && feed_walk(feed, &walk) < 0)
+		feed->incomplete = true;
+}
+
 void store_range_changed(struct store *store) {
 	store_scan_after(store, STORE_SCAN_DELAY_MS);
 }

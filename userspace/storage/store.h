@@ -40,6 +40,7 @@ struct store *store_free(struct store *store);
 void store_hand_over(struct store *store, const struct id *joiner, const struct id *from, const struct id *to,
 		     void (*done)(void *done_userdata, int error), void *done_userdata);
 void store_replicas_changed(struct store *store, const struct id *added, size_t count);
+void store_owner_changed(struct store *store, const struct id *owner, const struct id *from, const struct id *to);
 void store_range_changed(struct store *store);
 
 /* A new configuration document is in force: records signed by bad nodes and those of Kinds that are no longer known go, a batch at a

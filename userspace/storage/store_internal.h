@@ -14,6 +14,8 @@ enum {
 	STORE_ATTEMPTS = 4,	      /* for one resource at one peer */
 	STORE_SCAN_DELAY_MS = 100,    /* range changes come in groups */
 	STORE_SCAN_PAGE = 128,	      /* Kinds of resources looked at in one go */
+	STORE_OWNER_DELAY_S = 10,     /* before copies are offered to a new owner: mostly it gets them by handover */
+	STORE_WALKS_MAX = 16,	      /* of one peer */
 	STORE_OFFER_RETRY_S = 60,
 	STORE_RESYNC_FIRST_S = 60, /* after all attempts failed; doubles up to an hour */
 	STORE_RESYNC_LAST_S = 3600,

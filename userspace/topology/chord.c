@@ -200,6 +200,7 @@ void chord_changed(struct chord *chord, enum chord_change change) {
 	if (change == CHORD_LOSS)
 		hold_replicas(chord);
 	check_replicas(chord);
+	chord_check_owners(chord);
 	if (range_changed && chord->events.range_changed)
 		chord->events.range_changed(chord->events.userdata);
 }
@@ -220,7 +221,7 @@ void chord_enter(struct chord *chord) {
 	chord->isolated = false;
 	chord->fingers_lost = 0;
 	chord->joined_us = chord_now(chord);
-	chord->replica_count = 0;
+	chord->replica_count = chord->owner_count = 0;
 	chord->replica_hold_us = 0;
 	chord->pulled[0] = chord->pulled[1] = ID_NONE;
 	take_range(chord, &predecessor);
@@ -231,6 +232,7 @@ void chord_enter(struct chord *chord) {
 	chord_update_schedule(chord, CHORD_EVERYBODY); /* B-10.5-08 */
 	chord_periodic_arm(chord);
 	check_replicas(chord);
+	chord_check_owners(chord);
 	if (chord->events.range_changed)
 		chord->events.range_changed(chord->events.userdata);
 }

@@ -101,6 +101,11 @@ struct chord_admission {
 	uint16_t slot;
 };
 
+/* What a peer before us owns: (from, to], which ends with itself unless only a part of it is meant. */
+struct chord_range {
+	struct id owner, from, to;
+};
+
 enum chord_audience { CHORD_NOBODY, CHORD_NEIGHBORS_ONLY, CHORD_EVERYBODY };
 
 struct chord {
@@ -127,6 +132,8 @@ struct chord {
 	bool replica_anew[CHORD_REPLICAS];  /* its link was lost since: it may have restarted with nothing, to be announced again */
 	size_t replica_count;
 	uint64_t replica_hold_us;
+	struct chord_range owners[CHORD_REPLICAS]; /* whose records we hold copies of, as announced to the storage */
+	size_t owner_count;
 
 	struct chord_attach *attaches;
 	struct chord_request *requests;
@@ -163,6 +170,14 @@ void chord_changed(struct chord *chord, enum chord_change change);
 
 /* The link to `id` ended or was replaced: if it holds replicas it may hold them no more. */
 void chord_replica_lost(struct chord *chord, const struct id *id);
+
+/* ---- chord_owners.c ---- */
+
+/* Announces who became owner of a range that we hold copies of. */
+void chord_check_owners(struct chord *chord);
+
+/* The link to `id` ended or was replaced: as owner it may hold nothing any more. */
+void chord_owner_lost(struct chord *chord, const struct id *id);
 
 /* Before a new attempt to join: what we knew of the ring may be long out of date, and nobody watched it. */
 void chord_forget(struct chord *chord);

@@ -42,8 +42,10 @@ void chord_link_up(void *userdata, const struct connection *connection) {
 	bool was_usable = chord_member_usable(member), was_finger = chord_table_is_finger(&chord->table, &connection->peer);
 	struct id peer = connection->peer;
 	/* A new link to a known peer: it may have started anew, so it is out of the ring until it says otherwise. */
-	if (member->slot != connection->slot)
+	if (member->slot != connection->slot) {
 		chord_replica_lost(chord, &peer);
+		chord_owner_lost(chord, &peer);
+	}
 	member = chord_member_of(chord, connection);
 	if (was_usable && !chord_member_usable(member))
 		lost(chord, &peer, was_finger);
@@ -63,6 +65,7 @@ void chord_link_down(void *userdata, const struct connection *connection, enum l
 		bool was_finger = chord_table_is_finger(&chord->table, &peer);
 		chord_table_remove(&chord->table, &peer);
 		chord_replica_lost(chord, &peer);
+		chord_owner_lost(chord, &peer);
 		/* Who closes the link to a peer that is no neighbor may just have no use for it. */
 		if (reason != LINK_CLOSED_BY_US && reason != LINK_REVOKED && (reason != LINK_CLOSED_BY_PEER || was_neighbor))
 			chord_unreachable_add(chord, &peer, CHORD_HOLD_OFF_S, was_neighbor && !was_left);

@@ -24,6 +24,9 @@ struct topology_events {
 	 * (B-10.7.1-02) has already happened. */
 	void (*replicas_changed)(void *userdata, const struct id *added, size_t count);
 
+	/* `owner` became responsible for (from, to], of which we hold copies; it may have none. */
+	void (*owner_changed)(void *userdata, const struct id *owner, const struct id *from, const struct id *to);
+
 	/* Own range changed: records now owned by others are offered to them, records three predecessors away may go. */
 	void (*range_changed)(void *userdata);
 
@@ -37,9 +40,9 @@ struct topology_settings {
 	struct runtime *runtime;
 	struct router *router;
 	struct topology_events events;
-	bool client;                          /* attach to the responsible peer and follow it; own nothing (B-4.2.1-01) */
+	bool client;			      /* attach to the responsible peer and follow it; own nothing (B-4.2.1-01) */
 	uint32_t neighbor_check_interval_ms;  /* silence on a neighbor's link before it is pinged */
-	uint32_t replacement_delay_ms;        /* hold-down after losing a successor; 0: 30 s */
+	uint32_t replacement_delay_ms;	      /* hold-down after losing a successor; 0: 30 s */
 	uint32_t partition_check_interval_ms; /* 0: chord-update-interval */
 };
 
@@ -47,12 +50,12 @@ struct topology_view {
 	enum topology_state state;
 	struct id self, predecessors[TOPOLOGY_VIEW_MAX], successors[TOPOLOGY_VIEW_MAX], fingers[TOPOLOGY_VIEW_MAX];
 	size_t predecessor_count, successor_count, finger_count;
-	double size_estimate;                 /* peers in the overlay, from the density of the neighbors */
+	double size_estimate; /* peers in the overlay, from the density of the neighbors */
 	uint64_t joined_us;
 };
 
 struct topology_ops {
-	const char *name;                     /* as in the configuration document */
+	const char *name; /* as in the configuration document */
 	int (*create)(const struct topology_settings *settings, struct topology **ret);
 	struct topology *(*destroy)(struct topology *topology);
 

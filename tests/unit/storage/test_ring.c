@@ -118,6 +118,29 @@ static void test_two_adjacent_holders_die(void **state) { /* B-10.7.1-02, B-10.7
 	stop();
 }
 
+static void test_third_copy(void **state) { /* two of three die one after the other, the first is back without its disk */
+	(void)state;
+	start(6, 12, NULL);
+	put_all("value");
+	ring_run(ring, 2000);
+	struct id place = store_ring_place(users[0]);
+	struct ring_node *owner = ring_responsible(ring, &place), *next = ring_after(ring, owner, 1),
+			 *peer = ring_after(ring, owner, 5);
+	ring_kill(next);
+	ring_run(ring, 12000);
+	next = ring_restart(ring, next);
+	ring_bootstrap(next, peer);
+	ring_run(ring, 2000);
+	ring_kill(owner);
+	assert_right_within(60);
+	assert_ptr_equal(ring_responsible(ring, &place), next);
+	ring_run(ring, 30000); /* the third offers its copy */
+	get_all();
+	ring_run(ring, 60000);
+	assert_placed_within(60);
+	stop();
+}
+
 static void test_join(void **state) { /* B-10.5-05, B-10.5-06 */
 	(void)state;
 	start(3, 4, NULL);
@@ -316,6 +339,7 @@ int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_replicas),
 		cmocka_unit_test(test_two_adjacent_holders_die),
+		cmocka_unit_test(test_third_copy),
 		cmocka_unit_test(test_join),
 		cmocka_unit_test(test_leave),
 		cmocka_unit_test(test_small_rings),
