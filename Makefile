@@ -252,6 +252,10 @@ install: programs  ## install programs, man pages and the settings file below DE
 		install -Dm640 appliance/ringgate.conf $(DESTDIR)$(SYSCONFDIR)/ringgate/ringgate.conf
 	[ -e $(DESTDIR)$(SYSCONFDIR)/ringgate/ringgate-enrolld.conf ] || \
 		install -Dm640 appliance/ringgate-enrolld.conf $(DESTDIR)$(SYSCONFDIR)/ringgate/ringgate-enrolld.conf
+	install -dm755 $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's|/usr/local/sbin|$(PREFIX)/sbin|' appliance/ringgate-enrolld.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/ringgate-enrolld.service
+	install -Dm644 appliance/ringgate-enrolld.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/ringgate-enrolld.socket
+	install -Dm644 appliance/ringgate-enrolld.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/ringgate-enrolld.conf
 
 clean:  ## remove what was built
 	rm -rf $(BUILD) build build-san

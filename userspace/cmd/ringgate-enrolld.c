@@ -4,9 +4,12 @@
 #include "enroll/server.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
+#include <grp.h>
 #include <linux/capability.h>
 #include <openssl/crypto.h>
+#include <pwd.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -14,7 +17,12 @@
 #include <sys/syscall.h>
 #include <systemd/sd-daemon.h>
 
-enum { EXIT_CONFIGURATION = 78 /* EX_CONFIG: restarting will not help */, SECURE_HEAP = 1 << 16, SECURE_HEAP_MIN = 32 };
+enum {
+	EXIT_CONFIGURATION = 78, /* EX_CONFIG: restarting will not help */
+	SECURE_HEAP = 1 << 16,
+	SECURE_HEAP_MIN = 32,
+	PASSWD_BUFFER = 16384,
+};
 
 struct arguments {
 	const char *settings_path;
@@ -79,14 +87,69 @@ static int parse_arguments(int argc, char **argv, struct arguments *ret) {
 	return 0;
 }
 
-/* Before threads are started, which inherit what is left. */
+/* The socket systemd has opened for us, or the one of the settings; *ret_address: where it is. */
+static int open_socket(const struct enroll_settings *settings, bool check, int *ret_fd, struct address *ret_address, char *reason) {
+	struct sockaddr_storage name;
+	socklen_t length = sizeof(name);
+	int passed = sd_listen_fds(true);
+
+	*ret_address = settings->listen;
+	if (passed <= 0 || check) {
+		if (check)
+			ret_address->port = 0; /* the server may be running */
+		return server_listen(ret_address, ret_fd, reason);
+	}
+	if (passed > 1 || sd_is_socket(SD_LISTEN_FDS_START, AF_UNSPEC, SOCK_STREAM, 1) <= 0 ||
+	    getsockname(SD_LISTEN_FDS_START, (struct sockaddr *)&name, &length) < 0 ||
+	    fcntl(SD_LISTEN_FDS_START, F_SETFL, O_NONBLOCK) < 0) {
+		snprintf(reason, ENROLL_REASON_SIZE,
+			 "The service manager has to pass one listening TCP socket; it passed %d sockets.", passed);
+		return -EINVAL;
+	}
+	*ret_address = address_of_sockaddr((struct sockaddr *)&name);
+	*ret_fd = SD_LISTEN_FDS_START;
+	return 0;
+}
+
+/* Root becomes the user of the settings, for good. */
+static int change_user(const char *name, char *reason) {
+	struct passwd entry, *user = NULL;
+	char buffer[PASSWD_BUFFER];
+
+	if (geteuid() != 0)
+		return 0;
+	if (!name) {
+		log_warning("Running as root; [server] user = NAME lets a user of its own hold the keys.");
+		return 0;
+	}
+	int error = getpwnam_r(name, &entry, buffer, sizeof(buffer), &user);
+	if (!user || user->pw_uid == 0) {
+		snprintf(reason, ENROLL_REASON_SIZE, "[server] user is \"%.64s\", and %s.", name,
+			 user ? "that is root" : "there is no such user");
+		return error > 0 ? -error : -ENOENT;
+	}
+	if (initgroups(user->pw_name, user->pw_gid) < 0 || setresgid(user->pw_gid, user->pw_gid, user->pw_gid) < 0 ||
+	    setresuid(user->pw_uid, user->pw_uid, user->pw_uid) < 0) {
+		error = -errno;
+		snprintf(reason, ENROLL_REASON_SIZE, "The daemon cannot become user %.64s: %s.", name, strerror(-error));
+		return error;
+	}
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* the change of user may have set it */
+	return 0;
+}
+
+/* Before threads are started, which inherit what is left. Where there is nothing to give up, nothing is tried: a service manager
+ * may have forbidden the call. */
 static int drop_capabilities(void) {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct data[2] = {{0}, {0}};
+	static const struct __user_cap_data_struct none[2];
 
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -errno;
-	return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
+	if (syscall(SYS_capget, &header, data) == 0 && memcmp(data, none, sizeof(none)) == 0)
+		return 0;
+	return syscall(SYS_capset, &header, none) < 0 ? -errno : 0;
 }
 
 static void serve(struct server *server, const sigset_t *signals) {
@@ -105,6 +168,7 @@ static int run(const struct arguments *arguments) {
 	_cleanup_(enroll_settings_freep) struct enroll_settings *settings = NULL;
 	_cleanup_(server_freep) struct server *server = NULL;
 	char reason[ENROLL_REASON_SIZE] = "", text[ADDRESS_TEXT_SIZE];
+	struct address address;
 	sigset_t signals;
 	int fd = -1;
 
@@ -116,11 +180,10 @@ static int run(const struct arguments *arguments) {
 	int error = enroll_settings_load(arguments->settings_path, &settings, reason);
 	if (error == 0) {
 		log_level = settings->log_level;
-		struct address listen = settings->listen;
-		if (arguments->check)
-			listen.port = 0; /* the server may be running */
-		error = server_listen(&listen, &fd, reason);
+		error = open_socket(settings, arguments->check, &fd, &address, reason);
 	}
+	if (error == 0)
+		error = change_user(settings->user, reason);
 	if (error == 0) {
 		if (drop_capabilities() < 0)
 			log_warning("Privileges could not be dropped.");
@@ -135,7 +198,7 @@ static int run(const struct arguments *arguments) {
 		return EXIT_SUCCESS;
 	}
 	log_notice("Serving %zu overlay%s on %s.", settings->overlay_count, settings->overlay_count == 1 ? "" : "s",
-		   address_format(&settings->listen, text));
+		   address_format(&address, text));
 	sd_notify(false, "READY=1");
 	serve(server, &signals);
 	return EXIT_SUCCESS;

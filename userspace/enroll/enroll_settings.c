@@ -20,8 +20,8 @@ struct parse {
 	int error;
 };
 
-static int set_path(char **field, const char *value) {
-	if (value[0] != '/')
+static int set_text(char **field, const char *value) {
+	if (!value[0])
 		return -EINVAL;
 	char *copy = strdup(value);
 	if (!copy)
@@ -29,6 +29,10 @@ static int set_path(char **field, const char *value) {
 	free(*field);
 	*field = copy;
 	return 0;
+}
+
+static int set_path(char **field, const char *value) {
+	return value[0] == '/' ? set_text(field, value) : -EINVAL;
 }
 
 static int set_log_level(int *field, const char *value) {
@@ -135,6 +139,10 @@ static int set_value(struct enroll_settings *settings, const char *section, cons
 	if (strcmp(name, "log-level") == 0) {
 		strcpy(expects, "error, warning, notice, info or debug");
 		return set_log_level(&settings->log_level, value);
+	}
+	if (strcmp(name, "user") == 0) {
+		strcpy(expects, "the name of a user");
+		return set_text(&settings->user, value);
 	}
 	strcpy(expects, "an absolute path");
 	if (strcmp(name, "certificate") == 0)
@@ -264,6 +272,7 @@ struct enroll_settings *enroll_settings_free(struct enroll_settings *settings) {
 		return NULL;
 	free(settings->certificate);
 	free(settings->key);
+	free(settings->user);
 	for (size_t i = 0; i < settings->overlay_count; i++) {
 		free(settings->overlays[i].directory);
 		for (size_t j = 0; j < settings->overlays[i].host_count; j++)

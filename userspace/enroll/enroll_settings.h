@@ -26,6 +26,7 @@ struct enroll_settings {
 	/* [server] */
 	struct address listen;
 	char *certificate, *key; /* PEM, for HTTPS */
+	char *user;		 /* who root becomes; NULL: stays */
 	unsigned workers, queue, connections, connections_per_address, request_s;
 	int log_level;
 
