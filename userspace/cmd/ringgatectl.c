@@ -17,6 +17,7 @@ static const char usage[] =
 	"  ring                        predecessors, successors and fingers\n"
 	"  drops                       what was dropped, by reason\n"
 	"  fastpath                    what the kernel forwards by itself\n"
+	"  fastpath remove [DIRECTORY] end what a daemon left in the kernel that does not come back (default /sys/fs/bpf/ringgate)\n"
 	"  registrations               phones registered at this gateway\n"
 	"  metrics                     all counters as Prometheus text\n"
 	"  wait                        return once the node has joined; --peers N: and is connected to N peers,\n"
@@ -87,7 +88,7 @@ static const struct command {
 	{"peers", ctl_peers, 0, 0, "no argument"},
 	{"ring", ctl_ring, 0, 0, "no argument"},
 	{"drops", ctl_drops, 0, 0, "no argument"},
-	{"fastpath", ctl_fastpath, 0, 0, "no argument"},
+	{"fastpath", ctl_fastpath, 0, 2, "nothing, or remove and a directory"},
 	{"registrations", ctl_registrations, 0, 0, "no argument"},
 	{"metrics", ctl_metrics, 0, 0, "no argument"},
 	{"wait", ctl_wait, 0, 0, "no argument"},

@@ -35,7 +35,8 @@ static const char usage[] =
 	"      --version       version\n"
 	"\n"
 	"The daemon stays in the foreground and logs to the journal, or to standard error. SIGTERM makes it leave the\n"
-	"overlay in order; a second SIGTERM ends it at once. Ask it how it is with: ringgatectl status\n"
+	"overlay in order; a second SIGTERM ends it at once. SIGUSR1 ends it for a restart: with the kernel fast path its\n"
+	"links stay up and transit goes on until the next ringgated takes over. Ask it how it is with: ringgatectl status\n"
 	"\n"
 	"Exit status: 0 ended in order, 1 failed in a way that a restart may mend, 2 wrong usage, 78 settings, document,\n"
 	"certificate or records cannot be used.\n"
@@ -122,6 +123,20 @@ static int on_terminate(sd_event_source *source, const struct signalfd_siginfo *
 	return 0;
 }
 
+/*
+ * Another daemon takes over in a moment, which needs nothing that is not in the kernel or on disk already: what has to work after a
+ * crash works now. Tidying up would end the links.
+ */
+static int on_restart(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
+	struct node *node = userdata;
+
+	node_enter(node);
+	if (!node_suspend(node))
+		return on_terminate(source, info, userdata);
+	log_notice("Ending for a restart; the kernel keeps the links up.");
+	_exit(EXIT_SUCCESS);
+}
+
 /* Signals wait until the loop runs, so that none can interrupt what is being opened. */
 static int make_loop(sd_event **ret) {
 	sigset_t signals;
@@ -129,6 +144,7 @@ static int make_loop(sd_event **ret) {
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGUSR1);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	return sd_event_new(ret);
@@ -139,6 +155,8 @@ static int watch_signals(sd_event *event, struct node *node) {
 
 	if (error >= 0)
 		error = sd_event_add_signal(event, NULL, SIGINT, on_terminate, node);
+	if (error >= 0)
+		error = sd_event_add_signal(event, NULL, SIGUSR1, on_restart, node);
 	return error < 0 ? error : 0;
 }
 

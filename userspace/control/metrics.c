@@ -51,6 +51,7 @@ static void write_links(FILE *out, const struct dtls_counters *links) {
 	counter(out, "handshakes_started", "DTLS handshakes started.", links->handshakes_started);
 	counter(out, "handshakes_done", "DTLS handshakes completed.", links->handshakes_done);
 	counter(out, "handshakes_failed", "DTLS handshakes that failed.", links->handshakes_failed);
+	counter(out, "links_adopted", "Links taken over from a former run, without a handshake.", links->adopted);
 	counter(out, "link_retransmissions", "Messages sent again on a link.", links->retransmissions);
 	fprintf(out, "# HELP ringgate_datagrams_dropped_total Datagrams dropped, by reason.\n"
 		     "# TYPE ringgate_datagrams_dropped_total counter\n");

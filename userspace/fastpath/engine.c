@@ -18,13 +18,18 @@ static void put_tables(struct timer *timer, void *userdata) {
 
 	(void)timer;
 	f->tables_changed = f->tables_wait.pending;
-	if (f->stopped || f->tables_changed)
+	if (f->stopped || f->adopting || f->tables_changed)
 		return;
 	int error = fastpath_tables_switch(f->tables, &f->settings, f->routes, f->settings.node.route_count);
 	if (error < 0)
 		log_warning("The fast path's tables could not be replaced: %s.", strerror(-error));
 	else
 		grace_begin(f->grace, &f->tables_wait);
+}
+
+void engine_put_tables(struct fastpath *f) {
+	timer_disarm(f->runtime, &f->tables_timer);
+	put_tables(&f->tables_timer, f);
 }
 
 /* The former tables may be written over. */
@@ -78,6 +83,8 @@ void fastpath_set_link(struct fastpath *f, const struct forward_link *link) {
 	struct shared_link *shared = &f->links[link->slot];
 	bool bound = !shared->reachable || (link->flags & FORWARD_LINK_BOUND && !(shared->forward.flags & FORWARD_LINK_BOUND));
 	shared->forward = *link;
+	if (f->adopting)
+		return; /* the router is still learning what the kernel knows */
 	store_link(f, link->slot);
 	if (!bound)
 		return;
@@ -190,6 +197,7 @@ static void on_detach(void *userdata, uint16_t number) {
 	if (!link->attached)
 		return;
 	ports_unwatch(f, number);
+	adopt_forget(f, number);
 	link->attached = link->reachable = false;
 	if (f->stopped) {
 		slot_free(link);
@@ -214,19 +222,34 @@ const struct dtls_kernel *fastpath_kernel(struct fastpath *f) {
 
 /* ---- life ---- */
 
-static int start(struct fastpath *f, const struct fastpath_options *options, char *reason) {
-	struct fastpath_loader_settings settings = {0};
+static int load(struct fastpath *f, const struct fastpath_options *options, char *reason) {
+	struct fastpath_loader_settings settings = {.pin_directory = options->pin_directory};
 
 	int error = fastpath_loader_new(&settings, &f->loader, reason);
+	if (error < 0 || !fastpath_loader_adopted(f->loader))
+		return error;
+	const char *refusal = adopt_refusal(fastpath_loader_tables(f->loader), options);
+	if (!refusal)
+		return 0;
+	log_notice("The links of the former daemon are not gone on with: %s.", refusal);
+	f->loader = fastpath_loader_free(f->loader);
+	settings.fresh = true;
+	return fastpath_loader_new(&settings, &f->loader, reason);
+}
+
+static int start(struct fastpath *f, const struct fastpath_options *options, char *reason) {
+	int error = load(f, options, reason);
+
 	if (error < 0)
 		return error;
 	f->tables = fastpath_loader_tables(f->loader);
 	snprintf(reason, FASTPATH_REASON_SIZE, "out of memory or descriptors");
 	f->routes = calloc(LAYOUT_ROUTES_MAX, sizeof(*f->routes));
-	if (!f->routes)
+	f->peer = calloc(1, sizeof(*f->peer));
+	if (!f->routes || !f->peer)
 		return -ENOMEM;
 	f->settings = (struct fastpath_settings){
-		.flags = FASTPATH_FORWARD | (options->shield ? FASTPATH_SHIELD : 0),
+		.flags = FASTPATH_FORWARD | FASTPATH_CARETAKER | (options->shield ? FASTPATH_SHIELD : 0),
 		.compute_max = FASTPATH_TEXT_MAX,
 		.hello_rate = FASTPATH_HELLO_RATE,
 		.hello_burst = FASTPATH_HELLO_BURST,
@@ -243,8 +266,20 @@ static int start(struct fastpath *f, const struct fastpath_options *options, cha
 			 strerror(-error));
 		return error;
 	}
+	f->valid_until_ms = options->valid_until_ms;
+	adopt_alive(&f->alive_timer, f);
 	error = hot_new(f);
-	return error < 0 ? error : ports_new(f);
+	if (error == 0)
+		error = ports_new(f);
+	if (error < 0 || !fastpath_loader_adopted(f->loader))
+		return error;
+	error = adopt_begin(f);
+	for (uint16_t number = 0; error == 0 && number < LAYOUT_SLOTS_MAX; number++) {
+		struct address local = address_of(&f->tables->slots[number].record, false);
+		if (f->links[number].kept)
+			add_listener(f, &local);
+	}
+	return error;
 }
 
 int fastpath_new(const struct fastpath_options *options, struct fastpath **ret, char reason[static FASTPATH_REASON_SIZE]) {
@@ -257,8 +292,15 @@ int fastpath_new(const struct fastpath_options *options, struct fastpath **ret, 
 	f->runtime = options->runtime;
 	f->allow_generic = options->allow_generic;
 	f->asked_fd = -1;
-	f->kernel = (struct dtls_kernel){.userdata = f, .attach = on_attach, .detach = on_detach, .mtu = on_mtu};
+	f->kernel = (struct dtls_kernel){.userdata = f,
+					 .attach = on_attach,
+					 .detach = on_detach,
+					 .mtu = on_mtu,
+					 .remember = adopt_remember,
+					 .next = adopt_next};
 	timer_init(&f->tables_timer, put_tables, f);
+	timer_init(&f->alive_timer, adopt_alive, f);
+	timer_init(&f->ports_timer, ports_settle, f);
 	f->tables_wait = (struct grace_wait){.done = tables_free, .userdata = f};
 	f->rings_for = LAYOUT_SLOT_NONE;
 	for (size_t i = 0; i < LAYOUT_SLOTS_MAX; i++) {
@@ -300,9 +342,18 @@ struct fastpath *fastpath_free(struct fastpath *f) {
 	hot_free(f);
 	grace_free(f->grace);
 	fastpath_loader_free(f->loader);
+	timer_disarm(f->runtime, &f->alive_timer);
+	timer_disarm(f->runtime, &f->ports_timer);
 	free(f->routes);
+	free(f->peer);
 	free(f);
 	return NULL;
+}
+
+bool fastpath_survives(const struct fastpath *f) {
+	const char *unused;
+
+	return !f->stopped && fastpath_loader_pins(f->loader, &unused) != NULL;
 }
 
 size_t fastpath_fds(const struct fastpath *f, int *fds, size_t max) {
@@ -334,7 +385,11 @@ void fastpath_ready(struct fastpath *f, int fd) {
 /* ---- figures ---- */
 
 void fastpath_view(const struct fastpath *f, struct fastpath_view *ret) {
-	*ret = (struct fastpath_view){.adopted = fastpath_loader_adopted(f->loader)};
+	const char *reason, *directory = fastpath_loader_pins(f->loader, &reason);
+
+	*ret = (struct fastpath_view){
+		.adopted = fastpath_loader_adopted(f->loader), .adopted_links = f->adopted_count, .pinned = directory != NULL};
+	snprintf(ret->pins, sizeof(ret->pins), "%s", directory ? directory : reason);
 	for (size_t i = 0; i < FASTPATH_PORTS_MAX; i++) {
 		const struct port *port = &f->ports[i];
 		if (!port->used)

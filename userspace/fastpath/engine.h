@@ -11,6 +11,7 @@
 #include "base/runtime.h"
 #include "fastpath/loader.h"
 #include "fastpath/pad_worker.h"
+#include "fastpath/pins.h"
 #include "link/dtls.h"
 
 enum {
@@ -24,7 +25,12 @@ enum {
 	FASTPATH_PLAIN_BURST = 400,
 	FASTPATH_LISTEN_MAX = 4,
 	FASTPATH_FDS_MAX = 3,
+	FASTPATH_ALIVE_US = 60000000,	      /* how often the daemon says that it lives */
+	FASTPATH_ADOPTED_PORTS_US = 10000000, /* interfaces of a former run without a link after so long are given up */
 };
+
+/* Without a daemon the kernel forwards so long, or until our certificate ends if that is sooner: nobody checks the others' then. */
+#define FASTPATH_DEAD_MAN_US UINT64_C(3600000000)
 
 struct fastpath_options {
 	struct runtime *runtime;
@@ -32,12 +38,30 @@ struct fastpath_options {
 	bool shield;
 	struct address listen[FASTPATH_LISTEN_MAX]; /* the node's addresses, as far as it was told */
 	size_t listen_count;
+
+	const char *pin_directory; /* NULL: nothing outlives the daemon */
+	bool adopt;		   /* what a former run left there, if it was the same node */
+	struct forward_node self;  /* `id` and `overlay` say which node that is */
+	uint64_t valid_until_ms;   /* end of our certificate; 0: unknown */
 };
 
 struct fastpath;
 
 /* Loads the program. On failure `reason` is one sentence's worth of why the daemon goes on alone. */
 int fastpath_new(const struct fastpath_options *options, struct fastpath **ret, char reason[static FASTPATH_REASON_SIZE]);
+
+/*
+ * Was a former run taken over? Then *ret is what it was in the overlay, its links are got from fastpath_kernel(), and what the
+ * router says is held back until fastpath_adopted(), which every caller owes that got true here. Links nobody asked for end then.
+ */
+bool fastpath_former(const struct fastpath *fastpath, struct forward_node *ret);
+
+/* Node-ID and flags of a link as the former run had them. False: it is none of its links. */
+bool fastpath_former_link(const struct fastpath *fastpath, uint16_t slot, struct forward_link *ret);
+void fastpath_adopted(struct fastpath *fastpath);
+
+/* Would the kernel go on, and another daemon find the links, if this one ended now? */
+bool fastpath_survives(const struct fastpath *fastpath);
 
 /* The kernel forwards nothing any more when this returns. To be called before the links close, which need not wait one by one then.
  */
@@ -71,10 +95,13 @@ struct fastpath_interface_view {
 struct fastpath_view {
 	struct fastpath_interface_view interfaces[FASTPATH_PORTS_MAX];
 	size_t interface_count;
-	size_t links;  /* shared with the kernel */
-	size_t usable; /* of them those whose next hop is known */
-	size_t hot;    /* those with pads */
-	bool adopted;
+	size_t links;		     /* shared with the kernel */
+	size_t usable;		     /* of them those whose next hop is known */
+	size_t hot;		     /* those with pads */
+	bool adopted;		     /* from a former run */
+	size_t adopted_links;	     /* that were taken over */
+	char pins[PINS_REASON_SIZE]; /* the directory, or, without `pinned`, why there is none */
+	bool pinned;
 	struct fastpath_counters counters;
 	struct pad_worker_statistics pads;
 };

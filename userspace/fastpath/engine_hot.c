@@ -19,6 +19,11 @@ static int on_event(void *userdata, void *data, size_t size) {
 	if (size < sizeof(event))
 		return 0;
 	memcpy(&event, data, sizeof(event));
+	if (event.type == FASTPATH_EVENT_ALONE) {
+		__atomic_store_n(&f->missed, true, __ATOMIC_RELAXED);
+		eventfd_write(f->asked_fd, 1);
+		return 0;
+	}
 	if (event.type != FASTPATH_EVENT_PADS || event.slot >= LAYOUT_SLOTS_MAX ||
 	    __atomic_load_n(&f->tables->slots[event.slot].tx_ring, __ATOMIC_RELAXED) != FASTPATH_RING_NONE)
 		return 0;
@@ -120,11 +125,41 @@ static void give_rings(struct fastpath *f, uint16_t number) {
 	log_debug("Link %u has pads.", number);
 }
 
+void hot_adopt(struct fastpath *f, uint16_t number) {
+	struct fastpath_slot *slot = &f->tables->slots[number];
+	struct shared_link *link = &f->links[number];
+	uint32_t ring = slot->rx_ring;
+
+	__atomic_store_n(&slot->wanted, 0, __ATOMIC_RELAXED);
+	if (ring % 2 == 0 && ring + 1 == slot->tx_ring && ring + 1 < f->tables->rings &&
+	    !(f->rings_used[ring / 2 / 64] >> (ring / 2 % 64) & 1)) {
+		struct pad_link_config config = {
+			.slot = slot,
+			.rx_pads = f->tables->pads + (size_t)ring * FASTPATH_PAD_RING,
+			.tx_pads = f->tables->pads + (size_t)(ring + 1) * FASTPATH_PAD_RING,
+			.adopt = true,
+		};
+		if (pad_worker_add(f->worker, &config, &link->pads) == 0) {
+			f->rings_used[ring / 2 / 64] |= UINT64_C(1) << (ring / 2 % 64);
+			link->ring = (uint16_t)ring;
+			link->progress = progress_of(f, number);
+			if (!f->hot_timer.armed)
+				timer_arm_after(f->runtime, &f->hot_timer, FASTPATH_HOT_CHECK_US);
+			return;
+		}
+	}
+	/* Half given or taken. Whoever gets these rings next gets them empty. */
+	__atomic_store_n(&slot->rx_ring, FASTPATH_RING_NONE, __ATOMIC_RELEASE);
+	__atomic_store_n(&slot->tx_ring, FASTPATH_RING_NONE, __ATOMIC_RELEASE);
+}
+
 void hot_ready(struct fastpath *f) {
 	eventfd_t count;
 
 	if (eventfd_read(f->asked_fd, &count) < 0)
 		return;
+	if (__atomic_exchange_n(&f->missed, false, __ATOMIC_RELAXED))
+		adopt_alone(f);
 	for (uint16_t word = 0; word < LAYOUT_SLOTS_MAX / 64; word++) {
 		uint64_t asked = __atomic_exchange_n(&f->asked[word], 0, __ATOMIC_RELAXED);
 		for (; asked; asked &= asked - 1)

@@ -12,6 +12,7 @@ struct shared_link {
 	struct fastpath *fastpath;
 	struct grace_wait closing, losing_rings; /* programs may still use the slot; its rings */
 
+	bool kept;	 /* of a former run, and not yet asked for */
 	bool attached;	 /* the slot is shared with the kernel */
 	bool reachable;	 /* the kernel finds it */
 	bool known_flow; /* not shared, but its datagrams are not strangers' */
@@ -28,10 +29,12 @@ struct shared_link {
 	unsigned idle;	       /* looks without any */
 };
 
+#define PORT_INSTANCE_ANY UINT64_MAX
+
 struct port {
 	bool used, failed;
 	uint32_t ifindex;
-	uint64_t instance;
+	uint64_t instance; /* PORT_INSTANCE_ANY: adopted, not looked at yet */
 	uint8_t number;
 	enum fastpath_mode mode;
 	char name[IFNAMSIZ];
@@ -45,6 +48,15 @@ struct fastpath {
 	struct fastpath_tables *tables;
 	bool stopped, allow_generic;
 	struct shared_link links[LAYOUT_SLOTS_MAX];
+
+	/* a former run, and the next */
+	bool adopting;
+	struct forward_node former;
+	size_t adopted_count;
+	struct fastpath_peer *peer; /* one at a time */
+	uint64_t valid_until_ms;
+	unsigned alone; /* times the kernel missed us */
+	struct timer alive_timer, ports_timer;
 
 	/* tables to be put in force */
 	struct fastpath_settings settings;
@@ -64,7 +76,8 @@ struct fastpath {
 	int asked_fd;						/* eventfd: links without pads want some */
 	uint64_t asked[LAYOUT_SLOTS_MAX / 64];			/* which; set by the worker's thread, atomically */
 	uint64_t rings_used[(FASTPATH_RING_NONE + 1) / 2 / 64]; /* pairs of rings */
-	uint16_t rings_for;					/* the link that waits for the rings of another one */
+	bool missed;	    /* the kernel did not find our socket; set by the worker's thread, atomically */
+	uint16_t rings_for; /* the link that waits for the rings of another one */
 	struct timer hot_timer;
 };
 
@@ -72,11 +85,30 @@ static inline uint16_t link_number(const struct shared_link *link) {
 	return (uint16_t)(link - link->fastpath->links);
 }
 
+/* ---- engine.c ---- */
+void engine_put_tables(struct fastpath *f);
+
+/* ---- engine_adopt.c ---- */
+uint64_t engine_now_ns(void);
+
+/* Why the former run is not to be gone on with, NULL: nothing speaks against it. */
+const char *adopt_refusal(const struct fastpath_tables *tables, const struct fastpath_options *options);
+int adopt_begin(struct fastpath *f);
+bool adopt_next(void *userdata, uint16_t *position, struct dtls_kept *ret);
+void adopt_remember(void *userdata, uint16_t slot, uint8_t generation, bool initiated, struct octets certificate);
+void adopt_forget(struct fastpath *f, uint16_t slot);
+void adopt_alive(struct timer *timer, void *userdata);
+void adopt_alone(struct fastpath *f);
+
 /* ---- engine_ports.c ---- */
 int ports_new(struct fastpath *f);
 void ports_free(struct fastpath *f);
 void ports_watch(struct fastpath *f, uint16_t slot, const struct fastpath_record *record);
 void ports_unwatch(struct fastpath *f, uint16_t slot);
+
+/* The interfaces the loader adopted. */
+void ports_adopt(struct fastpath *f);
+void ports_settle(struct timer *timer, void *userdata);
 
 /* Writes what is known about the way of a link into its slot. */
 void ports_store_hop(struct fastpath *f, uint16_t slot);
@@ -85,6 +117,9 @@ void ports_store_hop(struct fastpath *f, uint16_t slot);
 int hot_new(struct fastpath *f);
 void hot_free(struct fastpath *f);
 void hot_ready(struct fastpath *f);
+
+/* Goes on with the rings of a link of the former run. */
+void hot_adopt(struct fastpath *f, uint16_t slot);
 
 /* Programs that reached the link have ended. */
 void hot_release(struct fastpath *f, uint16_t slot);

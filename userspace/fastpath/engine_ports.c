@@ -62,6 +62,14 @@ static void attach(struct fastpath *f, struct port *port, const struct netwatch_
 		   port->reason);
 }
 
+/* The interface of an adopted link had no other one in between: then the kernel would have ended the link. */
+static bool port_is(struct port *port, const struct netwatch_interface *interface) {
+	if (port->ifindex != interface->ifindex || (port->instance != interface->instance && port->instance != PORT_INSTANCE_ANY))
+		return false;
+	port->instance = interface->instance;
+	return true;
+}
+
 static void on_interfaces(void *userdata) {
 	struct fastpath *f = userdata;
 	struct netwatch_interface found[NETWATCH_INTERFACES_MAX];
@@ -71,8 +79,9 @@ static void on_interfaces(void *userdata) {
 		struct port *port = &f->ports[i];
 		bool stays = false;
 		for (size_t j = 0; j < count; j++)
-			stays = stays || (found[j].ifindex == port->ifindex && found[j].instance == port->instance);
-		if (!port->used || stays)
+			stays = stays || port_is(port, &found[j]);
+		/* At first not all routes of adopted links are known. */
+		if (!port->used || stays || (port->instance == PORT_INSTANCE_ANY && f->ports_timer.armed))
 			continue;
 		if (!port->failed)
 			fastpath_loader_detach(f->loader, port->ifindex);
@@ -101,6 +110,25 @@ void ports_watch(struct fastpath *f, uint16_t number, const struct fastpath_reco
 	int error = netwatch_watch(f->netwatch, &remote, &local, number);
 	if (error < 0)
 		log_warning("The way of link %u is not watched: %s.", number, strerror(-error));
+}
+
+void ports_adopt(struct fastpath *f) {
+	unsigned found[FASTPATH_PORTS_MAX];
+	size_t count = fastpath_loader_ports(f->loader, found);
+
+	for (size_t i = 0; i < count; i++) {
+		struct netwatch_interface interface = {.ifindex = found[i], .instance = PORT_INSTANCE_ANY};
+		if (!if_indextoname(found[i], interface.name))
+			snprintf(interface.name, sizeof(interface.name), "%u", found[i]);
+		attach(f, &f->ports[i], &interface);
+	}
+	timer_arm_after(f->runtime, &f->ports_timer, FASTPATH_ADOPTED_PORTS_US);
+}
+
+/* By now it is known which interfaces links leave by. */
+void ports_settle(struct timer *timer, void *userdata) {
+	(void)timer;
+	on_interfaces(userdata);
 }
 
 void ports_unwatch(struct fastpath *f, uint16_t number) {

@@ -101,6 +101,7 @@ static int map_tables(struct fastpath_loader *loader) {
 	loader->tables.listeners = bpf_map__fd(loader->skeleton->maps.listeners);
 	loader->tables.access = bpf_map__fd(loader->skeleton->maps.access);
 	loader->tables.events = bpf_map__fd(loader->skeleton->maps.events);
+	loader->tables.peers = bpf_map__fd(loader->skeleton->maps.peers);
 	return 0;
 }
 

@@ -37,7 +37,7 @@ struct fastpath_tables {
 	struct fastpath_slot *slots;
 	struct fastpath_pad *pads;
 	uint32_t rings;
-	int flows, node_slots, listeners, access, events; /* maps to be changed by calls; events: a ring buffer */
+	int flows, node_slots, listeners, access, events, peers; /* maps to be changed by calls; events: a ring buffer */
 };
 
 struct fastpath_loader;

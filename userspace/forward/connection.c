@@ -290,6 +290,19 @@ int connection_bind(struct router *router, uint16_t slot, const struct id *peer)
 	return 0;
 }
 
+void router_resume_link(struct router *router, const struct forward_link *former) {
+	const struct router_link *link = connection_link(router, former->slot);
+	struct id peer = router_id_of(&former->id);
+
+	if (!link || !(former->flags & FORWARD_LINK_BOUND))
+		return;
+	if (id_is_none(&link->connection.peer))
+		connection_bind(router, former->slot, &peer);
+	link = connection_link(router, former->slot);
+	if (link && id_equal(&link->connection.peer, &peer) && former->flags & FORWARD_LINK_ROUTABLE)
+		router_mark_update_received(router, &peer);
+}
+
 /* Whose link this is, as far as it can be told now: one Node-ID in the certificate, or the one an Attach is about (FW-B11). */
 static struct id link_owner(struct router *router, uint16_t slot, const struct certificate *certificate) {
 	struct id expected = attach_expected(router, slot, certificate);

@@ -13,6 +13,8 @@
 struct router;
 struct request;
 struct transaction;
+struct forward_id;
+struct forward_link;
 
 struct router_settings {
 	struct runtime *runtime;
@@ -105,6 +107,14 @@ struct router_mirror {
 	void (*link)(void *userdata, const struct forward_link *link);
 };
 void router_set_mirror(struct router *router, const struct router_mirror *mirror); /* borrowed; NULL ends it */
+
+/*
+ * A link that is up again without a handshake after a restart of the daemon: whose it is and whether that peer may relay is taken
+ * from what the kernel program was told then, as far as its certificate still allows that.
+ */
+void router_resume_link(struct router *router, const struct forward_link *former);
+struct id router_id_of(const struct forward_id *id);
+struct forward_id router_forward_id(const struct id *id);
 
 /* ---- requests that arrive here ---- */
 

@@ -11,6 +11,19 @@ struct forward_id forward_id_of(const struct id *id) {
 	return (struct forward_id){.high = high, .low = reader_u64(&r)};
 }
 
+struct forward_id router_forward_id(const struct id *id) {
+	return forward_id_of(id);
+}
+
+struct id router_id_of(const struct forward_id *id) {
+	uint8_t octets[ID_LENGTH_CHORD];
+	struct writer w = writer_fixed(octets, sizeof(octets));
+
+	writer_u64(&w, id->high);
+	writer_u64(&w, id->low);
+	return id_of(OCTETS(octets, sizeof(octets)));
+}
+
 static int route_compare(const void *a, const void *b) {
 	const struct forward_route *first = a, *second = b;
 

@@ -28,11 +28,26 @@ enum {
  */
 struct record_state;
 struct fastpath_slot;
+
+/* A link that a former run of the daemon had, and that the kernel program kept up. */
+struct dtls_kept {
+	uint16_t number; /* of the slot */
+	uint8_t generation;
+	bool initiated;
+	struct octets certificate; /* DER, valid until the next one is asked for */
+	struct fastpath_slot *slot;
+};
+
 struct dtls_kernel {
 	void *userdata;
 	struct fastpath_slot *(*attach)(void *userdata, uint16_t slot, uint8_t generation, const struct record_state *state);
 	void (*detach)(void *userdata, uint16_t slot);
 	void (*mtu)(void *userdata, uint16_t slot, uint32_t mtu);
+
+	/* Both may be NULL. `remember`: what next() will say of an attached link after the daemon ended. `next`: begin with
+	 * *position 0; false: no more. Such a link counts as attached, so that detach() is owed whatever becomes of it. */
+	void (*remember)(void *userdata, uint16_t slot, uint8_t generation, bool initiated, struct octets certificate);
+	bool (*next)(void *userdata, uint16_t *position, struct dtls_kept *ret);
 };
 
 enum dtls_cipher { DTLS_CIPHER_CHACHA20_POLY1305, DTLS_CIPHER_AES128_GCM, DTLS_CIPHER_AES256_GCM };
@@ -63,6 +78,13 @@ struct dtls_links *dtls_links_free(struct dtls_links *links);
 
 struct transport dtls_links_transport(struct dtls_links *links);
 
+/*
+ * Goes on with links of a former run of the daemon, without a handshake: same keys, record numbers, replay window, slot and
+ * generation. Before anything is received; calls up() for each. Links that are not possible any more, because their certificate is
+ * not trusted now or their socket is another, are left out with a line in the log. Returns how many are up.
+ */
+size_t dtls_links_adopt(struct dtls_links *links);
+
 /* File descriptors to poll for reading (and writing while dtls_links_want_write()); at most 2. */
 size_t dtls_links_fds(const struct dtls_links *links, int *fds, size_t max);
 
@@ -86,5 +108,6 @@ struct dtls_counters {
 	uint64_t datagrams_received, datagrams_sent, handshakes_started, handshakes_done, handshakes_failed, cookies_sent;
 	uint64_t drop_unknown, drop_forged, drop_replayed, drop_malformed, drop_epoch, drop_limit, drop_congestion;
 	uint64_t acks_sent, acks_received, retransmissions;
+	uint64_t adopted; /* links of a former run */
 };
 const struct dtls_counters *dtls_links_counters(const struct dtls_links *links);

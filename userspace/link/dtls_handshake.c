@@ -361,6 +361,7 @@ static void complete(struct dtls_handshake *handshake) {
 		old->endpoint = NULL;
 		dtls_link_end(old, handshake->server ? LINK_CLOSED_BY_PEER : LINK_CLOSED_BY_US, false);
 	}
+	dtls_shared_remember(link, initiated);
 	if (link->state == DTLS_LINK_UP)
 		links->events.up(links->events.userdata, link->slot, initiated);
 	deliver_early(handshake, endpoint, link);

@@ -183,6 +183,9 @@ struct dtls_link {
 /* A slot for a link in state CONNECTING. -ENOBUFS, -ENOMEM. */
 int dtls_link_new(struct dtls_links *links, struct dtls_link **ret);
 
+/* Everything that does not depend on where the link comes from. It has its keys, endpoint and certificate. */
+void dtls_link_begin(struct dtls_link *link);
+
 /* Takes a link over from a finished handshake; the link is up when this returns 0, the event is the caller's business. */
 int dtls_link_start(struct dtls_link *link, struct dtls_handshake *handshake);
 
@@ -227,6 +230,9 @@ void dtls_shared_init(struct dtls_links *links);
 
 /* The link came up. Failure leaves it to the daemon alone. */
 void dtls_shared_start(struct dtls_link *link);
+
+/* After it: so that it can be gone on with when this daemon is no more. */
+void dtls_shared_remember(const struct dtls_link *link, bool initiated);
 
 /* Before the keys go away. */
 void dtls_shared_stop(struct dtls_link *link);

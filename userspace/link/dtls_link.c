@@ -430,6 +430,14 @@ static int derive(struct dtls_link *link, struct dtls_handshake *handshake) {
 	return result < 0 ? result : record_layer_start(&link->record);
 }
 
+void dtls_link_begin(struct dtls_link *link) {
+	sender_init(&link->sender);
+	timer_disarm(link->links->runtime, &link->timer);
+	timer_init(&link->timer, link_timer, link);
+	link->last_received_us = link->links->runtime->now_us;
+	link->state = DTLS_LINK_UP;
+}
+
 int dtls_link_start(struct dtls_link *link, struct dtls_handshake *handshake) {
 	int result = derive(link, handshake);
 
@@ -438,16 +446,12 @@ int dtls_link_start(struct dtls_link *link, struct dtls_handshake *handshake) {
 	link->endpoint = handshake->endpoint;
 	link->certificate = certificate_ref(handshake->certificate);
 	set_addresses(link);
-	sender_init(&link->sender);
-	timer_disarm(link->links->runtime, &link->timer);
-	timer_init(&link->timer, link_timer, link);
+	dtls_link_begin(link);
 	/* Only the server's flight is the last one and may be missed by the other side. */
 	if (handshake->server) {
 		memcpy(link->final_flight, handshake->final_flight, handshake->final_length);
 		link->final_length = handshake->final_length;
 	}
-	link->last_received_us = link->links->runtime->now_us;
-	link->state = DTLS_LINK_UP;
 	dtls_shared_start(link);
 	return 0;
 }

@@ -44,6 +44,14 @@ void dtls_shared_start(struct dtls_link *link) {
 		timer_arm_after(links->runtime, &links->shared_timer, DTLS_SHARED_CHECK_US);
 }
 
+void dtls_shared_remember(const struct dtls_link *link, bool initiated) {
+	const struct dtls_kernel *kernel = link->links->kernel;
+
+	if (link->shared && kernel->remember)
+		kernel->remember(kernel->userdata, link->slot, link->links->generations[link->slot], initiated,
+				 OCTETS(link->certificate->der, link->certificate->der_length));
+}
+
 void dtls_shared_stop(struct dtls_link *link) {
 	const struct dtls_kernel *kernel = link->links->kernel;
 

@@ -342,7 +342,13 @@ static void on_mirror_link(void *userdata, const struct forward_link *link) {
 static void open_fastpath(struct node *node) {
 	const struct settings *settings = node->settings;
 	struct fastpath_options options = {
-		.runtime = &node->runtime, .allow_generic = settings->shield, .shield = settings->shield};
+		.runtime = &node->runtime,
+		.allow_generic = settings->shield,
+		.shield = settings->shield,
+		.pin_directory = settings->fastpath_pins[0] ? settings->fastpath_pins : NULL,
+		.adopt = !settings->client,
+		.valid_until_ms = node->credential->certificate->not_after_ms,
+	};
 
 	if (settings->relay) {
 		snprintf(node->fastpath_reason, sizeof(node->fastpath_reason),
@@ -353,6 +359,8 @@ static void open_fastpath(struct node *node) {
 		snprintf(node->fastpath_reason, sizeof(node->fastpath_reason), "not switched on");
 		return;
 	}
+	options.self.id = router_forward_id(&node->credential->node_id);
+	options.self.overlay = router_config(node->router)->overlay_hash;
 	options.listen_count = settings->listen_count < FASTPATH_LISTEN_MAX ? settings->listen_count : FASTPATH_LISTEN_MAX;
 	memcpy(options.listen, settings->listen, options.listen_count * sizeof(options.listen[0]));
 	int error = fastpath_new(&options, &node->fastpath, node->fastpath_reason);
@@ -546,6 +554,28 @@ int node_new(struct settings *settings, sd_event *event, struct node **ret, char
 	return 0;
 }
 
+/* Goes on with the links and the place in the ring that a former run had. */
+static bool resume(struct node *node) {
+	const struct topology_ops *ops = node->topology->ops;
+	const struct connection *connection;
+	struct forward_link link;
+	struct forward_node former;
+	size_t position = 0;
+
+	if (!node->fastpath || !fastpath_former(node->fastpath, &former))
+		return false;
+	dtls_links_adopt(node->links);
+	while ((connection = router_connection_next(node->router, &position)))
+		if (fastpath_former_link(node->fastpath, connection->slot, &link))
+			router_resume_link(node->router, &link);
+	struct id predecessor = ID_NONE;
+	if (former.flags & FORWARD_NODE_HAS_PREDECESSOR)
+		predecessor = router_id_of(&former.predecessor);
+	bool resumed = ops->resume && ops->resume(node->topology, &predecessor);
+	fastpath_adopted(node->fastpath);
+	return resumed;
+}
+
 void node_start(struct node *node) {
 	char text[ID_TEXT_SIZE], address[ADDRESS_TEXT_SIZE];
 	struct address local = dtls_links_local(node->links);
@@ -553,7 +583,8 @@ void node_start(struct node *node) {
 	log_notice("Node %s of overlay %s, links on %s, %zu users.", id_format(&node->credential->node_id, text),
 		   router_config(node->router)->overlay_name, address_format(&local, address), users_count(node->users));
 	node_enter(node);
-	join_start(node->join);
+	if (!resume(node))
+		join_start(node->join);
 	/* No event of the loop did this, so none will be followed by settling. */
 	int error = node_settle(node);
 	if (error < 0)
@@ -570,6 +601,16 @@ void node_leave(struct node *node) {
 		node->topology->ops->leave(node->topology);
 	else
 		sd_event_exit(node->event, 0);
+}
+
+bool node_suspend(struct node *node) {
+	if (node->leaving || !node->fastpath || node->state != TOPOLOGY_JOINED || !fastpath_survives(node->fastpath))
+		return false;
+	if (store_commit_wanted(node->store))
+		store_commit(node->store);
+	dtls_links_flush(node->links);
+	sd_notify(false, "STOPPING=1");
+	return true;
 }
 
 void node_stop(struct node *node) {

@@ -71,6 +71,12 @@ void node_start(struct node *node);
 /* Leaves the overlay in order; the event loop ends with status 0 afterwards. */
 void node_leave(struct node *node);
 
+/*
+ * Makes ready for the process to end at once and another one to go on where this one was: the kernel keeps links and transit up
+ * meanwhile. False: there is no kernel program that could; then node_leave() is the way out.
+ */
+bool node_suspend(struct node *node);
+
 /* Ends everything that waits for the overlay, so that the parts can be freed in any order. */
 void node_stop(struct node *node);
 struct node *node_free(struct node *node);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "node/settings.h"
 
+#include "fastpath/pins.h"
+
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
@@ -101,6 +103,10 @@ static int set_fastpath(struct settings *settings, size_t offset, const char *va
 		return -EINVAL;
 	*FIELD(bool, settings, offset) = strcmp(value, "auto") == 0;
 	return 0;
+}
+
+static int set_fastpath_pins(struct settings *settings, size_t offset, const char *value) {
+	return strcmp(value, "no") == 0 ? set_string(settings, offset, "") : set_path(settings, offset, value);
 }
 
 static int set_log_level(struct settings *settings, size_t offset, const char *value) {
@@ -297,6 +303,7 @@ static const struct option {
 	{"links", "neighbor-check-interval", set_milliseconds, offsetof(struct settings, neighbor_check_ms),
 	 "100 to 3600000 milliseconds"},
 	{"links", "fastpath", set_fastpath, offsetof(struct settings, fastpath), "no or auto"},
+	{"links", "fastpath-pins", set_fastpath_pins, offsetof(struct settings, fastpath_pins), "an absolute path, or no"},
 	{"links", "shield", set_boolean, offsetof(struct settings, shield), "yes or no"},
 	{"sip", "enabled", set_boolean, offsetof(struct settings, sip), "yes or no"},
 	{"sip", "listen", set_sip_listen, 0, "up to 4 addresses such as 192.0.2.1:5060"},
@@ -478,6 +485,8 @@ static int settings_defaults(struct settings *settings) {
 
 	if (!settings->state_directory && !(settings->state_directory = strdup("/var/lib/ringgate")))
 		error = -ENOMEM;
+	if (!settings->fastpath_pins && !(settings->fastpath_pins = strdup(PINS_DIRECTORY)))
+		error = -ENOMEM;
 	if (!settings->control_socket && !(settings->control_socket = strdup("/run/ringgate/control")))
 		error = -ENOMEM;
 	if (error == 0)
@@ -556,6 +565,7 @@ struct settings *settings_free(struct settings *settings) {
 	free(settings->certificate);
 	free(settings->key);
 	free(settings->keylog);
+	free(settings->fastpath_pins);
 	free(settings->ciphers);
 	free(settings->users_directory);
 	free(settings->enroll_server);

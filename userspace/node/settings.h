@@ -35,6 +35,7 @@ struct settings {
 	char *keylog, *ciphers;
 	uint32_t mtu, neighbor_check_ms;
 	bool fastpath, shield;
+	char *fastpath_pins; /* empty: no */
 
 	/* [sip] */
 	bool sip;

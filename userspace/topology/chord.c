@@ -352,6 +352,40 @@ static void chord_join(struct topology *topology, uint16_t slot) {
 		chord_join_start(chord, slot);
 }
 
+/*
+ * After a restart that the neighbors did not notice, as the kernel went on forwarding and acknowledging. What changed meanwhile is
+ * learned as ever: everybody gets our Update (B-10.5-08), and the nearest neighbors are asked for their tables.
+ */
+static bool chord_resume(struct topology *topology, const struct id *predecessor) {
+	struct chord *chord = chord_of(topology);
+	const struct connection *connection;
+	size_t position = 0;
+
+	if (chord->client || chord->state != TOPOLOGY_OFFLINE)
+		return false;
+	while ((connection = router_connection_next(chord->router, &position))) {
+		struct chord_member *member =
+			connection->up && connection->update_received ? chord_member_of(chord, connection) : NULL;
+		if (member)
+			member->ours = connection->initiated;
+	}
+	if (chord_table_usable(&chord->table) == 0) {
+		chord_forget(chord);
+		return false;
+	}
+	chord_changed(chord, CHORD_GAIN);
+	/* The link to our predecessor may be one that did not survive: its range is not ours for that. */
+	if (!id_is_none(predecessor) && !chord_table_find(&chord->table, predecessor)) {
+		struct id none = ID_NONE;
+		chord->range_bound = *predecessor;
+		if (chord_attach_start(chord, CHORD_ATTACH_NEIGHBOR, predecessor, false, &none, LINK_SLOT_NONE) < 0)
+			chord->range_bound = ID_NONE;
+	}
+	chord_enter(chord);
+	chord_pull(chord);
+	return true;
+}
+
 static void chord_leave(struct topology *topology) {
 	chord_leave_start(chord_of(topology));
 }
@@ -395,8 +429,8 @@ static bool chord_replica_acceptable(const struct topology *topology, const stru
 		       id_equal(sender, &chord->join.admitting_peer) && id_in_range(resource_id, sender, chord_self(chord));
 	if (chord->state != TOPOLOGY_JOINED)
 		return false;
-	/* Ours already: handed over or repaired by a peer that held it (Q-25). After a partition that is no peer we know: the owner in
-	 * the other part, somewhere behind the resource. Who stands far away has no reason to have held it. */
+	/* Ours already: handed over or repaired by a peer that held it (Q-25). After a partition that is no peer we know: the owner
+	 * in the other part, somewhere behind the resource. Who stands far away has no reason to have held it. */
 	if (chord_owns(chord, resource_id))
 		return (member && chord_member_usable(member)) ||
 		       chord_table_peers_between(&chord->table, resource_id, sender) <= CHORD_FORMER_OWNERS;
@@ -463,6 +497,7 @@ const struct topology_ops topology_chord_reload = {
 	.start = chord_start,
 	.restart = chord_restart,
 	.join = chord_join,
+	.resume = chord_resume,
 	.leave = chord_leave,
 	.check_partition = chord_check_partition,
 	.responsible = chord_responsible,

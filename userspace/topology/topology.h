@@ -68,6 +68,12 @@ struct topology_ops {
 	/* Join through the link `slot` to a bootstrap peer (B-10.5-*). Failure returns the state to TOPOLOGY_OFFLINE. */
 	void (*join)(struct topology *topology, uint16_t slot);
 
+	/*
+	 * Takes up the place in the ring that a former run of this node had, with the links it had, which are up; `predecessor`: of
+	 * then, ID_NONE for none. False: there is nothing to go on with, and the state is as before. NULL: cannot do it.
+	 */
+	bool (*resume)(struct topology *topology, const struct id *predecessor);
+
 	/* Leave requests to all neighbors, then state TOPOLOGY_LEFT (B-10.9-01). */
 	void (*leave)(struct topology *topology);
 
