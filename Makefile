@@ -249,12 +249,14 @@ install: programs  ## install programs, man pages and the settings file below DE
 	install -Dm644 docs/man/ringgate.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/ringgate.conf.5
 	install -dm755 $(DESTDIR)$(SYSCONFDIR)/ringgate
 	[ -e $(DESTDIR)$(SYSCONFDIR)/ringgate/ringgate.conf ] || \
-		install -Dm640 appliance/ringgate.conf $(DESTDIR)$(SYSCONFDIR)/ringgate/ringgate.conf
+		install -Dm644 appliance/ringgate.conf $(DESTDIR)$(SYSCONFDIR)/ringgate/ringgate.conf
 	[ -e $(DESTDIR)$(SYSCONFDIR)/ringgate/ringgate-enrolld.conf ] || \
-		install -Dm640 appliance/ringgate-enrolld.conf $(DESTDIR)$(SYSCONFDIR)/ringgate/ringgate-enrolld.conf
+		install -Dm644 appliance/ringgate-enrolld.conf $(DESTDIR)$(SYSCONFDIR)/ringgate/ringgate-enrolld.conf
 	install -dm755 $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's|/usr/local/sbin|$(PREFIX)/sbin|' appliance/ringgate-enrolld.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/ringgate-enrolld.service
 	install -Dm644 appliance/ringgate-enrolld.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/ringgate-enrolld.socket
+	sed 's|/usr/local/sbin|$(PREFIX)/sbin|' appliance/ringgated.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/ringgated.service
+	install -Dm644 appliance/ringgated.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/ringgated.conf
 	install -Dm644 appliance/ringgate-enrolld.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/ringgate-enrolld.conf
 
 clean:  ## remove what was built

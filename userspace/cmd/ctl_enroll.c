@@ -250,47 +250,81 @@ int ctl_overlay_publish(struct ctl *ctl) {
 }
 
 /* The ledger first: should the rest fail, the node at least gets no new certificate, and the command can be given again. */
-static int revoke_node(struct ctl *ctl, const struct id *node_id) {
-	_cleanup_(ledger_closep) struct ledger *ledger = NULL;
-	struct document_change change = {.bump = true, .bad_node = node_id};
-	char reason[PROVISION_REASON_SIZE] = "", name[USER_NAME_MAX + 1] = "";
-	uint16_t sequence = 0;
-
-	if (ledger_open(ctl->arguments[1], false, &ledger, reason) < 0)
-		return complain(reason);
+static int revoke_in_ledger(struct ledger *ledger, const struct id *ids, size_t count, char name[static USER_NAME_MAX + 1]) {
 	int error = ledger_begin(ledger);
-	int found = error < 0 ? error : ledger_revoke(ledger, node_id, name);
-	error = error < 0 || (found < 0 && found != -ENOENT) ? -EIO : ledger_commit(ledger);
-	if (error < 0)
-		return complain("The ledger cannot be written; nothing was revoked.");
-	error = edit_overlay(ctl->arguments[1], &change, &sequence, reason);
-	if (error < 0 && error != -EEXIST)
-		return complain(reason);
-	if (edit_publish(ctl->arguments[1], &sequence, reason) < 0)
-		return complain(reason);
+
+	for (size_t i = 0; i < count && error == 0; i++) {
+		int found = ledger_revoke(ledger, &ids[i], name);
+		error = found < 0 && found != -ENOENT ? -EIO : 0;
+	}
+	return error < 0 ? -EIO : ledger_commit(ledger);
+}
+
+/* One new document for each Node-ID; only the last one, which lists them all, is handed out. */
+static int revoke_in_document(const char *directory, const struct id *ids, size_t count, uint16_t *ret_sequence, char *reason) {
+	for (size_t i = 0; i < count; i++) {
+		const struct document_change change = {.bump = true, .bad_node = &ids[i]};
+		int error = edit_overlay(directory, &change, ret_sequence, reason);
+		if (error < 0 && error != -EEXIST)
+			return error;
+	}
+	return edit_publish(directory, ret_sequence, reason);
+}
+
+static void told_revoked(const struct ctl *ctl, const struct id *ids, size_t count, const char *name, uint16_t sequence) {
+	char text[ID_TEXT_SIZE];
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < count; i++) {
+		json_array_append_new(list, json_string(id_format(&ids[i], text)));
+		if (!ctl->json)
+			printf("Node %s is revoked in the published document with sequence number %u.\n", text, sequence);
+	}
 	if (ctl->json) {
-		json_t *result = json_pack("{s:s, s:i, s:s*}", "node_id", ctl->arguments[2], "sequence", (int)sequence, "user",
+		json_t *result = json_pack("{s:O, s:i, s:s*}", "node_ids", list, "sequence", (int)sequence, "user",
 					   name[0] ? name : NULL);
+		if (count == 1)
+			json_object_set(result, "node_id", json_array_get(list, 0));
 		ctl_print_json(result);
 		json_decref(result);
 	} else {
-		printf("Node %s is revoked in the published document with sequence number %u.\n", ctl->arguments[2], sequence);
 		if (name[0])
 			printf("Its account %s is disabled; \"user enable\" lets it have another Node-ID.\n", name);
+		puts("Gateways that look after themselves have it within a day; at any one of them, this makes it seconds:\n"
+		     "  ringgatectl configuration fetch");
 	}
-	return CTL_DONE;
+	json_decref(list);
 }
 
 int ctl_node_command(struct ctl *ctl) {
-	struct id node_id;
+	_cleanup_(ledger_closep) struct ledger *ledger = NULL;
+	struct id ids[CERTIFICATE_NODE_IDS_MAX];
+	char reason[PROVISION_REASON_SIZE] = "", name[USER_NAME_MAX + 1] = "";
+	uint16_t sequence = 0;
+	unsigned count = 1;
 
 	if (strcmp(ctl->arguments[0], "revoke") != 0) {
 		fprintf(stderr, "ringgatectl: there is no \"node %s\", only revoke.\n", ctl->arguments[0]);
 		return CTL_USAGE;
 	}
-	if (id_parse(ctl->arguments[2], &node_id) < 0 || node_id.length != ID_LENGTH_CHORD) {
-		fprintf(stderr, "ringgatectl: \"%s\" is not a Node-ID of 32 hexadecimal digits.\n", ctl->arguments[2]);
+	const char *whom = ctl->arguments[2];
+	bool account = strchr(whom, '@') != NULL;
+	if (!account && (id_parse(whom, &ids[0]) < 0 || ids[0].length != ID_LENGTH_CHORD)) {
+		fprintf(stderr, "ringgatectl: \"%s\" is neither a Node-ID of 32 hexadecimal digits nor an account such as "
+				"site1@example.org.\n",
+			whom);
 		return CTL_USAGE;
 	}
-	return revoke_node(ctl, &node_id);
+	if (ledger_open(ctl->arguments[1], account, &ledger, reason) < 0)
+		return complain(reason);
+	if (account && (ledger_node_ids_held(ledger, whom, ids, &count) < 0 || count == 0)) {
+		fprintf(stderr, "ringgatectl: %s has no Node-ID; nothing was revoked.\n", whom);
+		return CTL_FAILED;
+	}
+	if (revoke_in_ledger(ledger, ids, count, name) < 0)
+		return complain("The ledger cannot be written; nothing was revoked.");
+	if (revoke_in_document(ctl->arguments[1], ids, count, &sequence, reason) < 0)
+		return complain(reason);
+	told_revoked(ctl, ids, count, name, sequence);
+	return CTL_DONE;
 }

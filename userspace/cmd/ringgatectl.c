@@ -42,7 +42,7 @@ static const char usage[] =
 	"  overlay bump DIRECTORY      the next sequence number, signed\n"
 	"  overlay sign DIRECTORY FILE make FILE, an overlay.xml changed by hand with a new sequence number, the signed document\n"
 	"  overlay publish DIRECTORY   let ringgate-enrolld hand out the signed document\n"
-	"  node revoke DIRECTORY NODE-ID   list a bad node, disable its account, sign and publish\n"
+	"  node revoke DIRECTORY NODE-ID|NAME   list a bad node, or all of an account, disable it, sign and publish\n"
 	"\n"
 	"Enrollment (DIRECTORY is the overlay's at the server):\n"
 	"  user add DIRECTORY NAME [--node-ids N]   an account, with a password of --password-file or a new one that is printed\n"
@@ -102,7 +102,7 @@ static const struct command {
 	{"trace", ctl_trace, 0, 1, "one target"},
 	{"overlay", ctl_overlay, 2, 3, "create, issue, show, bump, sign, publish or fetch, and a path"},
 	{"user", ctl_user, 2, 3, "add, passwd, list, disable or enable, a directory and a name"},
-	{"node", ctl_node_command, 3, 3, "revoke, a directory and a Node-ID"},
+	{"node", ctl_node_command, 3, 3, "revoke, a directory and a Node-ID or account"},
 	{"enroll", ctl_enroll, 1, 1, "an overlay name or an https URL"},
 };
 

@@ -264,6 +264,11 @@ static int existing_node_ids(struct ledger *ledger, const char *name, unsigned c
 	return 0;
 }
 
+int ledger_node_ids_held(struct ledger *ledger, const char *name, struct id ret[static CERTIFICATE_NODE_IDS_MAX],
+			 unsigned *ret_count) {
+	return existing_node_ids(ledger, name, CERTIFICATE_NODE_IDS_MAX, ret, ret_count);
+}
+
 static int new_node_id(struct ledger *ledger, const char *name, struct id *ret) {
 	_cleanup_(sqlite3_finalizep) sqlite3_stmt *statement = NULL;
 	struct id id = {.length = ID_LENGTH_CHORD};

@@ -70,6 +70,10 @@ int ledger_certificate_for(struct ledger *ledger, const char *name, EVP_PKEY *ke
  */
 int ledger_node_ids(struct ledger *ledger, const char *name, unsigned count, struct id *ret);
 
+/* Those of them that exist, at most CERTIFICATE_NODE_IDS_MAX. */
+int ledger_node_ids_held(struct ledger *ledger, const char *name, struct id ret[static CERTIFICATE_NODE_IDS_MAX],
+			 unsigned *ret_count);
+
 int ledger_certificate_add(struct ledger *ledger, const char *name, const struct certificate *certificate, const char *source,
 			   uint64_t now_ms);
 
