@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Commands that look at this node and change nothing, and leave. */
 #include "control/control.h"
+#include "forward/relay.h"
 #include "layout.h"
+#include "node/discovery.h"
 #include "node/join.h"
 
 static json_t *json_id(const struct id *id) {
@@ -56,6 +58,36 @@ static json_t *json_bootstrap(const struct node *node) {
 			 (json_int_t)report.lost, "tried", tried);
 }
 
+/* What came of the local network's ways; null when they are not in the settings. */
+static json_t *json_discovery(const struct node *node) {
+	struct discovery_figures figures;
+
+	discovery_figures(node->discovery, &figures);
+	if (!figures.mdns && !figures.multicast)
+		return json_null();
+	const struct mdns_figures *mdns = &figures.mdns_figures;
+	return json_pack("{s:{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s:{s:b, s:I, s:I, s:I, s:I, s:I}}", "multicast_dns",
+			 "on", figures.mdns, "received", (json_int_t)mdns->received, "limited", (json_int_t)mdns->limited,
+			 "malformed", (json_int_t)mdns->malformed, "off_link", (json_int_t)mdns->off_link, "other_overlay",
+			 (json_int_t)mdns->other_overlay, "found", (json_int_t)mdns->found, "answers", (json_int_t)mdns->answers,
+			 "conflicts", (json_int_t)mdns->conflicts, "multicast", "on", figures.multicast, "received",
+			 (json_int_t)figures.multicast_received, "limited", (json_int_t)figures.multicast_limited, "refused",
+			 (json_int_t)figures.multicast_refused, "answered", (json_int_t)figures.multicast_answered, "found",
+			 (json_int_t)figures.multicast_found);
+}
+
+/* Of a bootstrap server; null else. */
+static json_t *json_relay(const struct node *node) {
+	struct relay_figures relay;
+
+	if (!node->settings->relay)
+		return json_null();
+	router_relay_figures(node->router, &relay);
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "links", (json_int_t)relay.links, "relayed", (json_int_t)relay.relayed,
+			 "refused", (json_int_t)relay.refused, "limited", (json_int_t)relay.limited, "links_refused",
+			 (json_int_t)relay.links_refused, "links_expired", (json_int_t)relay.links_expired);
+}
+
 static void on_status(struct control_request *request) {
 	struct node *node = control_node(request);
 	const struct overlay_config *config = router_config(node->router);
@@ -70,8 +102,8 @@ static void on_status(struct control_request *request) {
 	node->topology->ops->view(node->topology, view);
 	store_figures(node->store, &store);
 	json_t *result = json_pack(
-		"{s:s, s:o, s:s, s:s, s:s, s:o, s:I, s:I, s:f, s:I, s:I, s:I, s:i, s:I, s:o, s:o}", "version", VERSION, "node_id",
-		json_id(&node->credential->node_id), "overlay", config->overlay_name, "role",
+		"{s:s, s:o, s:s, s:s, s:s, s:o, s:I, s:I, s:f, s:I, s:I, s:I, s:i, s:I, s:o, s:o, s:o, s:o}", "version", VERSION,
+		"node_id", json_id(&node->credential->node_id), "overlay", config->overlay_name, "role",
 		node->settings->relay	 ? "bootstrap-server"
 		: node->settings->client ? "client"
 					 : "peer",
@@ -80,7 +112,8 @@ static void on_status(struct control_request *request) {
 		(json_int_t)count_peers(node->router), "size_estimate", view->size_estimate, "resources",
 		(json_int_t)store.resources, "records", (json_int_t)store.records, "record_octets", (json_int_t)store.octets,
 		"configuration_sequence", (int)config->sequence, "users", (json_int_t)users_count(node->users), "storage",
-		control_text(store.database_error < 0 ? store.database_reason : "ok"), "bootstrap", json_bootstrap(node));
+		control_text(store.database_error < 0 ? store.database_reason : "ok"), "bootstrap", json_bootstrap(node),
+		"discovery", json_discovery(node), "relay", json_relay(node));
 	free(view);
 	control_answer(request, result);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "base/log.h"
+#include "node/discovery.h"
 #include "node/join_internal.h"
 
 #include <errno.h>
@@ -156,10 +157,11 @@ static void search_pause(struct join *join) {
 
 static void round_begin(struct join *join) {
 	join->rounds++;
-	bootstrap_begin(&join->race, 0);
+	bootstrap_begin(&join->race, join->node->discovery ? JOIN_DISCOVERY_MS : 0);
 	add_linked(join);
 	reunion_known(join, add_known);
 	add_configured(join);
+	discovery_search(join->node->discovery, true);
 }
 
 static void search_begin(struct join *join) {
@@ -325,6 +327,8 @@ static void joined(struct join *join) {
 	join->searching = false;
 	join->member = true;
 	bootstrap_end(&join->race);
+	discovery_search(join->node->discovery, false);
+	discovery_announce(join->node->discovery, !join->node->settings->client || join->node->settings->relay);
 	reunion_joined(join);
 }
 
@@ -335,6 +339,7 @@ void join_state_changed(struct join *join, enum topology_state state) {
 	}
 	if (state != TOPOLOGY_OFFLINE || join->node->leaving)
 		return;
+	discovery_announce(join->node->discovery, false);
 	reunion_offline(join);
 	/* A peer that would not let us in is followed by the next one (B-11.4-01); a ring that was lost is looked for anew. */
 	if (join->searching && join->race.running)
@@ -347,6 +352,8 @@ void join_leaving(struct join *join) {
 	timer_disarm(&join->node->runtime, &join->retry);
 	join->searching = false;
 	bootstrap_end(&join->race);
+	discovery_search(join->node->discovery, false);
+	discovery_announce(join->node->discovery, false);
 	reunion_leaving(join);
 }
 

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "forward/relay.h"
 #include "node/configuration.h"
+#include "node/discovery.h"
 #include "node/document.h"
 #include "node/join.h"
 #include "node/refresh.h"
@@ -430,7 +431,8 @@ static int open_overlay(struct node *node, char *reason) {
 	};
 	char path[PATH_MAX];
 
-	if (join_new(node, &node->join) < 0 || open_configuration(node) < 0 || storage_history_new(&node->history) < 0)
+	if (join_new(node, &node->join) < 0 || discovery_new(node, &node->discovery) < 0 || open_configuration(node) < 0 ||
+	    storage_history_new(&node->history) < 0)
 		return fail(reason, -ENOMEM, "Not enough memory for the topology.");
 	int error = ops->create(&topology_settings, &node->topology);
 	if (error < 0)
@@ -634,6 +636,7 @@ struct node *node_free(struct node *node) {
 	node->refresh = refresh_free(node->refresh);
 	node->configuration = configuration_free(node->configuration);
 	timer_disarm(&node->runtime, &node->recheck);
+	node->discovery = discovery_free(node->discovery);
 	node->join = join_free(node->join);
 	fastpath_stop(node->fastpath);
 	node->links = dtls_links_free(node->links);

@@ -22,6 +22,7 @@
 enum { NODE_REASON_SIZE = 512 };
 
 struct join;
+struct discovery;
 struct sip_glue;
 struct configuration;
 struct refresh;
@@ -46,6 +47,7 @@ struct node {
 	struct sip_gateway *sip;
 	struct sip_glue *sip_glue;
 	struct join *join;
+	struct discovery *discovery; /* NULL: not wanted */
 	struct configuration *configuration;
 	struct refresh *refresh;
 	struct timer recheck; /* of the certificates of live links */

@@ -200,6 +200,34 @@ static int set_bootstrap_server(struct settings *settings, size_t offset, const 
 	return set_remote(value, settings->bootstrap_server, &settings->bootstrap_server_count, SETTINGS_BOOTSTRAP_SERVER_MAX);
 }
 
+static int set_multicast(struct settings *settings, size_t offset, const char *value) {
+	(void)offset;
+	int error = set_addresses(value, settings->multicast, &settings->multicast_count, SETTINGS_MULTICAST_MAX, RELOAD_PORT);
+	for (size_t i = 0; error == 0 && i < settings->multicast_count; i++) {
+		const struct address *address = &settings->multicast[i];
+		/* IPv6 groups of an interface or a link mean another one on each, and cannot be bound without naming it. */
+		if (address->family == AF_INET ? (address->octets[0] & 0xf0) != 0xe0
+					       : address->octets[0] != 0xff || (address->octets[1] & 0x0f) < 3)
+			error = -EINVAL;
+	}
+	return error;
+}
+
+static int add_interface(void *userdata, const char *word) {
+	struct settings *settings = userdata;
+
+	if (settings->discovery_interface_count == SETTINGS_INTERFACES_MAX || strlen(word) >= SETTINGS_INTERFACE_SIZE)
+		return -EINVAL;
+	strcpy(settings->discovery_interfaces[settings->discovery_interface_count++], word);
+	return 0;
+}
+
+static int set_interfaces(struct settings *settings, size_t offset, const char *value) {
+	(void)offset;
+	settings->discovery_interface_count = 0;
+	return for_each_word(value, add_interface, settings);
+}
+
 static int set_sip_listen(struct settings *settings, size_t offset, const char *value) {
 	(void)offset;
 	return set_addresses(value, settings->sip_listen, &settings->sip_listen_count, SETTINGS_LISTEN_MAX, 5060);
@@ -305,6 +333,9 @@ static const struct option {
 	{"links", "fastpath", set_fastpath, offsetof(struct settings, fastpath), "no or auto"},
 	{"links", "fastpath-pins", set_fastpath_pins, offsetof(struct settings, fastpath_pins), "an absolute path, or no"},
 	{"links", "shield", set_boolean, offsetof(struct settings, shield), "yes or no"},
+	{"discovery", "multicast-dns", set_boolean, offsetof(struct settings, multicast_dns), "yes or no"},
+	{"discovery", "multicast", set_multicast, 0, "up to 2 multicast addresses such as 239.192.60.84:6084 [ff15::6084]:6084"},
+	{"discovery", "interfaces", set_interfaces, 0, "up to 8 names of interfaces such as lan0"},
 	{"sip", "enabled", set_boolean, offsetof(struct settings, sip), "yes or no"},
 	{"sip", "listen", set_sip_listen, 0, "up to 4 addresses such as 192.0.2.1:5060"},
 	{"sip", "allow", set_sip_allow, 0, "up to 32 networks such as 192.0.2.0/24"},

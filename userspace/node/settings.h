@@ -13,6 +13,9 @@ enum {
 	SETTINGS_BOOTSTRAP_MAX = 16,
 	SETTINGS_BOOTSTRAP_SERVER_MAX = 4,
 	SETTINGS_NETWORKS_MAX = 32,
+	SETTINGS_MULTICAST_MAX = 2,
+	SETTINGS_INTERFACES_MAX = 8,
+	SETTINGS_INTERFACE_SIZE = 16,
 	SETTINGS_REASON_SIZE = 512,
 };
 
@@ -36,6 +39,13 @@ struct settings {
 	uint32_t mtu, neighbor_check_ms;
 	bool fastpath, shield;
 	char *fastpath_pins; /* empty: no */
+
+	/* [discovery] */
+	bool multicast_dns;
+	struct address multicast[SETTINGS_MULTICAST_MAX];
+	size_t multicast_count;
+	char discovery_interfaces[SETTINGS_INTERFACES_MAX][SETTINGS_INTERFACE_SIZE];
+	size_t discovery_interface_count;
 
 	/* [sip] */
 	bool sip;

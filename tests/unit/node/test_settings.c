@@ -294,6 +294,12 @@ static void test_bad_values(void **state) {
 		{"links", "announce", "192.0.2.1 192.0.2.2 192.0.2.3 192.0.2.4 192.0.2.5",
 		 "up to 4 addresses such as 192.0.2.1:6084"},
 		{"links", "bootstrap", "[2001:db8::1", "up to 16 addresses such as 192.0.2.1:6084"},
+		{"discovery", "multicast-dns", "perhaps", "yes or no"},
+		{"discovery", "multicast", "192.0.2.1:6084",
+		 "up to 2 multicast addresses such as 239.192.60.84:6084 [ff15::6084]:6084"},
+		{"discovery", "multicast", "[ff12::6084]:6084",
+		 "up to 2 multicast addresses such as 239.192.60.84:6084 [ff15::6084]:6084"},
+		{"discovery", "interfaces", "an-interface-with-a-long-name", "up to 8 names of interfaces such as lan0"},
 		{"links", "bootstrap-server", "0.0.0.0", "up to 4 addresses such as 192.0.2.1:6084"},
 		{"links", "bootstrap-server", "1.1.1.1 1.1.1.2 1.1.1.3 1.1.1.4 1.1.1.5", "up to 4 addresses such as 192.0.2.1:6084"},
 		{"links", "bootstrap", "[::]:6084", "up to 16 addresses such as 192.0.2.1:6084"},
@@ -523,6 +529,21 @@ static void test_bootstrap_server(void **state) {
 	assert_true(!peer->client && !peer->relay);
 }
 
+static void test_discovery(void **state) {
+	(void)state;
+	_cleanup_(settings_freep) struct settings *defaults = load("");
+	assert_false(defaults->multicast_dns);
+	assert_int_equal(defaults->multicast_count + defaults->discovery_interface_count, 0);
+	_cleanup_(settings_freep) struct settings *settings =
+		load("[discovery]\nmulticast-dns = yes\nmulticast = 239.192.60.84 [ff15::6084]:7000\ninterfaces = lan0 lan1\n");
+	assert_true(settings->multicast_dns);
+	assert_int_equal(settings->multicast_count, 2);
+	assert_int_equal(settings->multicast[0].port, RELOAD_PORT);
+	assert_int_equal(settings->multicast[1].port, 7000);
+	assert_int_equal(settings->discovery_interface_count, 2);
+	assert_string_equal(settings->discovery_interfaces[1], "lan1");
+}
+
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_defaults),
@@ -543,6 +564,7 @@ int main(void) {
 		cmocka_unit_test(test_bad_prefixes),
 		cmocka_unit_test(test_default_networks),
 		cmocka_unit_test(test_bootstrap_server),
+		cmocka_unit_test(test_discovery),
 	};
 
 	return cmocka_run_group_tests_name("node/settings", tests, setup, teardown);
