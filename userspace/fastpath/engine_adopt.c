@@ -10,13 +10,10 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
-uint64_t engine_now_ns(void) {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now); /* what bpf_ktime_get_coarse_ns() tells, to some milliseconds */
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+/* What bpf_ktime_get_coarse_ns() tells, to some milliseconds. */
+static uint64_t now_ns(void) {
+	return clock_monotonic_us() * 1000;
 }
 
 const char *adopt_refusal(const struct fastpath_tables *tables, const struct fastpath_options *options) {
@@ -31,7 +28,7 @@ const char *adopt_refusal(const struct fastpath_tables *tables, const struct fas
 		return "this node is a client, which joins anew";
 	if (!(node->flags & FORWARD_NODE_JOINED))
 		return "it was not in the overlay";
-	if (engine_now_ns() > control->forward_until_ns)
+	if (now_ns() > control->forward_until_ns)
 		return "it has been gone for too long";
 	return NULL;
 }
@@ -251,7 +248,7 @@ void adopt_alive(struct timer *timer, void *userdata) {
 		left_us = (f->valid_until_ms - realtime_ms) * 1000;
 	if (left_us < 2 * FASTPATH_ALIVE_US) /* ours; whether it may go on with that is for others to say while it lives */
 		left_us = 2 * FASTPATH_ALIVE_US;
-	__atomic_store_n(&f->tables->control->forward_until_ns, engine_now_ns() + left_us * 1000, __ATOMIC_RELEASE);
+	__atomic_store_n(&f->tables->control->forward_until_ns, now_ns() + left_us * 1000, __ATOMIC_RELEASE);
 	if (!f->stopped)
 		timer_arm_after(f->runtime, timer, FASTPATH_ALIVE_US);
 }

@@ -89,8 +89,6 @@ static inline uint16_t link_number(const struct shared_link *link) {
 void engine_put_tables(struct fastpath *f);
 
 /* ---- engine_adopt.c ---- */
-uint64_t engine_now_ns(void);
-
 /* Why the former run is not to be gone on with, NULL: nothing speaks against it. */
 const char *adopt_refusal(const struct fastpath_tables *tables, const struct fastpath_options *options);
 int adopt_begin(struct fastpath *f);
