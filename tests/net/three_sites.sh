@@ -218,3 +218,15 @@ useless other "has no configuration for overlay example.org" other_overlay
 [ "$(sequence_of site1)" = "$wanted" ] || die "a useless document changed something"
 on site1 ringgatectl configuration fetch https://example.org:444 2>&1 | grep -q "cannot be reached" || die "fetch from nowhere"
 echo "a site that was away heals, useless documents are counted and change nothing"
+
+# A document too large for the overlay's messages is fetched from the server by whoever notices that others have it.
+on server cat $DIRECTORY/overlay.xml | awk -v next_sequence=$((wanted + 1)) '
+	{ sub(/sequence="[0-9]*"/, "sequence=\"" next_sequence "\"") }
+	/<bad-node>/ && !done { for (i = 0; i < 200; i++) printf "    <bad-node>%032x</bad-node>\n", i + 1; done = 1 }
+	{ print }' >"$WORK/server/root/large.xml"
+on server ringgatectl overlay sign $DIRECTORY /root/large.xml >/dev/null && on server ringgatectl overlay publish $DIRECTORY >/dev/null || die "sign"
+on site1 ringgatectl configuration fetch | grep -q "Configuration $((wanted + 1)) is in force" || die "fetch of the large document"
+[ "$(field "$(on site1 ringgatectl --json configuration)" too_large)" -ge 1 ] || die "site 1 sent a document that is too large"
+until_true 90000 has_sequence site3 $((wanted + 1)) || die "site 3 does not fetch the large document: $(on site3 ringgatectl configuration)"
+[ "$(field "$(on site3 ringgatectl --json configuration)" asked)" -ge 1 ] || die "site 3 got the large document from another site"
+echo "a document too large for messages is fetched from the server by the sites themselves"
