@@ -12,7 +12,7 @@
 #include "layout.h"
 
 enum {
-	FASTPATH_VERSION = 2,
+	FASTPATH_VERSION = 3,
 	FASTPATH_TEXT_MAX = 1472, /* octets of plaintext in one record; what is larger goes up */
 	FASTPATH_PAD_KEYSTREAM = 1536,
 	FASTPATH_PAD_RING = 256,     /* pads of a ring, a power of two: NAPI budget 64, reordering 16, and what is being refilled */
@@ -178,7 +178,7 @@ struct fastpath_settings {
 	__u32 hello_rate, hello_burst;	     /* ClientHellos of a source prefix: a second, at once */
 	__u32 plain_rate, plain_burst;	     /* other handshake, alert and STUN datagrams without a link */
 	__u8 prefix4, prefix6;		     /* bits of a source prefix */
-	__u8 reserved[2];
+	__u16 ack_wait; /* tens of microseconds since an ack came during which acks wait for the next one's frame; 0: never */
 };
 _Static_assert(sizeof(struct fastpath_settings) == 88, "layout");
 
@@ -246,7 +246,13 @@ struct fastpath_pending {
 	__u8 slack[8];
 };
 _Static_assert(sizeof(struct fastpath_pending) == 144, "layout");
-#define FASTPATH_MARK 0x52470000ULL /* upper half of `mark`: number of the message, lower half: this and the CPU-wide place */
+/*
+ * Upper half of `mark`: number of the message; lower half: this, and the place at FASTPATH_MARK_PLACE. The lowest bit stands where
+ * Ethernet marks group addresses: a frame that leaves with the addresses of a next hop is never taken for a marked one.
+ */
+#define FASTPATH_MARK 0x52470001ULL
+enum { FASTPATH_MARK_PLACE = 1 };
+_Static_assert(FASTPATH_PENDING << FASTPATH_MARK_PLACE <= 256, "in one octet");
 
 /* What became of a datagram to one of our ports. */
 #define FASTPATH_VERDICTS(X)                                                                                                       \
@@ -305,11 +311,13 @@ struct fastpath_counters {
 	__u64 pad_hits, pad_misses; /* data records opened or sealed with a pad, without one */
 	__u64 ack_pad_hits, ack_pad_misses;
 	__u64 acks_sent;
+	__u64 acks_carried; /* of them those that left in the frame of an ack that came */
+	__u64 acks_lost;    /* no frame came for them in time, or their link changed */
 	__u64 wakeups;
 	__u64 wakeups_lost;  /* ring of events full */
 	__u64 egress_failed; /* frames without their counterpart on the egress device */
 };
-_Static_assert(sizeof(struct fastpath_counters) == 896, "layout");
+_Static_assert(sizeof(struct fastpath_counters) == 912, "layout");
 
 #ifndef __bpf__
 static inline const char *fastpath_verdict_name(unsigned verdict) {

@@ -215,14 +215,19 @@ FORWARD_FUNCTION int message_rest(struct forward_work *work) {
 	return 1;
 }
 
-/* The sealed ack for data frame `sequence` in work->ack. Returns the length of its packet's headers, 0: it could not be made. */
-FORWARD_FUNCTION int ack_build(struct forward_work *work, struct fastpath_slot *slot, struct fastpath_counters *count,
-			       __u32 sequence) {
-	__u32 received;
+/* link_received_note() for a data frame. */
+FORWARD_FUNCTION int frame_note(struct fastpath_slot *slot, __u32 sequence) {
+	return slot ? (int)link_received_note(&slot->received, sequence) : 0;
+}
 
+/*
+ * The sealed ack for data frame `sequence` with mask `received` in work->ack. Returns the length of its packet's headers, 0: it
+ * could not be made.
+ */
+FORWARD_FUNCTION int ack_build(struct forward_work *work, struct fastpath_slot *slot, struct fastpath_counters *count,
+			       __u32 sequence, __u32 received) {
 	if (!work || !slot || !count)
 		return 0;
-	received = link_received_note(&slot->received, sequence);
 	work->ack.text[0] = FORWARD_FRAME_TYPE_ACK;
 	*(__u32 *)&work->ack.text[1] = __builtin_bswap32(sequence);
 	*(__u32 *)&work->ack.text[5] = __builtin_bswap32(received);
@@ -280,7 +285,7 @@ FORWARD_FUNCTION int pending_fill(struct forward_work *work, __u32 headers, __u3
 	pending = bpf_map_lookup_elem(&pendings, &place);
 	if (!pending)
 		return 0;
-	pending->mark = (__u64)work->messages << 32 | FASTPATH_MARK | place;
+	pending->mark = (__u64)work->messages << 32 | FASTPATH_MARK | place << FASTPATH_MARK_PLACE;
 	pending->ack_ifindex = work->back.ifindex;
 	pending->ack_done = 0;
 	pending->ack_length = (__u16)(ack_headers + AEAD_HEADER + ACK_TEXT + AEAD_TAG);
@@ -297,6 +302,89 @@ FORWARD_FUNCTION int pending_fill(struct forward_work *work, __u32 headers, __u3
 INLINE int fail(struct fastpath_counters *count) {
 	count->verdicts[FASTPATH_FAILED]++;
 	return XDP_DROP;
+}
+
+/* ---- acks that wait ---- */
+
+/*
+ * A frame cannot be made in XDP, only copied, and copying a message for the sake of its ack costs as much as decrypting it. But
+ * traffic that is forwarded makes frames come that end here: the next hops' acks, one for every message. While these keep coming,
+ * acks wait for them, and such a frame leaves again as an ack for the previous hop. RFC 6940 6.6.2 says that the ack SHOULD be
+ * sent immediately: it is late by the time to the next frame, microseconds, at most by the next hop's round trip; every message
+ * still gets an ack of its own (6.6.3). When no such frame came lately, or too many acks wait, the ack leaves at once in a copy. An
+ * ack whose frame does not come in OWED_MAX_NS is lost, as it may be on any network: it takes that the next hop's ack is lost.
+ */
+enum {
+	OWED_WAIT_NS = 10000,	 /* unit of fastpath_settings.ack_wait */
+	OWED_MAX_NS = 400000000, /* later it would tell nothing: by default a sender waits 500 ms (RFC 6940 6.6.3.1) */
+	OWED_TRIES = 4,
+};
+
+INLINE __u64 owed_key(const struct fastpath_slot *slot) {
+	return *(const __u64 *)slot->record.tx_iv;
+}
+
+INLINE int owed_possible(const struct forward_work *work, const struct fastpath_settings *set, __u64 now_ns) {
+	return work->owed_count < WORK_OWED && now_ns - work->carrier_ns < (__u64)set->ack_wait * OWED_WAIT_NS;
+}
+
+FORWARD_FUNCTION int owed_add(struct forward_work *work, struct fastpath_slot *slot, __u32 sequence, __u64 now_ns) {
+	struct work_owed *owed;
+
+	if (!work || !slot)
+		return 0;
+	owed = &work->owed[(work->owed_first + work->owed_count++) & (WORK_OWED - 1)];
+	owed->since_ns = now_ns;
+	owed->key = owed_key(slot);
+	owed->slot = work->packet.slot;
+	owed->sequence = sequence;
+	owed->received = (__u32)frame_note(slot, sequence);
+	return 1;
+}
+
+/* The next ack that waits, and its way in work->back. */
+INLINE struct fastpath_slot *owed_take(struct forward_work *work, struct fastpath_counters *count, __u64 now_ns,
+				       struct work_owed **ret) {
+	for (int i = 0; i < OWED_TRIES; i++) {
+		struct work_owed *owed = &work->owed[work->owed_first & (WORK_OWED - 1)];
+		struct fastpath_slot *slot;
+		__u32 number = owed->slot;
+
+		if (work->owed_count == 0)
+			return 0;
+		work->owed_first++;
+		work->owed_count--;
+		slot = bpf_map_lookup_elem(&slots, &number);
+		if (slot && now_ns - owed->since_ns < OWED_MAX_NS && owed_key(slot) == owed->key && slot_usable(slot) &&
+		    hop_read(slot, &work->back) && !(slot->record.tx_next >> NUMBER_LIMIT_BITS)) {
+			*ret = owed;
+			return slot;
+		}
+		count->acks_lost++;
+	}
+	return 0;
+}
+
+/* An ack came and was used up: its frame leaves as one of ours, if one waits. */
+INLINE int owed_send(struct xdp_md *context, struct forward_work *work, struct fastpath_counters *count) {
+	struct fastpath_slot *slot;
+	struct work_owed *owed;
+	__u32 headers;
+
+	work->carrier_ns = bpf_ktime_get_ns();
+	if (work->owed_count == 0)
+		return XDP_DROP;
+	slot = owed_take(work, count, work->carrier_ns, &owed);
+	if (!slot)
+		return XDP_DROP;
+	headers = (__u32)ack_build(work, slot, count, owed->sequence, owed->received);
+	if (headers == 0 ||
+	    !packet_replace(context, &work->ack, headers, AEAD_HEADER + ACK_TEXT + AEAD_TAG, work->packet.frame_length)) {
+		count->acks_lost++;
+		return XDP_DROP;
+	}
+	count->acks_carried++;
+	return (int)bpf_redirect_map(&ports, work->back.port, 0);
 }
 
 /* The replay window of a record whose tag verified: 0, or what becomes of the datagram. */
@@ -320,7 +408,7 @@ INLINE int accept(struct forward_work *work, struct fastpath_slot *slot, struct 
 /* A data frame is dropped: its ack goes back all the same (FW-A03). */
 INLINE int acknowledge_only(struct xdp_md *context, struct forward_work *work, struct fastpath_slot *slot,
 			    struct fastpath_counters *count, __u32 sequence) {
-	__u32 headers = (__u32)ack_build(work, slot, count, sequence);
+	__u32 headers = (__u32)ack_build(work, slot, count, sequence, (__u32)frame_note(slot, sequence));
 
 	count->verdicts[FASTPATH_DROPPED]++;
 	count->drops[work->verdict.reason & 63]++;
@@ -338,7 +426,8 @@ INLINE int data_frame(struct xdp_md *context, struct forward_work *work, struct 
 	struct fastpath_link_counters *next_count;
 	struct fastpath_slot *next;
 	void *pair_map;
-	int action, result;
+	int action, result, owed;
+	__u64 now_ns;
 
 	work->node = set->node;
 	work->arrival = slot->link;
@@ -402,9 +491,11 @@ INLINE int data_frame(struct xdp_md *context, struct forward_work *work, struct 
 	link_count->received++;
 	link_count->received_octets += work->length;
 	link_count->acks_sent++;
-	ack_headers = (__u32)ack_build(work, slot, count, sequence);
+	now_ns = bpf_ktime_get_ns();
+	owed = owed_possible(work, set, now_ns);
+	ack_headers = owed ? 0 : (__u32)ack_build(work, slot, count, sequence, (__u32)frame_note(slot, sequence));
 	headers = (__u32)message_build(work, next, count);
-	if (headers == 0 || ack_headers == 0 || !pending_fill(work, headers, ack_headers))
+	if (headers == 0 || (!owed && (ack_headers == 0 || !pending_fill(work, headers, ack_headers))))
 		return fail(count);
 	if (!packet_replace(context, &work->out, headers, AEAD_HEADER + text + AEAD_TAG, work->packet.frame_length))
 		return fail(count);
@@ -416,10 +507,13 @@ INLINE int data_frame(struct xdp_md *context, struct forward_work *work, struct 
 		pads_want(next, number, count);
 	if (pads_ran_out && slot->rx_ring != FASTPATH_RING_NONE)
 		pads_want(slot, work->packet.slot, count);
-	return (int)bpf_redirect_map(pair_map, 0, BPF_F_BROADCAST);
+	if (!owed)
+		return (int)bpf_redirect_map(pair_map, 0, BPF_F_BROADCAST);
+	owed_add(work, slot, sequence, now_ns);
+	return (int)bpf_redirect_map(&ports, work->onward.port, 0);
 }
 
-INLINE int ack_frame(struct forward_work *work, struct fastpath_slot *slot, struct fastpath_counters *count,
+INLINE int ack_frame(struct xdp_md *context, struct forward_work *work, struct fastpath_slot *slot, struct fastpath_counters *count,
 		     struct fastpath_link_counters *link_count) {
 	__u32 sequence = load_u32(&work->in.text[1]);
 	int result;
@@ -431,7 +525,7 @@ INLINE int ack_frame(struct forward_work *work, struct fastpath_slot *slot, stru
 	ack_note(slot, sequence);
 	link_count->acks_received++;
 	count->verdicts[FASTPATH_ACK]++;
-	return XDP_DROP;
+	return owed_send(context, work, count);
 }
 
 /* Is what was loaded exactly one record with application data of epoch 1? Then its number and length are noted. */
@@ -495,7 +589,7 @@ INLINE int link_datagram(struct xdp_md *context, struct forward_work *work, stru
 	if (work->packet.number % PADS_WANTED_EVERY == 0)
 		pads_want(slot, work->packet.slot, count);
 	if (length == ACK_TEXT && work->in.text[0] == FORWARD_FRAME_TYPE_ACK)
-		return ack_frame(work, slot, count, link_count);
+		return ack_frame(context, work, slot, count, link_count);
 	if (length >= FORWARD_FRAME_DATA && work->in.text[0] == FORWARD_FRAME_TYPE_DATA &&
 	    (load_u32(&work->in.text[4]) & 0xffffff) == length - FORWARD_FRAME_DATA)
 		return data_frame(context, work, slot, set, count, link_count, misses);
@@ -536,8 +630,8 @@ INLINE int datagram(struct xdp_md *context, struct forward_work *work, struct fa
 	__u32 length = work->packet.payload_length, number;
 	int result;
 
-	if (length > 0 && bpf_xdp_load_bytes(context, work->packet.payload, work->in.header,
-					     work_length(length, PACKET_DATAGRAM_MAX)) < 0)
+	if (length > 0 &&
+	    bpf_xdp_load_bytes(context, work->packet.payload, work->in.header, work_length(length, PACKET_DATAGRAM_MAX)) < 0)
 		return work_pass(count, PASS_FRAGMENT); /* not linear */
 	target = bpf_map_lookup_elem(&flows, &work->packet.flow);
 	if (!target)
@@ -595,6 +689,8 @@ int ringgate(struct xdp_md *context) {
 /*
  * On the way out of a device, for the two copies of a message. The first copy on the device of the previous hop becomes the ack,
  * the other one the message: when both leave by the same device, they come one behind the other.
+ * Frames that are one copy only leave as they are. They pass here too, because a device sends its queue with the program of the
+ * first frame in it, whatever map the others came by.
  */
 SEC("xdp/devmap")
 int ringgate_egress(struct xdp_md *context) {
@@ -604,11 +700,15 @@ int ringgate_egress(struct xdp_md *context) {
 	__u32 zero = 0, place, length;
 	__u64 mark;
 
-	count = bpf_map_lookup_elem(&counters, &zero);
-	if (!count || data + 14 > end)
+	if (data + 14 > end)
 		return XDP_DROP;
 	mark = *(__u64 *)data;
-	place = mark & (FASTPATH_PENDING - 1);
+	if (!(mark & FASTPATH_MARK & 0xff))
+		return XDP_PASS;
+	count = bpf_map_lookup_elem(&counters, &zero);
+	if (!count)
+		return XDP_DROP;
+	place = mark >> FASTPATH_MARK_PLACE & (FASTPATH_PENDING - 1);
 	pending = bpf_map_lookup_elem(&pendings, &place);
 	if (!pending || pending->mark != mark) {
 		count->egress_failed++;

@@ -12,7 +12,7 @@
 #include "aead.h"
 #include "link_state.h"
 
-enum { WORK_HEAD = 512 };
+enum { WORK_HEAD = 512, WORK_OWED = 64 };
 
 /* The datagram at hand. */
 struct work_packet {
@@ -26,6 +26,15 @@ struct work_packet {
 	__u32 text_length; /* octets of plaintext */
 };
 
+/* An ack that waits for a frame to leave in. */
+struct work_owed {
+	__u64 since_ns;
+	__u64 key; /* of the link, as owed_key() has it: the slot may be another link's by then */
+	__u32 slot;
+	__u32 sequence, received;
+	__u32 reserved;
+};
+
 /* in: the record that came; its plaintext is the frame, the message starts FORWARD_FRAME_DATA octets into it. */
 #define FORWARD_WORK_MEMBERS                                                                                                       \
 	__u32 busy;                                                                                                                \
@@ -35,6 +44,9 @@ struct work_packet {
 	__u32 for_daemon; /* a data frame that goes up, numbered: */                                                               \
 	__u32 sequence;                                                                                                            \
 	struct work_packet packet;                                                                                                 \
+	__u64 carrier_ns; /* when an ack came last whose frame could carry another one */                                          \
+	__u32 owed_first, owed_count;                                                                                              \
+	struct work_owed owed[WORK_OWED];                                                                                          \
 	struct fastpath_hop back, onward; /* hops of the ack and of the message */                                                 \
 	struct chacha20 chacha;                                                                                                    \
 	struct poly1305 poly;                                                                                                      \
@@ -246,8 +258,8 @@ FORWARD_INLINE int forward_route_at(struct forward_work *work, __u32 index) {
 /* ---- lengths ---- */
 
 /*
- * `length` as the verifier can see that it is 1 to `most`: helpers take no zero. Comparing with zero does not do: the compiler makes
- * one comparison of two, of a copy, and verifiers up to Linux 6.12 do not conclude from it.
+ * `length` as the verifier can see that it is 1 to `most`: helpers take no zero. Comparing with zero does not do: the compiler
+ * makes one comparison of two, of a copy, and verifiers up to Linux 6.12 do not conclude from it.
  */
 FORWARD_INLINE __u32 work_length(__u32 length, __u32 most) {
 	__u32 less = length - 1;

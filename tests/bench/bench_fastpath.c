@@ -526,6 +526,19 @@ static struct fastpath_counters counters(void) {
 	return c;
 }
 
+static void explain(void) {
+	struct fastpath_counters c = counters();
+
+	for (unsigned i = 0; i < FASTPATH_VERDICT_COUNT; i++)
+		fprintf(stderr, "  %s %llu\n", fastpath_verdict_name(i), (unsigned long long)c.verdicts[i]);
+	for (unsigned i = 0; i < FASTPATH_PASS_COUNT; i++)
+		if (c.passes[i])
+			fprintf(stderr, "  passed, %s: %llu\n", fastpath_pass_name(i), (unsigned long long)c.passes[i]);
+	for (unsigned i = 0; i < DROP_REASON_COUNT; i++)
+		if (c.drops[i])
+			fprintf(stderr, "  dropped, %s: %llu\n", drop_reason_name(i), (unsigned long long)c.drops[i]);
+}
+
 static double measure_kernel(const char *name, size_t length) {
 	struct fastpath_counters before = counters();
 	double cost = measure_cost(name, length, XDP_MESSAGES, true);
@@ -553,6 +566,7 @@ static void measure_fastpath(void) {
 	pthread_t thread = transit_start(&(struct transit){.cipher = "ECDHE-ECDSA-CHACHA20-POLY1305", .kernel = true});
 	double busy;
 
+	wire.explain = explain;
 	round_cost(sizes[0], WARM_UP_MESSAGES, true, &busy); /* both links get pads */
 	struct fastpath_counters before = counters();
 	for (size_t s = 0; s < ARRAY_LENGTH(sizes); s++)
@@ -566,6 +580,7 @@ static void measure_fastpath(void) {
 	for (size_t s = 0; s < ARRAY_LENGTH(sizes); s++)
 		result.nopad[s] = measure_kernel("without pads", sizes[s]);
 	set_rings(true);
+	wire.explain = NULL;
 	transit_stop(thread);
 }
 

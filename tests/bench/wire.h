@@ -51,7 +51,8 @@ static struct {
 	struct wire_frame *frames;
 	struct wire_ack *acks;
 	struct bpf_link *sink;
-	pid_t near_thread; /* polls the peer's interface */
+	pid_t near_thread;     /* polls the peer's interface */
+	void (*explain)(void); /* prints what the peer knows about a loss */
 } wire;
 
 static _Noreturn __attribute__((format(printf, 1, 2))) void fail(const char *format, ...) {
@@ -315,10 +316,13 @@ static void wire_run(uint64_t total, uint64_t window, uint64_t interval_ns) {
 	while (w->delivered < total || w->acks_received < total || w->acks_sent < total) {
 		if (bpf_prog_test_run_opts(bpf_program__fd(wire.programs->progs.wire_generate), &options) < 0)
 			fail("the generator does not run: %s", strerror(errno));
-		if (clock_ns(CLOCK_MONOTONIC) > give_up_ns)
-			fail("of %llu messages %llu arrived and %llu were acknowledged, %llu frames are strange",
-			     (unsigned long long)total, (unsigned long long)w->delivered, (unsigned long long)w->acks_received,
-			     (unsigned long long)w->strange);
+		if (clock_ns(CLOCK_MONOTONIC) > give_up_ns) {
+			if (wire.explain)
+				wire.explain();
+			fail("of %llu messages %llu were sent, %llu arrived and %llu were acknowledged, %llu frames are strange",
+			     (unsigned long long)total, (unsigned long long)w->sent, (unsigned long long)w->delivered,
+			     (unsigned long long)w->acks_received, (unsigned long long)w->strange);
+		}
 	}
 	if (w->delivered != total || w->acks_received != total || w->strange != 0)
 		fail("%llu messages, %llu acks, %llu strange frames came of %llu", (unsigned long long)w->delivered,

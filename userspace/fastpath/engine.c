@@ -257,6 +257,7 @@ static int start(struct fastpath *f, const struct fastpath_options *options, cha
 		.plain_burst = FASTPATH_PLAIN_BURST,
 		.prefix4 = 32,
 		.prefix6 = 64,
+		.ack_wait = FASTPATH_ACK_WAIT,
 	};
 	for (size_t i = 0; i < options->listen_count && i < FASTPATH_LISTEN_MAX; i++)
 		add_listener(f, &options->listen[i]);

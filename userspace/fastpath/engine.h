@@ -19,6 +19,7 @@ enum {
 	FASTPATH_HOT_CHECK_US = 1000000, /* how often links with pads are looked at */
 	FASTPATH_HOT_IDLE_CHECKS = 10,	 /* as many looks without a record, and the pads go to others when wanted */
 	FASTPATH_UNACKED_LIMIT = 512,	 /* frames of a link the kernel lets be unacknowledged; as SENDER_WINDOW_MAX */
+	FASTPATH_ACK_WAIT = 10,		 /* tens of microseconds: acks wait for frames to leave in while these come as fast */
 	FASTPATH_HELLO_RATE = 50,	 /* the shield: ClientHellos of one IPv4 address or IPv6 /64, a second */
 	FASTPATH_HELLO_BURST = 100,
 	FASTPATH_PLAIN_RATE = 200, /* other datagrams of handshakes, and STUN */

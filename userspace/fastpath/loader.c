@@ -308,7 +308,11 @@ static int make_pair(struct fastpath_loader *loader, uint32_t a, uint32_t b) {
 }
 
 static int join_port(struct fastpath_loader *loader, uint32_t port) {
-	struct bpf_devmap_val value = {.ifindex = loader->ports[port].ifindex, .bpf_prog.fd = -1};
+	struct bpf_devmap_val value = {
+		.ifindex = loader->ports[port].ifindex,
+		/* As in the pairs: one queue of a device takes one program (bq_enqueue() of the kernel). */
+		.bpf_prog.fd = bpf_program__fd(loader->skeleton->progs.ringgate_egress),
+	};
 
 	if (bpf_map_update_elem(bpf_map__fd(loader->skeleton->maps.ports), &port, &value, BPF_ANY) < 0)
 		return -errno;

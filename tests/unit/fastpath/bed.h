@@ -39,6 +39,7 @@ struct bed {
 	int cpu; /* what is kept for each CPU is read from this one, to which the test is bound */
 	unsigned ifindex;
 	uint8_t port;
+	uint16_t ack_wait;
 	struct record_layer peer[BED_SLOTS];   /* the other sides */
 	struct record_layer mirror[BED_SLOTS]; /* this side as userspace has it, to say what must come out */
 	uint32_t sequence[BED_SLOTS];	       /* next data frame of the peer */
@@ -150,7 +151,7 @@ static inline void bed_find_ack(struct bed_result *result) {
 
 	assert_non_null(all);
 	memcpy(&mark, result->packet, sizeof(mark));
-	place = (uint32_t)mark % FASTPATH_PENDING;
+	place = (uint32_t)(mark >> FASTPATH_MARK_PLACE) % FASTPATH_PENDING;
 	assert_int_equal(bpf_map_lookup_elem(bed.pendings, &place, all), 0);
 	const struct fastpath_pending *pending = &all[bed.cpu];
 	assert_true(pending->mark == mark);
@@ -265,6 +266,7 @@ static inline void bed_tables_of(const struct forward_case *c, uint16_t flags) {
 		.plain_burst = 50,
 		.prefix4 = 24,
 		.prefix6 = 56,
+		.ack_wait = bed.ack_wait,
 	};
 	size_t count = forward_case_links(c, links), route_count = forward_case_routes(c, routes);
 

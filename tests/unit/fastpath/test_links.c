@@ -319,6 +319,140 @@ static void test_acks(void **state) {
 	expect_passed(packet, length, PASS_OWN_ACK);
 }
 
+/* What the next message of slot 1 becomes for slot 5: number `sequence` there. */
+static size_t expected_message(uint32_t sequence, uint8_t *packet) {
+	uint8_t plain[FRAME_DATA_HEADER + FORWARD_CASE_OCTETS];
+	struct forward_message m = {.ttl = 39, .code = 7, .destinations = "nb0", .via = "o3.001", .size = message_length + 2};
+
+	frame_write_data_header(plain, sequence, message_length + 2);
+	assert_int_equal(forward_message_build(&m, plain + FRAME_DATA_HEADER), message_length + 2);
+	return bed_expected(5, plain, FRAME_DATA_HEADER + message_length + 2, packet);
+}
+
+static size_t expected_ack(uint32_t sequence, uint32_t received, uint8_t *packet) {
+	uint8_t plain[FRAME_ACK_LENGTH];
+
+	frame_write_ack(plain, sequence, received);
+	return bed_expected(1, plain, sizeof(plain), packet);
+}
+
+/* Acks of slot 5 come; afterwards the kernel makes acks wait for more of them. Returns the last number sent to slot 5. */
+static uint32_t begin_waiting(void) {
+	uint8_t packet[BED_PACKET];
+	struct bed_result result;
+	uint32_t sequence;
+
+	bed.ack_wait = UINT16_MAX;
+	bed_tables_of(&(struct forward_case){.row = ""}, FASTPATH_FORWARD | FASTPATH_SHIELD);
+	/* The first may find nothing to wait for, and a machine that is busy may need some. */
+	for (unsigned i = 0; i < 1000; i++) {
+		sequence = bed.tables->slots[5].tx_sequence;
+		bed_run(packet, bed_data(1, message, message_length, packet), &result);
+		assert_int_equal(result.verdict, XDP_REDIRECT);
+		if (!result.has_ack)
+			return sequence;
+		bed_run(packet, ack_packet(5, sequence, packet), &result);
+	}
+	fail_msg("acks never wait");
+	return 0;
+}
+
+static void end_waiting(void) {
+	bed.ack_wait = 0;
+	bed_tables_of(&(struct forward_case){.row = ""}, FASTPATH_FORWARD | FASTPATH_SHIELD);
+}
+
+/* While acks come, their frames carry ours: every message gets its own ack, in order (RFC 6940 6.6.2, 6.6.3). B-6.6.2-03 */
+static void test_carried_acks(void **state) {
+	uint8_t packet[BED_PACKET], want[BED_PACKET];
+	struct bed_result result;
+	size_t length;
+
+	(void)state;
+	FASTPATH_OR_SKIP();
+	uint32_t to = begin_waiting(), from = bed.sequence[1] - 1;
+	struct fastpath_counters before = bed_counters();
+	/* the mirrors follow what was sent */
+	bed.mirror[1].state.tx_next = bed.tables->slots[1].record.tx_next;
+	bed.mirror[5].state.tx_next = bed.tables->slots[5].record.tx_next;
+	for (uint32_t i = 1; i <= 2; i++) {
+		length = bed_data(1, message, message_length, packet);
+		bed_run(packet, length, &result);
+		if (result.has_ack)
+			fail_msg("acks do not wait any more");
+		length = expected_message(to + i, want);
+		assert_int_equal(result.length, length);
+		assert_memory_equal(result.packet, want, length);
+	}
+	uint32_t mask = (uint32_t)bed.tables->slots[1].received; /* bit 0: from + 2 */
+	for (uint32_t i = 0; i <= 2; i++) {
+		bed_run(packet, ack_packet(5, to + i, packet), &result);
+		assert_int_equal(result.verdict, XDP_REDIRECT);
+		length = expected_ack(from + i, (mask >> (2 - i)) & ~1U, want);
+		assert_int_equal(result.length, length);
+		assert_memory_equal(result.packet, want, length);
+	}
+	struct fastpath_counters after = bed_counters();
+	assert_int_equal(after.acks_carried, before.acks_carried + 3);
+	assert_int_equal(after.acks_sent, before.acks_sent + 3);
+	assert_int_equal(after.acks_lost, before.acks_lost);
+	/* none waits any more; a message of its own, so that there is something to acknowledge */
+	end_waiting();
+	bed_run(packet, bed_data(1, message, message_length, packet), &result);
+	assert_true(result.has_ack);
+	bed_run(packet, ack_packet(5, to + 3, packet), &result);
+	assert_int_equal(result.verdict, XDP_DROP);
+}
+
+/* So many wait, and then acks leave at once again. */
+static void test_carried_acks_bound(void **state) {
+	enum { WAITING = 64 };
+	uint8_t packet[BED_PACKET];
+	struct bed_result result;
+	unsigned waiting = 1;
+
+	(void)state;
+	FASTPATH_OR_SKIP();
+	uint32_t to = begin_waiting();
+	for (; waiting <= WAITING; waiting++) {
+		bed_run(packet, bed_data(1, message, message_length, packet), &result);
+		assert_int_equal(result.verdict, XDP_REDIRECT);
+		if (result.has_ack)
+			break;
+	}
+	assert_int_equal(waiting, WAITING);
+	end_waiting();
+	for (unsigned i = 0; i < WAITING; i++) {
+		bed_run(packet, ack_packet(5, to + i, packet), &result);
+		assert_int_equal(result.verdict, XDP_REDIRECT);
+	}
+	bed_run(packet, ack_packet(5, to + WAITING, packet), &result); /* of the message whose ack left at once */
+	assert_int_equal(result.verdict, XDP_DROP);
+}
+
+/* The slot became another link meanwhile: an ack of the old one must not be sealed with its keys. */
+static void test_carried_acks_other_link(void **state) {
+	uint8_t packet[BED_PACKET];
+	struct bed_result result;
+	struct fastpath_slot *slot = &bed.tables->slots[1];
+	uint8_t iv[sizeof(slot->record.tx_iv)];
+
+	(void)state;
+	FASTPATH_OR_SKIP();
+	uint32_t to = begin_waiting();
+	struct fastpath_counters before = bed_counters();
+	uint64_t number = slot->record.tx_next;
+	memcpy(iv, slot->record.tx_iv, sizeof(iv));
+	slot->record.tx_iv[3] ^= 1;
+	bed_run(packet, ack_packet(5, to, packet), &result);
+	assert_int_equal(result.verdict, XDP_DROP);
+	memcpy(slot->record.tx_iv, iv, sizeof(iv));
+	assert_int_equal(bed_counters().acks_lost, before.acks_lost + 1);
+	assert_int_equal(bed_counters().acks_sent, before.acks_sent);
+	assert_int_equal(slot->record.tx_next, number);
+	end_waiting();
+}
+
 static void test_unacknowledged_limit(void **state) {
 	struct fastpath_slot *slot;
 	uint8_t packet[BED_PACKET];
@@ -711,6 +845,9 @@ int main(void) {
 		cmocka_unit_test_setup(test_records_for_userspace, begin),
 		cmocka_unit_test_setup(test_frames, begin),
 		cmocka_unit_test_setup(test_acks, begin),
+		cmocka_unit_test_setup(test_carried_acks, begin),
+		cmocka_unit_test_setup(test_carried_acks_bound, begin),
+		cmocka_unit_test_setup(test_carried_acks_other_link, begin),
 		cmocka_unit_test_setup(test_unacknowledged_limit, begin),
 		cmocka_unit_test_setup(test_links_for_userspace, begin),
 		cmocka_unit_test_setup(test_other_packets, begin),
