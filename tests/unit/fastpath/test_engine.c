@@ -30,6 +30,7 @@ enum { WAIT_MS = 10000, PORT = 6084, OVERLAY = 77, LINKS = 3 };
 static char directory[] = "/tmp/ringgate-test-XXXXXX", pins[64];
 static bool prepared;
 static struct runtime runtime;
+static uint8_t tables_told; /* since the engine was opened */
 
 static int setup(void **state) {
 	(void)state;
@@ -97,8 +98,6 @@ static void tell_link(struct fastpath *engine, uint16_t slot, uint8_t generation
 
 	fastpath_set_link(engine, &link);
 }
-
-static uint8_t tables_told; /* since the engine was opened */
 
 static void tell_tables(struct fastpath *engine, uint64_t self, uint16_t flags) {
 	struct forward_node node = {
