@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Hashing, checking and making passwords; counting wrong ones. */
-#include "enroll/guard.h"
 #include "enroll/password.h"
 
 #include "base/runtime.h"
@@ -79,62 +78,10 @@ static void generate_passwords(void **state) {
 	assert_string_not_equal(a, b);
 }
 
-static struct address address(const char *text) {
-	struct address result;
-
-	assert_int_equal(address_parse(text, 0, &result), 0);
-	return result;
-}
-
-static void guard_counts_by_address(void **state) {
-	struct address a = address("192.0.2.1"), b = address("192.0.2.2"), mapped = address("[::ffff:192.0.2.1]"),
-		       c = address("[2001:db8::1]"), neighbor = address("[2001:db8::2:1]"), other = address("[2001:db8:0:1::1]");
-	uint64_t now = 1000 * USEC_PER_SEC;
-	struct guard *guard;
-
-	(void)state;
-	assert_int_equal(guard_new(3, &guard), 0);
-	for (int i = 0; i < 3; i++) {
-		assert_true(guard_allows(guard, &a, now));
-		guard_failed(guard, &a, now);
-		guard_failed(guard, &c, now);
-	}
-	assert_false(guard_allows(guard, &a, now));
-	assert_false(guard_allows(guard, &mapped, now));
-	assert_true(guard_allows(guard, &b, now));
-	assert_false(guard_allows(guard, &neighbor, now));
-	assert_true(guard_allows(guard, &other, now));
-	assert_false(guard_allows(guard, &a, now + 19 * USEC_PER_SEC));
-	assert_true(guard_allows(guard, &a, now + 20 * USEC_PER_SEC)); /* one of three is forgiven */
-	guard_free(guard);
-}
-
-static void guard_is_bounded(void **state) {
-	struct address first = address("192.0.2.1");
-	struct guard *guard;
-
-	(void)state;
-	assert_int_equal(guard_new(1, &guard), 0);
-	guard_failed(guard, &first, 1);
-	for (uint32_t i = 0; i < GUARD_ADDRESSES_MAX; i++) {
-		struct address one = {.family = AF_INET, .octets = {10, (uint8_t)(i >> 16), (uint8_t)(i >> 8), (uint8_t)i}};
-		guard_failed(guard, &one, 1);
-	}
-	assert_true(guard_allows(guard, &first, 1)); /* quiet longest: forgotten */
-	guard_free(guard);
-	assert_int_equal(guard_new(0, &guard), 0);
-	for (int i = 0; i < 100; i++)
-		guard_failed(guard, &first, 1);
-	assert_true(guard_allows(guard, &first, 1));
-	guard_free(guard);
-}
-
 int main(void) {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(check_right_and_wrong), cmocka_unit_test(check_known_value),
-		cmocka_unit_test(refuse_bad_texts),	 cmocka_unit_test(refuse_too_long),
-		cmocka_unit_test(generate_passwords),	 cmocka_unit_test(guard_counts_by_address),
-		cmocka_unit_test(guard_is_bounded),
+		cmocka_unit_test(check_right_and_wrong), cmocka_unit_test(check_known_value),  cmocka_unit_test(refuse_bad_texts),
+		cmocka_unit_test(refuse_too_long),	 cmocka_unit_test(generate_passwords),
 	};
 
 	return cmocka_run_group_tests_name("enroll/password", tests, NULL, NULL);
