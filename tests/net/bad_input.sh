@@ -99,7 +99,7 @@ try_settings() {
 	good
 	mkdir "$state/ringgate.conf.d"
 	echo "role = server" >"$state/ringgate.conf.d/10-role.conf"; both 78 "10-role.conf:1: \"role\" stands in front of the first [section]."
-	printf '[node]\n\nrole = server\n' >"$state/ringgate.conf.d/10-role.conf"; both 78 "10-role.conf:3: [node] role is \"server\", expected peer or client."
+	printf '[node]\n\nrole = server\n' >"$state/ringgate.conf.d/10-role.conf"; both 78 "10-role.conf:3: [node] role is \"server\", expected peer, client or bootstrap-server."
 	rm -r "$state/ringgate.conf.d"
 }
 

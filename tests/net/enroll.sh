@@ -125,8 +125,9 @@ form=(-F username=bob@$OVERLAY -F "password=$bob")
 openssl req -new -key "$WORK/k" -subj / -addext subjectAltName=email:alice@$OVERLAY -outform DER -out "$WORK/csr2" 2>/dev/null
 [ "$(post "${form[@]}" -F "csr=@$WORK/csr2;type=application/pkcs10") $(cat "$WORK/answer")" = "403 username_not_available" ] || die "another's name"
 head -c 100000 /dev/zero >"$WORK/large"
-[ "$(post "${form[@]}" -F "csr=@$WORK/large;type=application/pkcs10")" = 413 ] || die "a large request"
-[ "$(post -H 'Transfer-Encoding: chunked' "${form[@]}" -F "csr=@$WORK/large;type=application/pkcs10")" = 413 ] || die "a large chunked request"
+# Who asks first reads the answer; to one in the midst of sending it may be lost as the server hangs up.
+[ "$(post -H 'Expect: 100-continue' "${form[@]}" -F "csr=@$WORK/large;type=application/pkcs10")" = 413 ] || die "a large request: $(cat "$WORK/answer")"
+[[ $(post -H 'Transfer-Encoding: chunked' "${form[@]}" -F "csr=@$WORK/large;type=application/pkcs10") =~ ^(413|000)$ ]] || die "a large chunked request"
 [ "$(post -d username=bob)" = 415 ] || die "another kind of form"
 [ "$(post "${form[@]}" -F "csr=@$WORK/csr;type=application/pkcs10")" = 200 ] || die "a good request after bad ones: $(cat "$WORK/answer")"
 openssl x509 -inform DER -in "$WORK/answer" -noout -subject | grep -qx "subject=" || die "the subject is not empty"

@@ -346,7 +346,7 @@ static void open_fastpath(struct node *node) {
 		.runtime = &node->runtime,
 		.allow_generic = settings->shield,
 		.shield = settings->shield,
-		.pin_directory = settings->fastpath_pins[0] ? settings->fastpath_pins : NULL,
+		.pin_directory = settings->fastpath_pins && settings->fastpath_pins[0] ? settings->fastpath_pins : NULL,
 		.adopt = !settings->client,
 		.valid_until_ms = node->credential->certificate->not_after_ms,
 	};
