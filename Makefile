@@ -262,4 +262,4 @@ install: programs  ## install programs, man pages and the settings file below DE
 clean:  ## remove what was built
 	rm -rf $(BUILD) build build-san
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) -name '*.d' -type f 2>/dev/null)
