@@ -66,9 +66,8 @@ static int show(struct ctl *ctl) {
 	printf("%-14s %lld, confirmed by %lld, lost %lld\n", "passed on", number_of(spread, "sent"), number_of(spread, "confirmed"),
 	       number_of(spread, "lost"));
 	printf("%-14s", "received");
-	json_object_foreach(json_object_get(result, "documents"), name, member)
-		if (json_integer_value(member) > 0)
-			printf(" %s %lld", name, (long long)json_integer_value(member));
+	json_object_foreach(json_object_get(result, "documents"), name, member) if (json_integer_value(member) > 0)
+		printf(" %s %lld", name, (long long)json_integer_value(member));
 	putchar('\n');
 	json_array_foreach(json_object_get(result, "bad_nodes"), index, member)
 		printf("%-14s %s\n", index == 0 ? "bad nodes" : "", json_string_value(member));
@@ -154,7 +153,8 @@ static int fetch(struct ctl *ctl) {
 	if (settings.server) {
 		status = get(&settings, &document);
 	} else {
-		fputs("ringgatectl: No configuration server is known; name one, or set server in [enroll] of ringgate.conf.\n", stderr);
+		fputs("ringgatectl: No configuration server is known; name one, or set server in [enroll] of ringgate.conf.\n",
+		      stderr);
 		status = CTL_FAILED;
 	}
 	json_decref(known);

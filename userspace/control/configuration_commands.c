@@ -23,9 +23,8 @@ static json_t *json_bad_nodes(const struct overlay_config *config) {
 
 static json_t *json_spread(const struct spread_figures *figures) {
 	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "sent", (json_int_t)figures->sent, "confirmed",
-			 (json_int_t)figures->confirmed, "refused", (json_int_t)figures->refused, "lost",
-			 (json_int_t)figures->lost, "postponed", (json_int_t)figures->postponed, "too_large",
-			 (json_int_t)figures->too_large);
+			 (json_int_t)figures->confirmed, "refused", (json_int_t)figures->refused, "lost", (json_int_t)figures->lost,
+			 "postponed", (json_int_t)figures->postponed, "too_large", (json_int_t)figures->too_large);
 }
 
 static json_t *json_server(const struct node *node) {
@@ -43,14 +42,14 @@ static void on_configuration(struct control_request *request) {
 	const struct overlay_config *config = router_config(node->router);
 	const struct configuration_figures *figures = configuration_figures(node->configuration);
 
-	control_answer(request, json_pack("{s:s, s:i, s:I, s:I, s:I, s:o, s:o, s:o, s:I, s:I, s:o}", "overlay", config->overlay_name,
-					  "sequence", (int)config->sequence, "expiration_ms", (json_int_t)config->expiration_ms,
-					  "octets", (json_int_t)config->document_length, "max_message_size",
-					  (json_int_t)config->max_message_size, "bad_nodes", json_bad_nodes(config), "documents",
-					  json_outcomes(figures), "spread",
-					  json_spread(configuration_spread_figures(node->configuration)), "kinds_learned",
-					  (json_int_t)figures->kinds_learned, "kinds_refused",
-					  (json_int_t)figures->kinds_refused, "server", json_server(node)));
+	control_answer(request,
+		       json_pack("{s:s, s:i, s:I, s:I, s:I, s:o, s:o, s:o, s:I, s:I, s:o}", "overlay", config->overlay_name,
+				 "sequence", (int)config->sequence, "expiration_ms", (json_int_t)config->expiration_ms, "octets",
+				 (json_int_t)config->document_length, "max_message_size", (json_int_t)config->max_message_size,
+				 "bad_nodes", json_bad_nodes(config), "documents", json_outcomes(figures), "spread",
+				 json_spread(configuration_spread_figures(node->configuration)), "kinds_learned",
+				 (json_int_t)figures->kinds_learned, "kinds_refused", (json_int_t)figures->kinds_refused, "server",
+				 json_server(node)));
 }
 
 static void on_update(struct control_request *request) {

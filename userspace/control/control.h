@@ -48,6 +48,9 @@ const char *control_argument(const struct control_request *request, const char *
 /* Text that may hold anything as a JSON string: what is not UTF-8 loses its octets above 127. NULL without memory. */
 json_t *control_text(const char *text);
 
+/* A Node-ID or Resource-ID as hexadecimal digits; null for ID_NONE. */
+json_t *control_id(const struct id *id);
+
 /* Each ends the request. `result` is stolen; NULL means that there was no memory for it. */
 void control_answer(struct control_request *request, json_t *result);
 void control_fail(struct control_request *request, const char *format, ...) __attribute__((format(printf, 2, 3)));

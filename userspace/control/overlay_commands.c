@@ -148,12 +148,6 @@ static struct octets make_list(uint8_t *list, size_t size, const struct id *firs
 
 /* ---- results ---- */
 
-static json_t *json_id(const struct id *id) {
-	char text[ID_TEXT_SIZE];
-
-	return id_is_none(id) ? json_null() : json_string(id_format(id, text));
-}
-
 static json_t *json_hex(struct octets octets) {
 	static const char digits[] = "0123456789abcdef";
 	_cleanup_free_ char *text = malloc(2 * octets.length + 1);
@@ -195,7 +189,7 @@ static json_t *json_value(const struct fetched_value *fetched, uint32_t kind) {
 	const struct stored_value *value = &fetched->value;
 	json_t *object = json_pack("{s:b, s:o, s:I, s:I, s:o}", "exists", value->exists, "value", json_hex(value->value),
 				   "storage_time_ms", (json_int_t)fetched->storage_time_ms, "lifetime_s",
-				   (json_int_t)fetched->lifetime_s, "signer", json_id(&fetched->signer_id));
+				   (json_int_t)fetched->lifetime_s, "signer", control_id(&fetched->signer_id));
 
 	if (fetched->rolled_back)
 		json_object_set_new(object, "rolled_back", json_true());
@@ -231,7 +225,7 @@ static void on_fetched(void *userdata, const struct storage_outcome *outcome, co
 	for (size_t i = 0; i < count; i++)
 		json_array_append_new(list, json_value(&values[i], fetch->kind));
 	control_answer(fetch->request, json_pack("{s:o, s:b, s:I, s:o, s:I}", "values", list, "partial", partial, "generation",
-						 (json_int_t)outcome->generation, "responder", json_id(&outcome->responder),
+						 (json_int_t)outcome->generation, "responder", control_id(&outcome->responder),
 						 "elapsed_us", (json_int_t)outcome->elapsed_us));
 }
 
@@ -265,9 +259,9 @@ static void on_stored(void *userdata, const struct storage_outcome *outcome) {
 	}
 	json_t *replicas = json_array();
 	for (size_t i = 0; i < outcome->replica_count; i++)
-		json_array_append_new(replicas, json_id(&outcome->replicas[i]));
+		json_array_append_new(replicas, control_id(&outcome->replicas[i]));
 	control_answer(request, json_pack("{s:I, s:o, s:o, s:I}", "generation", (json_int_t)outcome->generation, "responder",
-					  json_id(&outcome->responder), "replicas", replicas, "elapsed_us",
+					  control_id(&outcome->responder), "replicas", replicas, "elapsed_us",
 					  (json_int_t)outcome->elapsed_us));
 }
 
@@ -329,9 +323,9 @@ static void on_found(void *userdata, const struct storage_outcome *outcome, cons
 	if (outcome->error < 0)
 		fail_outcome(request, outcome);
 	else
-		control_answer(request,
-			       json_pack("{s:o, s:o}", "closest", closest && !id_is_zero(closest) ? json_id(closest) : json_null(),
-					 "responder", json_id(&outcome->responder)));
+		control_answer(request, json_pack("{s:o, s:o}", "closest",
+						  closest && !id_is_zero(closest) ? control_id(closest) : json_null(), "responder",
+						  control_id(&outcome->responder)));
 }
 
 static void on_find(struct control_request *request) {
@@ -367,7 +361,7 @@ static void on_pong(void *userdata, int error, const struct response *response) 
 		control_fail(request, "The answer does not parse.");
 	else
 		control_answer(request,
-			       json_pack("{s:o, s:I, s:I, s:i}", "responder", json_id(&response->signer_id), "elapsed_us",
+			       json_pack("{s:o, s:I, s:I, s:i}", "responder", control_id(&response->signer_id), "elapsed_us",
 					 (json_int_t)response->elapsed_us, "time_ms", (json_int_t)ping.time_ms, "hops_back",
 					 router_config(control_node(request)->router)->initial_ttl - response->ttl_received + 1));
 }
@@ -434,8 +428,9 @@ static void on_route_answer(void *userdata, int error, const struct response *re
 		 0)
 		control_fail(request, "The answer does not parse.");
 	else
-		control_answer(request, json_pack("{s:o, s:o, s:I}", "next_peer", json_id(&next), "responder",
-						  json_id(&response->signer_id), "elapsed_us", (json_int_t)response->elapsed_us));
+		control_answer(request,
+			       json_pack("{s:o, s:o, s:I}", "next_peer", control_id(&next), "responder",
+					 control_id(&response->signer_id), "elapsed_us", (json_int_t)response->elapsed_us));
 }
 
 /* Asks `via` (or ourselves) for its next hop towards the target. */
@@ -475,7 +470,7 @@ static void on_resolved(void *userdata, int error, const struct sip_contact *con
 	json_t *list = json_array();
 	for (size_t i = 0; i < count; i++)
 		json_array_append_new(list, json_pack("{s:o, s:o, s:I, s:b}", "uri", control_text(contacts[i].uri), "registrant",
-						      json_id(&contacts[i].registrant), "lifetime_s",
+						      control_id(&contacts[i].registrant), "lifetime_s",
 						      (json_int_t)contacts[i].lifetime_s, "route", contacts[i].route));
 	control_answer(request, json_pack("{s:o}", "contacts", list));
 }

@@ -6,7 +6,7 @@
 #include "node/discovery.h"
 #include "node/join.h"
 
-static json_t *json_id(const struct id *id) {
+json_t *control_id(const struct id *id) {
 	char text[ID_TEXT_SIZE];
 
 	return id_is_none(id) ? json_null() : json_string(id_format(id, text));
@@ -16,7 +16,7 @@ static json_t *json_ids(const struct id *ids, size_t count) {
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < count; i++)
-		json_array_append_new(list, json_id(&ids[i]));
+		json_array_append_new(list, control_id(&ids[i]));
 	return list;
 }
 
@@ -103,7 +103,7 @@ static void on_status(struct control_request *request) {
 	store_figures(node->store, &store);
 	json_t *result = json_pack(
 		"{s:s, s:o, s:s, s:s, s:s, s:o, s:I, s:I, s:f, s:I, s:I, s:I, s:i, s:I, s:o, s:o, s:o, s:o}", "version", VERSION,
-		"node_id", json_id(&node->credential->node_id), "overlay", config->overlay_name, "role",
+		"node_id", control_id(&node->credential->node_id), "overlay", config->overlay_name, "role",
 		node->settings->relay	 ? "bootstrap-server"
 		: node->settings->client ? "client"
 					 : "peer",
@@ -125,7 +125,7 @@ static json_t *json_connection(struct node *node, const struct connection *conne
 
 	transport->ops->statistics(transport->object, connection->slot, &link);
 	return json_pack("{s:o, s:o, s:i, s:s, s:b, s:b, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "node_id",
-			 json_id(&connection->peer), "address", json_address(&address), "slot", connection->slot, "kind",
+			 control_id(&connection->peer), "address", json_address(&address), "slot", connection->slot, "kind",
 			 connection->update_received ? "peer" : "client", "initiated", connection->initiated, "suspected",
 			 connection->suspected, "cipher", link.cipher ? link.cipher : "", "rtt_us", (json_int_t)link.rtt_us,
 			 "rto_us", (json_int_t)link.rto_us, "window", (json_int_t)link.window, "sent", (json_int_t)link.sent,
@@ -156,7 +156,7 @@ static void on_ring(struct control_request *request) {
 	}
 	node->topology->ops->view(node->topology, view);
 	json_t *result = json_pack("{s:s, s:o, s:o, s:o, s:o, s:f}", "state", topology_state_text(view->state), "self",
-				   json_id(&view->self), "predecessors", json_ids(view->predecessors, view->predecessor_count),
+				   control_id(&view->self), "predecessors", json_ids(view->predecessors, view->predecessor_count),
 				   "successors", json_ids(view->successors, view->successor_count), "fingers",
 				   json_ids(view->fingers, view->finger_count), "size_estimate", view->size_estimate);
 	free(view);

@@ -148,7 +148,8 @@ const char *configuration_outcome_name(enum configuration_outcome outcome) {
 	return (unsigned)outcome < CONFIGURATION_OUTCOMES ? names[outcome] : "unknown";
 }
 
-/* Definitions of Kinds that were learned stay as long as their signer may sign and the document does not have its own (B-11.1-12). */
+/* Definitions of Kinds that were learned stay as long as their signer may sign and the document does not have its own (B-11.1-12).
+ */
 static struct overlay_config *keep_learned_kinds(const struct overlay_config *current, struct overlay_config *next) {
 	char reason[CONFIG_REASON_SIZE];
 
@@ -173,8 +174,7 @@ static void save(const struct configuration *configuration, const struct overlay
 	int error = configuration->path ? configuration_save(config, configuration->path) : 0;
 
 	if (error < 0) /* in force all the same: others send it again after a restart */
-		log_warning("Configuration %u cannot be saved to %s: %s.", config->sequence, configuration->path,
-			    strerror(-error));
+		log_warning("Configuration %u cannot be saved to %s: %s.", config->sequence, configuration->path, strerror(-error));
 }
 
 static void put_in_force(struct configuration *configuration, struct overlay_config *config) {
@@ -203,7 +203,7 @@ static enum configuration_outcome take(struct configuration *configuration, stru
 		return error == -ENXIO ? CONFIGURATION_OTHER_OVERLAY : CONFIGURATION_MALFORMED;
 	error = overlay_config_check_successor(current, head, now_ms, reason); /* B-6.5.4-02, B-11.1-11 */
 	if (error < 0)
-		return error == -ESTALE	  ? CONFIGURATION_STALE
+		return error == -ESTALE	   ? CONFIGURATION_STALE
 		       : error == -EBADMSG ? CONFIGURATION_EXPIRED
 					   : CONFIGURATION_BAD_SIGNATURE;
 	error = overlay_config_parse(document, current->overlay_name, &next, reason);

@@ -11,7 +11,8 @@
 enum {
 	CONFIGURATION_SENDERS_MAX = 16, /* senders of useless documents that are remembered */
 	CONFIGURATION_PAUSE_S = 10,	/* for which nothing more of theirs is read */
-	CONFIGURATION_MISSING_S = 10,	/* a newer document exists and does not come: after this, up to twice as long, it is fetched */
+	CONFIGURATION_MISSING_S =
+		10, /* a newer document exists and does not come: after this, up to twice as long, it is fetched */
 };
 
 /* What became of a document. */

@@ -58,8 +58,8 @@ static void read_output(struct helper *helper) {
 
 	for (;;) {
 		size_t room = sizeof(helper->output) - 1 - helper->length;
-		ssize_t got = read(helper->output_fd, room > 0 ? helper->output + helper->length : rest,
-				   room > 0 ? room : sizeof(rest));
+		ssize_t got =
+			read(helper->output_fd, room > 0 ? helper->output + helper->length : rest, room > 0 ? room : sizeof(rest));
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got <= 0)
@@ -192,7 +192,8 @@ int helper_start(sd_event *event, const char *program, const char *const argumen
 	if (error >= 0)
 		error = sd_event_add_io(event, &helper->output_source, helper->output_fd, EPOLLIN, on_output, helper);
 	if (error >= 0)
-		error = sd_event_add_time_relative(event, &helper->limit, CLOCK_MONOTONIC, limit_s * SECOND_US, 0, on_limit, helper);
+		error = sd_event_add_time_relative(event, &helper->limit, CLOCK_MONOTONIC, limit_s * SECOND_US, 0, on_limit,
+						   helper);
 	if (error < 0)
 		return error;
 	*ret = TAKE(helper);

@@ -130,10 +130,12 @@ static void complain_too_large(struct spread *spread) {
 	if (spread->complained == config->sequence)
 		return;
 	spread->complained = config->sequence;
-	log_warning("Configuration %u of overlay %s has %zu octets, which does not fit into messages of %u octets: other nodes have to get "
-		    "it from the configuration server. Raise max-message-size in the next one, or remove bad nodes whose certificates "
-		    "have expired.",
-		    config->sequence, config->overlay_name, config->document_length, config->max_message_size);
+	log_warning(
+		"Configuration %u of overlay %s has %zu octets, which does not fit into messages of %u octets: other nodes have to "
+		"get "
+		"it from the configuration server. Raise max-message-size in the next one, or remove bad nodes whose certificates "
+		"have expired.",
+		config->sequence, config->overlay_name, config->document_length, config->max_message_size);
 }
 
 /* ---- to all ---- */
@@ -148,7 +150,8 @@ static void pump(struct spread *spread) {
 			spread->flooding = false;
 			return;
 		}
-		if (!connection->up || id_is_none(&connection->peer) || spread->told[connection->slot] == config_of(spread)->sequence)
+		if (!connection->up || id_is_none(&connection->peer) ||
+		    spread->told[connection->slot] == config_of(spread)->sequence)
 			continue;
 		int error = send_document(spread, &connection->peer, connection->slot);
 		if (error == -EMSGSIZE) {

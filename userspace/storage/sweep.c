@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What a new configuration document makes worthless: values whose signers are bad nodes now (B-11.1-06), and values of Kinds that are
- * no longer defined (B-11.1-12). Walked through in small steps, so that a large database does not hold up the node.
+ * What a new configuration document makes worthless: values whose signers are bad nodes now (B-11.1-06), and values of Kinds that
+ * are no longer defined (B-11.1-12). Walked through in small steps, so that a large database does not hold up the node.
  */
 #include "storage/store_internal.h"
 

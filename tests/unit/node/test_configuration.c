@@ -191,8 +191,9 @@ static void later_documents_overtake(void **state) {
 /* ---- healing ---- */
 
 static void ping(size_t from, size_t to, struct router_net_outcome *outcome) {
-	assert_int_equal(router_net_send(&net.nodes[from], router_net_node_list(&net.nodes[to].id), PING_REQ, router_net_ping(0), outcome),
-			 0);
+	assert_int_equal(
+		router_net_send(&net.nodes[from], router_net_node_list(&net.nodes[to].id), PING_REQ, router_net_ping(0), outcome),
+		0);
 }
 
 static void heals_in_both_directions(void **state) {
@@ -231,12 +232,9 @@ static void stale_push_is_answered_with_ours(void **state) {
 	connect_all();
 	config_update_write_config(&body, writer_octets_written(&old));
 	struct octets list = router_net_node_list(&net.nodes[0].id);
-	struct outgoing outgoing = {OUTGOING_DEFAULT,
-				    .destination_list = list,
-				    .code = CONFIG_UPDATE_REQ,
-				    .body = writer_octets_written(&body),
-				    .config_update = true,
-				    .done = router_net_on_response,
+	struct outgoing outgoing = {OUTGOING_DEFAULT,	       .destination_list = list,
+				    .code = CONFIG_UPDATE_REQ, .body = writer_octets_written(&body),
+				    .config_update = true,     .done = router_net_on_response,
 				    .userdata = &outcome};
 	outcome = (struct router_net_outcome){.net = &net};
 	assert_int_equal(router_send_request(net.nodes[1].router, &outgoing, NULL), 0);
@@ -306,7 +304,8 @@ static void useless_documents_change_nothing(void **state) {
 	(void)state;
 	start(&(struct document_settings){.sequence = 5, .no_ice = true}, 2);
 	connect_all();
-	struct credential *stranger = support_credential(&net.overlay, "stranger@example.org", (struct id[]){support_node_id(7)}, 1);
+	struct credential *stranger =
+		support_credential(&net.overlay, "stranger@example.org", (struct id[]){support_node_id(7)}, 1);
 	struct writer noise = writer_growing(64);
 	writer_octets(&noise, octets_of_string("<overlay>"));
 	struct {
@@ -365,12 +364,9 @@ static int push(size_t from, size_t to, const struct writer *document, struct ro
 	struct writer body = writer_growing(CONFIG_DOCUMENT_MAX + 64);
 
 	config_update_write_config(&body, writer_octets_written(document));
-	struct outgoing outgoing = {OUTGOING_DEFAULT,
-				    .destination_list = router_net_node_list(&net.nodes[to].id),
-				    .code = CONFIG_UPDATE_REQ,
-				    .body = writer_octets_written(&body),
-				    .config_update = true,
-				    .done = router_net_on_response,
+	struct outgoing outgoing = {OUTGOING_DEFAULT,	       .destination_list = router_net_node_list(&net.nodes[to].id),
+				    .code = CONFIG_UPDATE_REQ, .body = writer_octets_written(&body),
+				    .config_update = true,     .done = router_net_on_response,
 				    .userdata = outcome};
 	*outcome = (struct router_net_outcome){.net = &net};
 	int error = router_send_request(net.nodes[from].router, &outgoing, NULL);
@@ -385,7 +381,8 @@ static void useless_senders_have_to_wait(void **state) {
 	(void)state;
 	start(NULL, 3);
 	connect_all();
-	struct credential *stranger = support_credential(&net.overlay, "stranger@example.org", (struct id[]){support_node_id(7)}, 1);
+	struct credential *stranger =
+		support_credential(&net.overlay, "stranger@example.org", (struct id[]){support_node_id(7)}, 1);
 	struct writer forged = write_with((struct document_settings){.sequence = 2}, stranger), good = write_document(2);
 	assert_int_equal(push(1, 0, &forged, &outcome), 0);
 	assert_int_equal(outcome.error_code, ERROR_FORBIDDEN);
@@ -423,8 +420,8 @@ static void too_large_to_be_sent(void **state) {
 		bad[i] = support_node_id(1);
 		bad[i].octets[15] = (uint8_t)i;
 	}
-	struct writer w = write_with((struct document_settings){.sequence = 2, .bad_nodes = bad, .bad_node_count = BAD},
-				     net.overlay.signer);
+	struct writer w =
+		write_with((struct document_settings){.sequence = 2, .bad_nodes = bad, .bad_node_count = BAD}, net.overlay.signer);
 	assert_true(w.length > router_config(net.nodes[0].router)->max_message_size);
 	assert_int_equal(offer(0, &w, NULL), CONFIGURATION_APPLIED);
 	router_net_run_ms(&net, 1000);
@@ -459,9 +456,9 @@ static void fragments(void **state) {
 		bad[i] = support_node_id(1);
 		bad[i].octets[15] = (uint8_t)i;
 	}
-	struct writer w = write_with((struct document_settings){.sequence = 2, .bad_nodes = bad, .bad_node_count = BAD,
-								.max_message_size = 20000},
-				     net.overlay.signer);
+	struct writer w = write_with(
+		(struct document_settings){.sequence = 2, .bad_nodes = bad, .bad_node_count = BAD, .max_message_size = 20000},
+		net.overlay.signer);
 	assert_true(w.length > 9000);
 	assert_int_equal(offer(0, &w, NULL), CONFIGURATION_APPLIED);
 	router_net_run_ms(&net, 1000);
@@ -480,8 +477,8 @@ static void bad_nodes_are_not_heard(void **state) {
 	start(NULL, 3);
 	router_net_peers(&net.nodes[0], &net.nodes[1]);
 	router_net_peers(&net.nodes[1], &net.nodes[2]);
-	struct writer w = write_with(
-		(struct document_settings){.sequence = 2, .bad_nodes = &net.nodes[2].id, .bad_node_count = 1}, net.overlay.signer);
+	struct writer w = write_with((struct document_settings){.sequence = 2, .bad_nodes = &net.nodes[2].id, .bad_node_count = 1},
+				     net.overlay.signer);
 	assert_int_equal(offer(0, &w, NULL), CONFIGURATION_APPLIED);
 	router_net_run_ms(&net, 1000);
 	assert_int_equal(sequence_of(1), 2);
@@ -499,18 +496,16 @@ static void bad_nodes_are_not_heard(void **state) {
 static const struct kind private_kind = {
 	.id = 0xf0000001, .model = DATA_MODEL_SINGLE, .access = ACCESS_USER_MATCH, .max_count = 1, .max_size = 100};
 
-static int push_kind(size_t from, size_t to, struct kind kind, const struct credential *signer, struct router_net_outcome *outcome) {
+static int push_kind(size_t from, size_t to, struct kind kind, const struct credential *signer,
+		     struct router_net_outcome *outcome) {
 	struct writer block = writer_growing(16384), body = writer_growing(32768);
 
 	assert_int_equal(kind_block_write(&kind, signer, &block), 0);
 	const struct octets octets = writer_octets_written(&block);
 	config_update_write_kinds(&body, &octets, 1);
-	struct outgoing outgoing = {OUTGOING_DEFAULT,
-				    .destination_list = router_net_node_list(&net.nodes[to].id),
-				    .code = CONFIG_UPDATE_REQ,
-				    .body = writer_octets_written(&body),
-				    .config_update = true,
-				    .done = router_net_on_response,
+	struct outgoing outgoing = {OUTGOING_DEFAULT,	       .destination_list = router_net_node_list(&net.nodes[to].id),
+				    .code = CONFIG_UPDATE_REQ, .body = writer_octets_written(&body),
+				    .config_update = true,     .done = router_net_on_response,
 				    .userdata = outcome};
 	*outcome = (struct router_net_outcome){.net = &net};
 	int error = router_send_request(net.nodes[from].router, &outgoing, NULL);

@@ -49,8 +49,7 @@ static void bad_nodes_lose_their_values(void **state) {
 	assert_int_equal(figures().records, before);
 
 	const struct overlay_config *config = router_config(net.net.nodes[1].router);
-	struct document_settings settings = {
-		.sequence = 2, .no_ice = true, .bad_nodes = &alice->node_id, .bad_node_count = 1};
+	struct document_settings settings = {.sequence = 2, .no_ice = true, .bad_nodes = &alice->node_id, .bad_node_count = 1};
 	struct kind kinds[KINDS_MAX];
 	for (size_t i = 0; i < config->kind_count; i++)
 		if (config->kinds[i].required)
