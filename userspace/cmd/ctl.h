@@ -34,6 +34,8 @@ struct ctl {
 	/* enrollment */
 	const char *password_file, *ca_file, *address, *directory, *account, *users_file, *document;
 	bool renew, keep_document;
+	const char *voucher; /* scope */
+	unsigned users_max;
 	json_t *list; /* being put together */
 };
 

@@ -97,8 +97,13 @@ static int choose_password(const struct ctl *ctl, char password[static PASSWORD_
 
 /* ---- accounts ---- */
 
+static const char bad_scope[] = "--voucher takes domains and names such as \"example.org alice@example.net\".";
+
 static int explain(int error, const char *name) {
 	char reason[PROVISION_REASON_SIZE];
+
+	if (error == -EINVAL)
+		return complain(bad_scope);
 
 	snprintf(reason, sizeof(reason),
 		 error == -ENOENT   ? "There is no user %s."
@@ -124,6 +129,23 @@ static int told(struct ctl *ctl, const char *name, const char *done, const char 
 	return CTL_DONE;
 }
 
+/* The Node-IDs are those of each user's account. */
+static int set_voucher(struct ctl *ctl, struct ledger *ledger, const char *name) {
+	unsigned users_max = ctl->users_max ? ctl->users_max : LEDGER_VOUCHER_USERS;
+
+	return ledger_voucher_set(ledger, name, ctl->voucher, users_max, CERTIFICATE_NODE_IDS_MAX);
+}
+
+static int user_voucher(struct ctl *ctl, struct ledger *ledger, const char *name) {
+	if (!ctl->voucher) {
+		fputs("ringgatectl: user voucher needs --voucher, domains and names such as \"example.org alice@example.net\".\n",
+		      stderr);
+		return CTL_USAGE;
+	}
+	int error = set_voucher(ctl, ledger, name);
+	return error < 0 ? explain(error, name) : told(ctl, name, "has a voucher", NULL);
+}
+
 static int user_add_or_passwd(struct ctl *ctl, struct ledger *ledger, const char *name, bool add) {
 	char password[PASSWORD_MAX + 2] = "", hash[PASSWORD_TEXT_SIZE];
 	unsigned node_ids = ctl->certificate.node_id_count;
@@ -132,10 +154,14 @@ static int user_add_or_passwd(struct ctl *ctl, struct ledger *ledger, const char
 		return complain("A user name is like alice@example.org: letters, digits and . - _ + ! * ~ $ & = around one @.");
 	if (add && (node_ids < 1 || node_ids > CERTIFICATE_NODE_IDS_MAX))
 		return complain("A user may have 1 to 16 Node-IDs.");
+	if (ctl->voucher && !ledger_scope_usable(ctl->voucher))
+		return complain(bad_scope);
 	int status = choose_password(ctl, password, hash);
 	if (status == CTL_DONE) {
 		int error = add ? ledger_user_add(ledger, name, hash, node_ids, now_ms())
 				: ledger_user_set_password(ledger, name, hash);
+		if (error == 0 && ctl->voucher)
+			error = set_voucher(ctl, ledger, name);
 		status = error < 0 ? explain(error, name) : told(ctl, name, add ? "is added" : "has a new password", password);
 	}
 	octets_wipe(password, sizeof(password));
@@ -180,8 +206,10 @@ int ctl_user(struct ctl *ctl) {
 	bool list = strcmp(word, "list") == 0, disable = strcmp(word, "disable") == 0, add = strcmp(word, "add") == 0;
 	char reason[PROVISION_REASON_SIZE] = "", path[PATH_MAX];
 
-	if (!list && !disable && !add && strcmp(word, "enable") != 0 && strcmp(word, "passwd") != 0) {
-		fprintf(stderr, "ringgatectl: there is no \"user %s\", only add, passwd, list, disable and enable.\n", word);
+	if (!list && !disable && !add && strcmp(word, "enable") != 0 && strcmp(word, "passwd") != 0 &&
+	    strcmp(word, "voucher") != 0) {
+		fprintf(stderr, "ringgatectl: there is no \"user %s\", only add, passwd, list, disable, enable and voucher.\n",
+			word);
 		return CTL_USAGE;
 	}
 	if (list == (name != NULL)) {
@@ -198,6 +226,8 @@ int ctl_user(struct ctl *ctl) {
 		return complain(reason);
 	if (list)
 		return user_list(ctl, ledger);
+	if (strcmp(word, "voucher") == 0)
+		return user_voucher(ctl, ledger, name);
 	if (add || strcmp(word, "passwd") == 0)
 		return user_add_or_passwd(ctl, ledger, name, add);
 	int error = ledger_user_set_disabled(ledger, name, disable);
@@ -281,8 +311,8 @@ static void told_revoked(const struct ctl *ctl, const struct id *ids, size_t cou
 			printf("Node %s is revoked in the published document with sequence number %u.\n", text, sequence);
 	}
 	if (ctl->json) {
-		json_t *result = json_pack("{s:O, s:i, s:s*}", "node_ids", list, "sequence", (int)sequence, "user",
-					   name[0] ? name : NULL);
+		json_t *result =
+			json_pack("{s:O, s:i, s:s*}", "node_ids", list, "sequence", (int)sequence, "user", name[0] ? name : NULL);
 		if (count == 1)
 			json_object_set(result, "node_id", json_array_get(list, 0));
 		ctl_print_json(result);
@@ -310,8 +340,9 @@ int ctl_node_command(struct ctl *ctl) {
 	const char *whom = ctl->arguments[2];
 	bool account = strchr(whom, '@') != NULL;
 	if (!account && (id_parse(whom, &ids[0]) < 0 || ids[0].length != ID_LENGTH_CHORD)) {
-		fprintf(stderr, "ringgatectl: \"%s\" is neither a Node-ID of 32 hexadecimal digits nor an account such as "
-				"site1@example.org.\n",
+		fprintf(stderr,
+			"ringgatectl: \"%s\" is neither a Node-ID of 32 hexadecimal digits nor an account such as "
+			"site1@example.org.\n",
 			whom);
 		return CTL_USAGE;
 	}

@@ -3,6 +3,7 @@
 #include "cmd/ctl.h"
 
 #include <string.h>
+#include <time.h>
 
 static const char *text_of(const json_t *object, const char *name) {
 	const char *text = json_string_value(json_object_get(object, name));
@@ -43,6 +44,27 @@ static void print_bootstrap(const json_t *bootstrap) {
 		printf("%-14s %lld lost peers are looked for\n", "", number_of(bootstrap, "lost_peers"));
 }
 
+static void print_certificate(const json_t *certificate) {
+	long long left_s = number_of(certificate, "left_s"), next_ms = number_of(certificate, "next_ms");
+	const char *failure = json_string_value(json_object_get(certificate, "last_failure"));
+	time_t next = (time_t)(next_ms / 1000);
+	char date[32] = "";
+
+	printf("%-14s ", "certificate");
+	if (left_s <= 0)
+		printf("has expired");
+	else
+		printf("good for %lld d %02lld:%02lld:%02lld", left_s / 86400, left_s / 3600 % 24, left_s / 60 % 60, left_s % 60);
+	if (!json_is_true(json_object_get(certificate, "renews"))) {
+		printf(", not renewed by itself (see [enroll] in ringgate.conf)\n");
+	} else {
+		strftime(date, sizeof(date), "%Y-%m-%d %H:%M UTC", gmtime(&next));
+		printf(", renewal %s\n", next_ms ? date : "to be decided");
+	}
+	if (failure && failure[0])
+		printf("%-14s %s\n", "", failure);
+}
+
 int ctl_status(struct ctl *ctl) {
 	json_t *result;
 	int status = ctl_ask_or_print(ctl, &result);
@@ -61,6 +83,7 @@ int ctl_status(struct ctl *ctl) {
 	printf("%-14s %lld values in %lld resources, %lld octets, %s\n", "storage", number_of(result, "records"),
 	       number_of(result, "resources"), number_of(result, "record_octets"), text_of(result, "storage"));
 	printf("%-14s %lld provisioned\n", "users", number_of(result, "users"));
+	print_certificate(json_object_get(result, "certificate"));
 	printf("%-14s %s\n", "version", text_of(result, "version"));
 	json_decref(result);
 	return CTL_DONE;

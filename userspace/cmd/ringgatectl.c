@@ -45,8 +45,10 @@ static const char usage[] =
 	"  node revoke DIRECTORY NODE-ID|NAME   list a bad node, or all of an account, disable it, sign and publish\n"
 	"\n"
 	"Enrollment (DIRECTORY is the overlay's at the server):\n"
-	"  user add DIRECTORY NAME [--node-ids N]   an account, with a password of --password-file or a new one that is printed\n"
+	"  user add DIRECTORY NAME [--node-ids N] [--voucher SCOPE [--users-max N]]\n"
+	"                                 an account, with a password of --password-file or a new one that is printed\n"
 	"  user passwd|disable|enable DIRECTORY NAME\n"
+	"  user voucher DIRECTORY NAME --voucher SCOPE      let an account enroll the users of a site: domains and names\n"
 	"  user list DIRECTORY         accounts, their Node-IDs and when their certificates end\n"
 	"At a site:\n"
 	"  enroll NAME|URL --user NAME [--directory DIR]   get document and certificate, for instance\n"
@@ -101,7 +103,7 @@ static const struct command {
 	{"ping", ctl_ping, 0, 1, "one target"},
 	{"trace", ctl_trace, 0, 1, "one target"},
 	{"overlay", ctl_overlay, 2, 3, "create, issue, show, bump, sign, publish or fetch, and a path"},
-	{"user", ctl_user, 2, 3, "add, passwd, list, disable or enable, a directory and a name"},
+	{"user", ctl_user, 2, 3, "add, passwd, list, disable, enable or voucher, a directory and a name"},
 	{"node", ctl_node_command, 3, 3, "revoke, a directory and a Node-ID or account"},
 	{"enroll", ctl_enroll, 1, 1, "an overlay name or an https URL"},
 };
@@ -138,6 +140,8 @@ enum {
 	OPTION_DIRECTORY,
 	OPTION_RENEW,
 	OPTION_ACCOUNT,
+	OPTION_VOUCHER,
+	OPTION_USERS_MAX,
 	OPTION_USERS,
 	OPTION_DOCUMENT,
 	OPTION_KEEP_DOCUMENT,
@@ -178,6 +182,8 @@ static const struct option options[] = {
 	{"directory", required_argument, NULL, OPTION_DIRECTORY},
 	{"renew", no_argument, NULL, OPTION_RENEW},
 	{"account", required_argument, NULL, OPTION_ACCOUNT},
+	{"voucher", required_argument, NULL, OPTION_VOUCHER},
+	{"users-max", required_argument, NULL, OPTION_USERS_MAX},
 	{"users", required_argument, NULL, OPTION_USERS},
 	{"document", required_argument, NULL, OPTION_DOCUMENT},
 	{"keep-document", no_argument, NULL, OPTION_KEEP_DOCUMENT},
@@ -248,6 +254,11 @@ static int enrollment_option(struct ctl *ctl, int option) {
 	case OPTION_ACCOUNT:
 		ctl->account = optarg;
 		return 0;
+	case OPTION_VOUCHER:
+		ctl->voucher = optarg;
+		return 0;
+	case OPTION_USERS_MAX:
+		return number("users-max", optarg, 1, 1000000, &ctl->users_max);
 	case OPTION_USERS:
 		ctl->users_file = optarg;
 		return 0;

@@ -2,6 +2,7 @@
 /* ringgated: the peer daemon. See ringgated(8). */
 #include "base/log.h"
 #include "control/control.h"
+#include "node/enroller.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -150,6 +151,27 @@ static int make_loop(sd_event **ret) {
 	return sd_event_new(ret);
 }
 
+static int on_terminate_early(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
+	(void)source, (void)info;
+	*(bool *)userdata = true;
+	return 0;
+}
+
+/* A node without a certificate that is good for anything gets one before it begins. */
+static int enroll_first(const struct settings *settings, sd_event *event, char *reason) {
+	sd_event_source *terminate = NULL, *interrupt = NULL;
+	bool stop = false;
+
+	int error = sd_event_add_signal(event, &terminate, SIGTERM, on_terminate_early, &stop);
+	if (error >= 0)
+		error = sd_event_add_signal(event, &interrupt, SIGINT, on_terminate_early, &stop);
+	if (error >= 0)
+		error = enrollment_first(settings, event, &stop, reason);
+	sd_event_source_disable_unref(terminate);
+	sd_event_source_disable_unref(interrupt);
+	return error;
+}
+
 static int watch_signals(sd_event *event, struct node *node) {
 	int error = sd_event_add_signal(event, NULL, SIGTERM, on_terminate, node);
 
@@ -204,6 +226,12 @@ static int serve(struct settings *settings) {
 		log_error("The event loop cannot be made: %s.", strerror(-error));
 		settings_free(settings);
 		return EXIT_FAILURE;
+	}
+	error = enroll_first(settings, event, reason);
+	if (error < 0) {
+		log_error("%s", reason[0] ? reason : strerror(-error));
+		settings_free(settings);
+		return error == -ECANCELED ? EXIT_SUCCESS : exit_status(error);
 	}
 	error = node_new(settings, event, &node, reason);
 	if (error == 0)

@@ -4,6 +4,7 @@
 #include "control/control.h"
 #include "node/configuration.h"
 #include "layout.h"
+#include "node/enroller.h"
 
 #include <errno.h>
 #include <string.h>
@@ -118,6 +119,23 @@ static void write_sip(FILE *out, const struct sip_gateway *sip) {
 	gauge(out, "sip_tcp_connections", "Open SIP connections over TCP.", (double)figures.tcp_connections);
 }
 
+static void write_certificates(FILE *out, struct node *node) {
+	struct enroller_figures figures = enroller_figures(node->enroller);
+	double now_s = (double)runtime_realtime_ms(&node->runtime) / 1000;
+
+	gauge(out, "certificate_days_left", "Days until the certificate of this node ends; negative afterwards.",
+	      ((double)figures.not_after_ms / 1000 - now_s) / 86400);
+	gauge(out, "certificate_not_after_seconds", "When it ends, seconds since 1970 UTC.", (double)figures.not_after_ms / 1000);
+	if (figures.users_not_after_ms)
+		gauge(out, "users_certificate_days_left", "Days until the first certificate of a user ends.",
+		      ((double)figures.users_not_after_ms / 1000 - now_s) / 86400);
+	gauge(out, "users_certificates_expiring", "Users with less than a third of their certificate's life left.",
+	      (double)figures.users_expiring);
+	counter(out, "certificates_renewed", "Certificates of this node and its users that were renewed.", figures.renewed);
+	counter(out, "users_enrolled", "Users that got their first certificate by registering a phone.", figures.enrolled);
+	counter(out, "enrollments_failed", "Attempts to get or renew a certificate that failed.", figures.failed);
+}
+
 char *control_metrics(struct node *node) {
 	struct topology_view *view = malloc(sizeof(*view));
 	const struct connection *connection;
@@ -138,6 +156,7 @@ char *control_metrics(struct node *node) {
 	gauge(out, "links", "Established links.", (double)links);
 	gauge(out, "overlay_size_estimate", "Peers in the overlay, estimated from the neighbors.", view->size_estimate);
 	write_configuration(out, node);
+	write_certificates(out, node);
 	struct fastpath_counters kernel = control_kernel_counters(node);
 	write_router(out, router_counters(node->router), &kernel);
 	write_links(out, dtls_links_counters(node->links));

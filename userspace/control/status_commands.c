@@ -4,6 +4,7 @@
 #include "forward/relay.h"
 #include "layout.h"
 #include "node/discovery.h"
+#include "node/enroller.h"
 #include "node/join.h"
 
 json_t *control_id(const struct id *id) {
@@ -88,6 +89,20 @@ static json_t *json_relay(const struct node *node) {
 			 (json_int_t)relay.links_refused, "links_expired", (json_int_t)relay.links_expired);
 }
 
+static json_t *json_certificate(struct node *node) {
+	struct enroller_figures figures = enroller_figures(node->enroller);
+	uint64_t now_ms = runtime_realtime_ms(&node->runtime);
+
+	return json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:i, s:i, s:I, s:I, s:I, s:o}", "renews", figures.configured,
+			 "not_after_ms", (json_int_t)figures.not_after_ms, "left_s",
+			 ((json_int_t)figures.not_after_ms - (json_int_t)now_ms) / 1000, "days_left",
+			 ((json_int_t)figures.not_after_ms - (json_int_t)now_ms) / 86400000, "next_ms", (json_int_t)figures.due_ms,
+			 "users_not_after_ms", (json_int_t)figures.users_not_after_ms, "users_waiting", (int)figures.users_waiting,
+			 "users_expiring", (int)figures.users_expiring, "renewed", (json_int_t)figures.renewed, "enrolled",
+			 (json_int_t)figures.enrolled, "failed", (json_int_t)figures.failed, "last_failure",
+			 control_text(figures.last_failure));
+}
+
 static void on_status(struct control_request *request) {
 	struct node *node = control_node(request);
 	const struct overlay_config *config = router_config(node->router);
@@ -102,8 +117,8 @@ static void on_status(struct control_request *request) {
 	node->topology->ops->view(node->topology, view);
 	store_figures(node->store, &store);
 	json_t *result = json_pack(
-		"{s:s, s:o, s:s, s:s, s:s, s:o, s:I, s:I, s:f, s:I, s:I, s:I, s:i, s:I, s:o, s:o, s:o, s:o}", "version", VERSION,
-		"node_id", control_id(&node->credential->node_id), "overlay", config->overlay_name, "role",
+		"{s:s, s:o, s:s, s:s, s:s, s:o, s:I, s:I, s:f, s:I, s:I, s:I, s:i, s:I, s:o, s:o, s:o, s:o, s:o}", "version",
+		VERSION, "node_id", control_id(&node->credential->node_id), "overlay", config->overlay_name, "role",
 		node->settings->relay	 ? "bootstrap-server"
 		: node->settings->client ? "client"
 					 : "peer",
@@ -113,7 +128,7 @@ static void on_status(struct control_request *request) {
 		(json_int_t)store.resources, "records", (json_int_t)store.records, "record_octets", (json_int_t)store.octets,
 		"configuration_sequence", (int)config->sequence, "users", (json_int_t)users_count(node->users), "storage",
 		control_text(store.database_error < 0 ? store.database_reason : "ok"), "bootstrap", json_bootstrap(node),
-		"discovery", json_discovery(node), "relay", json_relay(node));
+		"discovery", json_discovery(node), "relay", json_relay(node), "certificate", json_certificate(node));
 	free(view);
 	control_answer(request, result);
 }

@@ -292,8 +292,11 @@ static enum enrollment_outcome authenticate(struct authority *authority, const s
 	answer->wait_s = account_wait_s(authority, enrollment, &account, found == 0 ? name : "");
 	pthread_mutex_unlock(&authority->ledger_lock);
 	int matches = 0;
+	bool has_password = found == 0 && user.password[0] == '$'; /* those that a voucher opened have none */
 	if (answer->wait_s == 0)
-		matches = password_check(enrollment->password, found == 0 ? user.password : authority->dummy_password);
+		matches = password_check(enrollment->password, has_password ? user.password : authority->dummy_password);
+	if (matches == 0 && found == 0 && !has_password && answer->wait_s == 0)
+		matches = -EKEYREJECTED;
 	octets_wipe(user.password, sizeof(user.password));
 	if (found < 0 && found != -ENOENT)
 		return refuse(ENROLLMENT_TROUBLE, "the ledger cannot be read", answer);
@@ -358,14 +361,16 @@ static enum enrollment_outcome issue(struct authority *authority, const struct e
 		return outcome;
 	if (ledger_node_ids(authority->ledger, name, enrollment->node_ids, node_ids) < 0)
 		return refuse(ENROLLMENT_TROUBLE, "Node-IDs cannot be written to the ledger", answer);
+	const struct authority_policy *policy = &authority->policy;
+	uint64_t life_ms = policy->certificate_s ? policy->certificate_s * UINT64_C(1000) : policy->certificate_days * DAY_MS;
 	struct certificate_request request = {
 		.overlay_name = authority->overlay_name,
 		.user_name = name,
 		.node_ids = node_ids,
 		.node_id_count = enrollment->node_ids,
 		.key = key,
-		.not_before_ms = enrollment->now_ms - BACKDATE_MS,
-		.not_after_ms = enrollment->now_ms + authority->policy.certificate_days * DAY_MS,
+		.not_before_ms = enrollment->now_ms - (life_ms / 10 < BACKDATE_MS ? life_ms / 10 : BACKDATE_MS),
+		.not_after_ms = enrollment->now_ms + life_ms,
 	};
 	int error = certificate_issue(&request, authority->root, authority->root_key, &certificate); /* B-11.3-04 */
 	if (error == -EINVAL)
@@ -380,14 +385,46 @@ static enum enrollment_outcome issue(struct authority *authority, const struct e
 	return ENROLLMENT_ISSUED;
 }
 
-static enum enrollment_outcome issue_and_record(struct authority *authority, const struct enrollment *enrollment, const char *name,
-						EVP_PKEY *key, struct certificate **ret, struct enrollment_answer *answer) {
+/* `account` asks for a certificate of `name`. Within a transaction of the ledger. ENROLLMENT_ISSUED: it may. */
+static enum enrollment_outcome check_voucher(struct authority *authority, const struct enrollment *enrollment, const char *account,
+					     const char *name, struct enrollment_answer *answer) {
+	struct ledger_user user;
+
+	int error = ledger_user_get(authority->ledger, account, &user);
+	octets_wipe(user.password, sizeof(user.password));
+	if (error == 0 && user.disabled)
+		return refuse(ENROLLMENT_FAILED_AUTHENTICATION, "the account is disabled", answer);
+	if (error == 0)
+		error = ledger_voucher_use(authority->ledger, account, name, enrollment->now_ms);
+	switch (error) {
+	case 0:
+		return ENROLLMENT_ISSUED;
+	case -EACCES:
+		return refuse(ENROLLMENT_USERNAME_NOT_AVAILABLE,
+			      "the request is for another user name, for which the account has no voucher", answer);
+	case -EEXIST:
+		return refuse(ENROLLMENT_USERNAME_NOT_AVAILABLE, "the user name is another account's", answer);
+	case -E2BIG:
+		return refuse(ENROLLMENT_USERNAME_NOT_AVAILABLE, "the voucher of the account is used up", answer);
+	default:
+		return refuse(ENROLLMENT_TROUBLE, "the ledger cannot be written", answer);
+	}
+}
+
+/* `name`: whom the certificate is for, the account itself or a user it has a voucher for. */
+static enum enrollment_outcome issue_and_record(struct authority *authority, const struct enrollment *enrollment,
+						const char *account, const char *name, EVP_PKEY *key, struct certificate **ret,
+						struct enrollment_answer *answer) {
 	_cleanup_(certificate_unrefp) struct certificate *certificate = NULL;
 
 	pthread_mutex_lock(&authority->ledger_lock);
 	enum enrollment_outcome outcome = ledger_begin(authority->ledger) == 0
-						  ? issue(authority, enrollment, name, key, &certificate, answer)
+						  ? ENROLLMENT_ISSUED
 						  : refuse(ENROLLMENT_TROUBLE, "the ledger cannot be written", answer);
+	if (outcome == ENROLLMENT_ISSUED && strcmp(account, name) != 0)
+		outcome = check_voucher(authority, enrollment, account, name, answer);
+	if (outcome == ENROLLMENT_ISSUED)
+		outcome = issue(authority, enrollment, name, key, &certificate, answer);
 	/* Nobody gets a certificate that the ledger does not know. */
 	if (outcome == ENROLLMENT_ISSUED && ledger_commit(authority->ledger) < 0)
 		outcome = refuse(ENROLLMENT_TROUBLE, "the ledger cannot be written", answer);
@@ -420,10 +457,9 @@ static enum enrollment_outcome enroll(struct authority *authority, const struct 
 		return refuse(ENROLLMENT_FAILED_AUTHENTICATION, "no password, and no request for the key of a certificate", answer);
 	if (error < 0)
 		return error == -EINVAL ? ENROLLMENT_USERNAME_NOT_AVAILABLE : ENROLLMENT_BAD_CSR;
-	if (wanted[0] && strcmp(wanted, name) != 0)
-		return refuse(enrollment->renewal ? ENROLLMENT_FAILED_AUTHENTICATION : ENROLLMENT_USERNAME_NOT_AVAILABLE,
-			      "the request is for another user name", answer);
-	return issue_and_record(authority, enrollment, name, key, ret, answer);
+	if (enrollment->renewal && wanted[0] && strcmp(wanted, name) != 0)
+		return refuse(ENROLLMENT_FAILED_AUTHENTICATION, "the request is for another user name", answer);
+	return issue_and_record(authority, enrollment, name, wanted[0] ? wanted : name, key, ret, answer);
 }
 
 enum enrollment_outcome authority_enroll(struct authority *authority, const struct enrollment *enrollment,

@@ -19,6 +19,7 @@ enum {
 
 struct authority_policy {
 	unsigned certificate_days;
+	unsigned certificate_s; /* the life of certificates in seconds instead, 0: days */
 	unsigned failures_max; /* wrong passwords from one network within lockout_s that close the account to it; see guard.h */
 	unsigned lockout_s;
 	unsigned per_day;	  /* certificates an account may get within a day, 0: any number; the ledger keeps them all */

@@ -157,6 +157,7 @@ static int get_document(struct client *client, struct https_exchange *exchange, 
 /* Every server the domain names in turn, as long as they cannot be reached; the name in the URL is expected of each. */
 static int get_from_any(struct client *client, const char *url, struct writer *body, char *reason) {
 	size_t count = client->target_count > 0 ? client->target_count : 1;
+	char first[PROVISION_REASON_SIZE] = "";
 	int error = -EHOSTUNREACH;
 
 	for (size_t i = 0; i < count; i++) {
@@ -170,9 +171,12 @@ static int get_from_any(struct client *client, const char *url, struct writer *b
 		client->target = i;
 		error = get_document(client, &exchange, reason);
 		if (!https_not_reached(error))
-			break;
+			return error;
+		if (i == 0)
+			strcpy(first, reason);
 	}
-	return error;
+	return count == 1 ? error
+			  : fail(reason, error, "None of the %zu servers the domain names can be reached; of the first: %.400s", count, first);
 }
 
 /* B-11.2-01: the SRV records, when only the name of the overlay is known. */

@@ -89,6 +89,7 @@ static const struct number_setting {
 	{"server", "connections-per-address", offsetof(struct enroll_settings, connections_per_address), 1, ENROLL_CONNECTIONS_MAX},
 	{"server", "request-seconds", offsetof(struct enroll_settings, request_s), 1, 600},
 	{"enrollment", "certificate-days", offsetof(struct enroll_settings, policy.certificate_days), 1, PROVISION_DAYS_MAX},
+	{"enrollment", "certificate-seconds", offsetof(struct enroll_settings, policy.certificate_s), 10, 86400},
 	{"enrollment", "failures-max", offsetof(struct enroll_settings, policy.failures_max), 1, 1000},
 	{"enrollment", "lockout-seconds", offsetof(struct enroll_settings, policy.lockout_s), 1, 86400},
 	{"enrollment", "certificates-per-day", offsetof(struct enroll_settings, policy.per_day), 0, 100000},

@@ -9,9 +9,10 @@
 #include <openssl/rand.h>
 #include <sqlite3.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
-enum { BUSY_MS = 5000, SCHEMA_VERSION = 1 };
+enum { BUSY_MS = 5000, SCHEMA_VERSION = 2 };
 
 struct ledger {
 	sqlite3 *database;
@@ -31,7 +32,12 @@ static const char schema[] =
 	" sha256 BLOB NOT NULL UNIQUE, issued_ms INTEGER NOT NULL, not_before_ms INTEGER NOT NULL, not_after_ms INTEGER NOT NULL,"
 	" source TEXT NOT NULL, der BLOB NOT NULL);"
 	"CREATE INDEX IF NOT EXISTS certificate_of_user ON certificate (user, not_after_ms);"
-	"PRAGMA user_version = 1;"
+	"CREATE TABLE IF NOT EXISTS voucher (account TEXT PRIMARY KEY REFERENCES user (name), scope TEXT NOT NULL,"
+	" users_max INTEGER NOT NULL, node_ids_max INTEGER NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE IF NOT EXISTS vouched (user TEXT PRIMARY KEY REFERENCES user (name),"
+	" account TEXT NOT NULL REFERENCES user (name)) WITHOUT ROWID;"
+	"CREATE INDEX IF NOT EXISTS vouched_by ON vouched (account);"
+	"PRAGMA user_version = 2;"
 	"COMMIT;";
 
 static int fail(char *reason, int error, const char *path, const char *text) {
@@ -238,6 +244,139 @@ int ledger_user_failed(struct ledger *ledger, const char *name) {
 
 int ledger_user_succeeded(struct ledger *ledger, const char *name) {
 	return update_user(ledger, "UPDATE user SET failures = 0 WHERE name = ?1", name, NULL, 0);
+}
+
+/* ---- vouchers ---- */
+
+/* Matches no password: accounts that a voucher opened have none. */
+static const char no_password[] = "!";
+
+static bool domain_usable(const char *word, size_t length) {
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.";
+
+	return length > 0 && strspn(word, allowed) >= length && word[0] != '.' && word[0] != '-';
+}
+
+/* The next word of a scope, or NULL; *at begins as the whole. */
+static const char *next_word(const char **at, size_t *ret_length) {
+	const char *word = *at + strspn(*at, " ,\t");
+
+	*ret_length = strcspn(word, " ,\t");
+	*at = word + *ret_length;
+	return *ret_length > 0 ? word : NULL;
+}
+
+bool ledger_scope_usable(const char *scope) {
+	size_t length, words = 0;
+
+	if (strlen(scope) > LEDGER_SCOPE_MAX)
+		return false;
+	for (const char *word; (word = next_word(&scope, &length)); words++)
+		if (memchr(word, '@', length) ? !account_name_usable(OCTETS(word, length)) : !domain_usable(word, length))
+			return false;
+	return words > 0;
+}
+
+enum covers { COVERS_NOT, COVERS_DOMAIN, COVERS_NAME };
+
+static enum covers scope_covers(const char *scope, const char *name) {
+	const char *at = strrchr(name, '@');
+	enum covers covers = COVERS_NOT;
+	size_t length;
+
+	for (const char *word; at && (word = next_word(&scope, &length));) {
+		if (strlen(name) == length && memcmp(word, name, length) == 0)
+			return COVERS_NAME;
+		if (strlen(at + 1) == length && strncasecmp(word, at + 1, length) == 0)
+			covers = COVERS_DOMAIN;
+	}
+	return covers;
+}
+
+int ledger_voucher_set(struct ledger *ledger, const char *account, const char *scope, unsigned users_max, unsigned node_ids_max) {
+	_cleanup_(sqlite3_finalizep) sqlite3_stmt *statement = NULL;
+
+	if (!ledger_scope_usable(scope))
+		return -EINVAL;
+	int error = prepare(
+		ledger,
+		"INSERT INTO voucher (account, scope, users_max, node_ids_max) SELECT name, ?2, ?3, ?4 FROM user WHERE name = "
+		"?1 ON CONFLICT (account) DO UPDATE SET scope = ?2, users_max = ?3, node_ids_max = ?4",
+		&statement);
+	if (error < 0)
+		return error;
+	bind_text(statement, 1, account);
+	bind_text(statement, 2, scope);
+	sqlite3_bind_int64(statement, 3, users_max);
+	sqlite3_bind_int64(statement, 4, node_ids_max);
+	return finish(ledger, statement);
+}
+
+int ledger_voucher_get(struct ledger *ledger, const char *account, struct ledger_voucher *ret) {
+	_cleanup_(sqlite3_finalizep) sqlite3_stmt *statement = NULL;
+
+	int error = prepare(
+		ledger,
+		"SELECT scope, users_max, node_ids_max, (SELECT count(*) FROM vouched WHERE vouched.account = voucher.account)"
+		" FROM voucher WHERE account = ?1",
+		&statement);
+	if (error < 0)
+		return error;
+	bind_text(statement, 1, account);
+	int status = sqlite3_step(statement);
+	if (status != SQLITE_ROW)
+		return status == SQLITE_DONE ? -ENOENT : -EIO;
+	snprintf(ret->scope, sizeof(ret->scope), "%s", (const char *)sqlite3_column_text(statement, 0));
+	ret->users_max = (unsigned)sqlite3_column_int(statement, 1);
+	ret->node_ids_max = (unsigned)sqlite3_column_int(statement, 2);
+	ret->users = (unsigned)sqlite3_column_int64(statement, 3);
+	return 0;
+}
+
+/* 1 when the account opened that of `name`, else 0. */
+static int vouched_for(struct ledger *ledger, const char *account, const char *name) {
+	_cleanup_(sqlite3_finalizep) sqlite3_stmt *statement = NULL;
+
+	int error = prepare(ledger, "SELECT count(*) FROM vouched WHERE user = ?1 AND account = ?2", &statement);
+	if (error < 0)
+		return error;
+	bind_text(statement, 1, name);
+	bind_text(statement, 2, account);
+	return sqlite3_step(statement) == SQLITE_ROW ? sqlite3_column_int(statement, 0) : -EIO;
+}
+
+static int open_vouched(struct ledger *ledger, const char *account, const char *name, unsigned node_ids_max, uint64_t now_ms) {
+	_cleanup_(sqlite3_finalizep) sqlite3_stmt *statement = NULL;
+
+	int error = ledger_user_add(ledger, name, no_password, node_ids_max, now_ms);
+	if (error == 0)
+		error = prepare(ledger, "INSERT INTO vouched (user, account) VALUES (?1, ?2)", &statement);
+	if (error < 0)
+		return error;
+	bind_text(statement, 1, name);
+	bind_text(statement, 2, account);
+	return finish(ledger, statement);
+}
+
+int ledger_voucher_use(struct ledger *ledger, const char *account, const char *name, uint64_t now_ms) {
+	struct ledger_voucher voucher;
+	struct ledger_user user;
+
+	int error = ledger_voucher_get(ledger, account, &voucher);
+	if (error < 0)
+		return error == -ENOENT ? -EACCES : error;
+	enum covers covers = scope_covers(voucher.scope, name);
+	if (covers == COVERS_NOT)
+		return -EACCES;
+	error = ledger_user_get(ledger, name, &user);
+	if (error == 0) {
+		octets_wipe(user.password, sizeof(user.password));
+		int vouched = covers == COVERS_NAME ? 1 : vouched_for(ledger, account, name);
+		return vouched < 0 ? vouched : vouched > 0 ? 0 : -EEXIST;
+	}
+	if (error != -ENOENT)
+		return error;
+	return voucher.users >= voucher.users_max ? -E2BIG : open_vouched(ledger, account, name, voucher.node_ids_max, now_ms);
 }
 
 /* ---- Node-IDs ---- */

@@ -13,6 +13,8 @@
 
 enum {
 	LEDGER_USERS_MAX = 1000000,	 /* accounts; more are refused */
+	LEDGER_SCOPE_MAX = 1024,	 /* octets of what a voucher is for */
+	LEDGER_VOUCHER_USERS = 1000,	 /* accounts one voucher may open, unless the operator says otherwise */
 	LEDGER_CERTIFICATES_LOOKED = 64, /* of an account, newest first, when it is asked where it enrolled and for which keys */
 };
 
@@ -49,6 +51,30 @@ int ledger_user_get(struct ledger *ledger, const char *name, struct ledger_user 
 int ledger_user_set_password(struct ledger *ledger, const char *name, const char *password); /* ends a lock-out, too; -ENOENT */
 int ledger_user_set_disabled(struct ledger *ledger, const char *name, bool disabled);	     /* -ENOENT */
 int ledger_user_list(struct ledger *ledger, int (*each)(void *userdata, const struct ledger_user *user), void *userdata);
+
+/*
+ * An account with a voucher may open accounts for others and get their certificates: a site for its users. `scope`: domains and
+ * names, separated by spaces or commas. Who has one of its accounts already keeps it; a name that stands in the scope itself, not
+ * only its domain, may also be one the operator opened.
+ */
+struct ledger_voucher {
+	char scope[LEDGER_SCOPE_MAX + 1];
+	unsigned users_max, users;
+	unsigned node_ids_max; /* of each user's account */
+};
+
+/* Is every word of it a domain or a name? */
+bool ledger_scope_usable(const char *scope);
+
+/* Gives one, or another one. -EINVAL a scope that is none, -ENOENT no such account. */
+int ledger_voucher_set(struct ledger *ledger, const char *account, const char *scope, unsigned users_max, unsigned node_ids_max);
+int ledger_voucher_get(struct ledger *ledger, const char *account, struct ledger_voucher *ret); /* -ENOENT */
+
+/*
+ * Lets `account` act for `name`, whose account is opened when there is none; within a transaction. -EACCES it has no voucher for
+ * that name, -EEXIST the name is somebody else's, -E2BIG the voucher is used up.
+ */
+int ledger_voucher_use(struct ledger *ledger, const char *account, const char *name, uint64_t now_ms);
 
 /* A wrong password is counted; a certificate starts the count anew. */
 int ledger_user_failed(struct ledger *ledger, const char *name);

@@ -89,6 +89,15 @@ struct credential *router_credential(const struct router *router) {
 	return router->credential;
 }
 
+int router_set_credential(struct router *router, struct credential *credential) {
+	if (!id_equal(&credential->node_id, &router->self))
+		return -EINVAL;
+	struct credential *former = router->credential;
+	router->credential = credential_ref(credential);
+	credential_unref(former);
+	return 0;
+}
+
 struct overlay_config *router_config(const struct router *router) {
 	return trust_config(router->trust);
 }

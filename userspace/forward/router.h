@@ -38,6 +38,9 @@ struct runtime *router_runtime(const struct router *router);
 struct transport *router_transport(struct router *router);
 struct trust *router_trust(const struct router *router);
 struct credential *router_credential(const struct router *router);
+
+/* A renewed certificate, with the Node-ID there was: what is sent from now on is signed with it. -EINVAL another Node-ID. */
+int router_set_credential(struct router *router, struct credential *credential);
 struct overlay_config *router_config(const struct router *router); /* borrowed */
 
 /* ---- connection table ---- */

@@ -76,6 +76,10 @@ int dtls_links_new(const struct dtls_settings *settings, const struct transport_
 /* Sends close_notify on every link. */
 struct dtls_links *dtls_links_free(struct dtls_links *links);
 
+/* A renewed certificate: handshakes that begin from now on show it; links that are up and handshakes under way go on as they are.
+ * -EINVAL OpenSSL refuses it. */
+int dtls_links_set_credential(struct dtls_links *links, struct credential *credential);
+
 struct transport dtls_links_transport(struct dtls_links *links);
 
 /*

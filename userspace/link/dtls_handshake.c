@@ -231,6 +231,17 @@ int dtls_handshake_context(struct dtls_links *links, const struct dtls_settings 
 	return result;
 }
 
+int dtls_links_set_credential(struct dtls_links *links, struct credential *credential) {
+	if (SSL_CTX_use_cert_and_key(links->context, credential->certificate->x509, credential->key, NULL, 1) != 1) {
+		ERR_clear_error();
+		return -EINVAL;
+	}
+	struct credential *former = links->credential;
+	links->credential = credential_ref(credential);
+	credential_unref(former);
+	return 0;
+}
+
 /* --- life of one handshake --- */
 
 /* OpenSSL asks how long to wait for an answer: once with 0, then with what we said before. */

@@ -6,6 +6,7 @@
 #include "node/configuration.h"
 #include "node/discovery.h"
 #include "node/document.h"
+#include "node/enroller.h"
 #include "node/join.h"
 #include "node/refresh.h"
 #include "node/sip_glue.h"
@@ -431,8 +432,8 @@ static int open_overlay(struct node *node, char *reason) {
 	};
 	char path[PATH_MAX];
 
-	if (join_new(node, &node->join) < 0 || discovery_new(node, &node->discovery) < 0 || open_configuration(node) < 0 ||
-	    storage_history_new(&node->history) < 0)
+	if (enroller_new(node, &node->enroller) < 0 || join_new(node, &node->join) < 0 ||
+	    discovery_new(node, &node->discovery) < 0 || open_configuration(node) < 0 || storage_history_new(&node->history) < 0)
 		return fail(reason, -ENOMEM, "Not enough memory for the topology.");
 	int error = ops->create(&topology_settings, &node->topology);
 	if (error < 0)
@@ -512,10 +513,20 @@ static int open_state_directory(const struct settings *settings, char *reason) {
 	return 0;
 }
 
+/* Without a certificate there is little to read; it will be got at the first start. */
+static int check_enrollment(const struct settings *settings, char *reason) {
+	const char *path = settings->enroll_password_file;
+
+	return access(path, R_OK) < 0 ? fail(reason, -errno, "%.300s cannot be read: %s.", path, strerror(errno)) : 0;
+}
+
 int node_check(const struct settings *settings, char reason[static NODE_REASON_SIZE]) {
 	struct node node = {.settings = (struct settings *)settings, .runtime.source = runtime_source_system()};
+	char why[ENROLLER_REASON_SIZE];
 
 	reason[0] = 0;
+	if (enrollment_need(settings, runtime_realtime_ms(&node.runtime), why) == ENROLLMENT_NEED_FIRST)
+		return check_enrollment(settings, reason);
 	int error = load_identity(&node, reason);
 	users_free(node.users);
 	trust_free(node.trust);
@@ -587,6 +598,7 @@ void node_start(struct node *node) {
 	node_enter(node);
 	if (!resume(node))
 		join_start(node->join);
+	enroller_start(node->enroller);
 	/* No event of the loop did this, so none will be followed by settling. */
 	int error = node_settle(node);
 	if (error < 0)
@@ -625,6 +637,7 @@ struct node *node_free(struct node *node) {
 	if (!node)
 		return NULL;
 	node_stop(node);
+	node->enroller = enroller_free(node->enroller);
 	node->sip = sip_gateway_free(node->sip);
 	node->sip_glue = sip_glue_free(node->sip_glue);
 	node->certificates = certificate_store_free(node->certificates);

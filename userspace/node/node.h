@@ -26,6 +26,7 @@ struct discovery;
 struct sip_glue;
 struct configuration;
 struct refresh;
+struct enroller;
 
 struct node {
 	sd_event *event;
@@ -51,6 +52,7 @@ struct node {
 	struct configuration *configuration;
 	struct refresh *refresh;
 	struct timer recheck; /* of the certificates of live links */
+	struct enroller *enroller;
 	enum topology_state state;
 	uint64_t started_us;
 

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <syslog.h>
 
-enum { DEFAULT_NEIGHBOR_CHECK_MS = 5000, PREFIX_MAPPED_BITS = 96 };
+enum { DEFAULT_NEIGHBOR_CHECK_MS = 5000, DEFAULT_USER_NODE_IDS = 4, PREFIX_MAPPED_BITS = 96 };
 
 typedef int (*setter)(struct settings *settings, size_t offset, const char *value);
 
@@ -307,6 +307,23 @@ static int set_sip_allow(struct settings *settings, size_t offset, const char *v
 	return for_each_word(value, add_network, settings);
 }
 
+static int set_enroll_users(struct settings *settings, size_t offset, const char *value) {
+	if (strcmp(value, "no") != 0 && strcmp(value, "at-registration") != 0)
+		return -EINVAL;
+	*FIELD(enum settings_enroll_users, settings, offset) =
+		strcmp(value, "no") == 0 ? ENROLL_USERS_NO : ENROLL_USERS_AT_REGISTRATION;
+	return 0;
+}
+
+static int set_node_ids(struct settings *settings, size_t offset, const char *value) {
+	unsigned long number;
+
+	if (parse_number(value, SETTINGS_NODE_IDS_MAX, &number) < 0 || number == 0)
+		return -EINVAL;
+	*FIELD(unsigned, settings, offset) = (unsigned)number;
+	return 0;
+}
+
 static const struct option {
 	const char *section, *name;
 	setter set;
@@ -347,6 +364,10 @@ static const struct option {
 	{"enroll", "server", set_string, offsetof(struct settings, enroll_server), "an overlay name or an https URL"},
 	{"enroll", "ca-file", set_path, offsetof(struct settings, enroll_ca_file), "an absolute path"},
 	{"enroll", "address", set_string, offsetof(struct settings, enroll_address), "an address such as 192.0.2.5"},
+	{"enroll", "user", set_string, offsetof(struct settings, enroll_user), "an account such as site1@example.org"},
+	{"enroll", "password-file", set_path, offsetof(struct settings, enroll_password_file), "an absolute path"},
+	{"enroll", "users", set_enroll_users, offsetof(struct settings, enroll_users), "no or at-registration"},
+	{"enroll", "user-node-ids", set_node_ids, offsetof(struct settings, enroll_user_node_ids), "a number from 1 to 16"},
 	{"control", "socket", set_path, offsetof(struct settings, control_socket), "an absolute path"},
 	{"control", "group", set_string, offsetof(struct settings, control_group), "a group name"},
 	{"metrics", "listen", set_metrics_listen, 0, "an address such as 127.0.0.1:9464, or off"},
@@ -540,6 +561,8 @@ static int settings_defaults(struct settings *settings) {
 		settings->sip_listen[1] = (struct address){.family = AF_INET6, .port = 5060};
 		settings->sip_listen_count = 2;
 	}
+	if (settings->enroll_user_node_ids == 0)
+		settings->enroll_user_node_ids = DEFAULT_USER_NODE_IDS;
 	settings->sip_expires_min_s = settings->sip_expires_min_s ? settings->sip_expires_min_s : 60;
 	settings->sip_expires_max_s = settings->sip_expires_max_s ? settings->sip_expires_max_s : 86400;
 	if (settings->sip_expires_default_s == 0) {
@@ -547,6 +570,18 @@ static int settings_defaults(struct settings *settings) {
 		settings->sip_expires_default_s = wanted > settings->sip_expires_min_s ? wanted : settings->sip_expires_min_s;
 	}
 	return error;
+}
+
+int settings_stem(const char *certificate, const char *key, char stem[static PATH_MAX]) {
+	static const char crt[] = ".crt", suffix[] = ".key";
+	size_t length = strlen(certificate), tail = sizeof(crt) - 1;
+
+	if (length <= tail || length >= PATH_MAX || strcmp(certificate + length - tail, crt) != 0 || strlen(key) != length ||
+	    strncmp(certificate, key, length - tail) != 0 || strcmp(key + length - tail, suffix) != 0)
+		return -EINVAL;
+	memcpy(stem, certificate, length - tail);
+	stem[length - tail] = 0;
+	return 0;
 }
 
 /* What no single line can tell. */
@@ -559,6 +594,19 @@ static int settings_check(const struct settings *settings, const char *path, cha
 		return fail(reason, -EINVAL,
 			    "%.200s: [sip] expires-min is %u, expires-default %u and expires-max %u; each may be at most the next.",
 			    path, settings->sip_expires_min_s, settings->sip_expires_default_s, settings->sip_expires_max_s);
+	if (!settings->enroll_server && (settings->enroll_user || settings->enroll_password_file))
+		return fail(reason, -EINVAL, "%.200s: [enroll] has no server, the name of the overlay or an https URL.", path);
+	if (!settings->enroll_user != !settings->enroll_password_file)
+		return fail(reason, -EINVAL, "%.200s: [enroll] needs both user and password-file, or neither.", path);
+	if (settings->enroll_users != ENROLL_USERS_NO && !settings->enroll_user)
+		return fail(reason, -EINVAL, "%.200s: [enroll] users = at-registration needs user, an account with a voucher.",
+			    path);
+	char stem[PATH_MAX];
+	if (settings->enroll_user && settings_stem(settings->certificate, settings->key, stem) < 0)
+		return fail(
+			reason, -EINVAL,
+			"%.200s: with user in [enroll], certificate and key in [node] have to be one path ending in .crt and .key.",
+			path);
 	return 0;
 }
 
@@ -602,6 +650,8 @@ struct settings *settings_free(struct settings *settings) {
 	free(settings->enroll_server);
 	free(settings->enroll_ca_file);
 	free(settings->enroll_address);
+	free(settings->enroll_user);
+	free(settings->enroll_password_file);
 	free(settings->control_socket);
 	free(settings->control_group);
 	free(settings);

@@ -5,6 +5,7 @@
 #include "base/address.h"
 #include "base/cleanup.h"
 
+#include <limits.h>
 #include <stdint.h>
 
 enum {
@@ -16,6 +17,7 @@ enum {
 	SETTINGS_MULTICAST_MAX = 2,
 	SETTINGS_INTERFACES_MAX = 8,
 	SETTINGS_INTERFACE_SIZE = 16,
+	SETTINGS_NODE_IDS_MAX = 16,
 	SETTINGS_REASON_SIZE = 512,
 };
 
@@ -23,6 +25,9 @@ struct network_prefix {
 	struct address address;
 	unsigned bits;
 };
+
+/* What the node does for its users' certificates, besides renewing those that are there. */
+enum settings_enroll_users { ENROLL_USERS_NO, ENROLL_USERS_AT_REGISTRATION };
 
 struct settings {
 	/* [node] */
@@ -60,6 +65,9 @@ struct settings {
 	char *enroll_server;  /* overlay name or https URL; NULL: the overlay's name, when it has an enrollment server */
 	char *enroll_ca_file; /* PEM roots for HTTPS; NULL: the system's */
 	char *enroll_address; /* connect there instead of looking the host up; NULL: look it up */
+	char *enroll_user, *enroll_password_file; /* account and its password; NULL: the node does not enroll by itself */
+	enum settings_enroll_users enroll_users;
+	unsigned enroll_user_node_ids;
 
 	/* [control] */
 	char *control_socket, *control_group;
@@ -75,6 +83,9 @@ struct settings {
 int settings_load(const char *path, bool must_exist, struct settings **ret, char reason[static SETTINGS_REASON_SIZE]);
 struct settings *settings_free(struct settings *settings);
 DEFINE_CLEANUP(struct settings *, settings_free)
+
+/* What certificate and key have in common, when they are STEM.crt and STEM.key. -EINVAL. */
+int settings_stem(const char *certificate, const char *key, char stem[static PATH_MAX]);
 
 /* "192.0.2.0/24", "2001:db8::/32"; without a length the one address. An IPv4 prefix in IPv6 form is one of IPv4. -EINVAL. */
 int network_prefix_parse(const char *text, struct network_prefix *ret);

@@ -2,6 +2,7 @@
 #include "node/sip_glue.h"
 
 #include "base/log.h"
+#include "node/enroller.h"
 
 #include <errno.h>
 #include <string.h>
@@ -97,6 +98,49 @@ static void on_stored(void *userdata, const struct storage_outcome *outcome) {
 	}
 }
 
+/* Its answer comes when the overlay has it. */
+static void store_pending(struct pending *pending, struct user *user, const char *contact) {
+	struct node *node = pending->glue->node;
+	struct credential *credential = user_credential_for(user, contact, node->runtime.now_us);
+
+	if (!credential && pending->expires_s == 0)
+		answer_later(pending, 200, "OK"); /* nothing of ours can be stored for it */
+	else if (!credential)
+		answer_later(pending, 403, "Too Many Contacts");
+	else if (node->state != TOPOLOGY_JOINED)
+		answer_later(pending, 503, "Overlay Not Reachable");
+	else {
+		pending->credential = credential_ref(credential);
+		int error = sip_registration_store(node->router, credential, pending->aor, contact, pending->expires_s, on_stored,
+						   pending);
+		if (error == -EINVAL || error == -EACCES)
+			answer_later(pending, 403, "Contact Not Allowed In This Overlay");
+		else if (error < 0)
+			answer_later(pending, 503, "Overlay Not Reachable");
+	}
+}
+
+static void on_enrolled(void *userdata, int error) {
+	struct pending *pending = userdata;
+	struct user *user = error < 0 ? NULL : users_find(pending->glue->node->users, pending->aor);
+
+	if (user)
+		store_pending(pending, user, pending->contact);
+	else if (error == -EACCES)
+		answer(pending, 403, "No Certificate For This User");
+	else
+		answer(pending, 503, "Enrollment Not Possible Now");
+}
+
+/* A user without certificate, who may get one: the phone waits for it, or comes back. */
+static void enroll_pending(struct pending *pending) {
+	int error = enroller_get_user(pending->glue->node->enroller, pending->aor, on_enrolled, pending);
+
+	if (error < 0)
+		answer_later(pending, error == -EACCES ? 404 : 503,
+			     error == -EACCES ? "No Such User At This Site" : "Enrollment Not Possible Now");
+}
+
 static void on_bind(void *userdata, const struct sip_binding_request *request, sip_register_done done, void *done_userdata) {
 	struct sip_glue *glue = userdata;
 	struct node *node = glue->node;
@@ -110,26 +154,14 @@ static void on_bind(void *userdata, const struct sip_binding_request *request, s
 	pending->expires_s = request->expires_s;
 	snprintf(pending->contact, sizeof(pending->contact), "%s", request->contact);
 	struct user *user = users_find(node->users, request->aor);
-	struct credential *credential = user ? user_credential_for(user, request->contact, node->runtime.now_us) : NULL;
-	if (!user)
-		answer_later(pending, 404, "No Such User At This Site");
-	else if (!credential && request->expires_s == 0)
-		answer_later(pending, 200, "OK"); /* nothing of ours can be stored for it */
-	else if (!credential)
-		answer_later(pending, 403, "Too Many Contacts");
-	else if (strlen(request->contact) >= sizeof(pending->contact))
+	if (strlen(request->contact) >= sizeof(pending->contact))
 		answer_later(pending, 403, "Contact Too Long");
-	else if (node->state != TOPOLOGY_JOINED)
-		answer_later(pending, 503, "Overlay Not Reachable");
-	else {
-		pending->credential = credential_ref(credential);
-		int error = sip_registration_store(node->router, credential, request->aor, request->contact, request->expires_s,
-						   on_stored, pending);
-		if (error == -EINVAL || error == -EACCES)
-			answer_later(pending, 403, "Contact Not Allowed In This Overlay");
-		else if (error < 0)
-			answer_later(pending, 503, "Overlay Not Reachable");
-	}
+	else if (user)
+		store_pending(pending, user, pending->contact);
+	else if (request->expires_s > 0)
+		enroll_pending(pending);
+	else
+		answer_later(pending, 404, "No Such User At This Site");
 }
 
 /* ---- look-ups ---- */
@@ -200,13 +232,13 @@ static bool on_domain(void *userdata, const char *domain) {
 	struct sip_glue *glue = userdata;
 
 	return strcasecmp(domain, router_config(glue->node->router)->overlay_name) == 0 ||
-	       users_serve_domain(glue->node->users, domain);
+	       users_serve_domain(glue->node->users, domain) || enroller_serves_domain(glue->node->enroller, domain);
 }
 
 static bool on_user(void *userdata, const char *aor) {
 	struct sip_glue *glue = userdata;
 
-	return users_find(glue->node->users, aor) != NULL;
+	return users_find(glue->node->users, aor) != NULL || enroller_takes_user(glue->node->enroller, aor);
 }
 
 static bool on_allowed(void *userdata, const struct address *source) {

@@ -25,50 +25,80 @@ static void entry_free(struct entry *entry) {
 		credential_unref(entry->user.credentials[i]);
 		free(entry->user.contacts[i]);
 	}
+	free(entry->user.stem);
 	free(entry);
 }
 
-static bool user_has_node_id(const struct user *user, const struct id *node_id) {
-	for (size_t i = 0; i < user->count; i++)
-		if (id_equal(&user->credentials[i]->node_id, node_id))
-			return true;
-	return false;
+static size_t place_of_node_id(const struct user *user, const struct id *node_id) {
+	size_t i = 0;
+
+	while (i < user->count && !id_equal(&user->credentials[i]->node_id, node_id))
+		i++;
+	return i;
 }
 
-/* One credential per Node-ID of the certificate; two pairs may hold the same one, as when a certificate was renewed. */
+/* One credential per Node-ID; of two certificates with the same one, as when it was renewed, the one that lasts longer signs. */
 static int user_add_credentials(struct user *user, struct credential *credential) {
 	const struct certificate *certificate = credential->certificate;
 
-	for (size_t i = 0; i < certificate->node_id_count && user->count < USER_CONTACTS_MAX; i++) {
-		if (user_has_node_id(user, &certificate->node_ids[i]))
+	for (size_t i = 0; i < certificate->node_id_count; i++) {
+		_cleanup_(credential_unrefp) struct credential *one = NULL;
+		size_t place = place_of_node_id(user, &certificate->node_ids[i]);
+		if (place == USER_CONTACTS_MAX ||
+		    (place < user->count && user->credentials[place]->certificate->not_after_ms >= certificate->not_after_ms))
 			continue;
-		int error = credential_as(credential, &certificate->node_ids[i], &user->credentials[user->count]);
+		int error = credential_as(credential, &certificate->node_ids[i], &one);
 		if (error < 0)
 			return error;
-		user->count++;
+		credential_unref(user->credentials[place]);
+		user->credentials[place] = TAKE(one);
+		if (place == user->count)
+			user->count++;
 	}
 	return 0;
 }
 
-static int users_add(struct users *users, struct credential *credential) {
+static int user_remember(struct user *user, const struct certificate *certificate, const char *stem) {
+	char *copy;
+
+	if (user->stem && user->not_after_ms >= certificate->not_after_ms)
+		return 0;
+	copy = strdup(stem);
+	if (!copy)
+		return -ENOMEM;
+	free(user->stem);
+	user->stem = copy;
+	user->not_before_ms = certificate->not_before_ms;
+	user->not_after_ms = certificate->not_after_ms;
+	user->renewal = (struct renewal){.due_ms = 0};
+	return 0;
+}
+
+static int users_add(struct users *users, struct credential *credential, const char *stem, struct user **ret) {
 	const char *name = credential->certificate->user_name;
-	struct entry *entry;
+	struct entry *entry, *added = NULL;
 
 	HASH_FIND_STR(users->entries, name, entry);
-	if (entry)
-		return user_add_credentials(&entry->user, credential);
-	if (HASH_COUNT(users->entries) >= USERS_MAX)
-		return -E2BIG;
-	entry = calloc(1, sizeof(*entry));
-	if (!entry)
-		return -ENOMEM;
+	if (!entry) {
+		if (HASH_COUNT(users->entries) >= USERS_MAX)
+			return -E2BIG;
+		entry = added = calloc(1, sizeof(*entry));
+		if (!entry)
+			return -ENOMEM;
+	}
 	int error = user_add_credentials(&entry->user, credential);
+	if (error == 0)
+		error = user_remember(&entry->user, credential->certificate, stem);
 	if (error < 0) {
-		entry_free(entry);
+		if (added)
+			entry_free(added);
 		return error;
 	}
-	strcpy(entry->user.name, name);
-	HASH_ADD_STR(users->entries, user.name, entry);
+	if (added) {
+		strcpy(entry->user.name, name);
+		HASH_ADD_STR(users->entries, user.name, entry);
+	}
+	*ret = &entry->user;
 	return 0;
 }
 
@@ -78,36 +108,49 @@ static bool ends_in(const char *name, const char *suffix) {
 	return length > tail && strcmp(name + length - tail, suffix) == 0;
 }
 
-static void load_pair(struct users *users, const char *directory, const char *name, struct trust *trust, const char *overlay_name,
-		      uint8_t node_id_length, uint64_t realtime_ms) {
+int users_put(struct users *users, const char *stem, struct trust *trust, const char *overlay_name, uint8_t node_id_length,
+	      uint64_t realtime_ms, struct user **ret, char reason[static USERS_REASON_SIZE]) {
 	_cleanup_(credential_unrefp) struct credential *credential = NULL;
-	char certificate[PATH_MAX], key[PATH_MAX], reason[512], aor[USER_NAME_MAX + 1];
+	char certificate[PATH_MAX], key[PATH_MAX], aor[USER_NAME_MAX + 1];
 	const char *why = NULL;
 
-	int stem = (int)(strlen(name) - strlen(".crt"));
-	if (snprintf(certificate, sizeof(certificate), "%s/%s", directory, name) >= (int)sizeof(certificate) ||
-	    snprintf(key, sizeof(key), "%s/%.*s.key", directory, stem, name) >= (int)sizeof(key))
-		return;
-	if (credential_load(certificate, key, overlay_name, node_id_length, &credential, reason, sizeof(reason)) < 0) {
-		log_warning("User left out: %s", reason);
-		return;
+	if (snprintf(certificate, sizeof(certificate), "%s.crt", stem) >= (int)sizeof(certificate) ||
+	    snprintf(key, sizeof(key), "%s.key", stem) >= (int)sizeof(key)) {
+		snprintf(reason, USERS_REASON_SIZE, "%.200s: the path is too long.", stem);
+		return -ENAMETOOLONG;
 	}
-	if (trust_check(trust, credential->certificate, realtime_ms, &why) < 0) {
-		log_warning("User left out: %s: %s.", certificate, why ? why : "the certificate is not trusted in this overlay");
-		return;
+	int error = credential_load(certificate, key, overlay_name, node_id_length, &credential, reason, USERS_REASON_SIZE);
+	if (error < 0)
+		return error;
+	error = trust_check(trust, credential->certificate, realtime_ms, &why);
+	if (error < 0) {
+		snprintf(reason, USERS_REASON_SIZE, "%.200s: %.200s.", certificate,
+			 why ? why : "the certificate is not trusted in this overlay");
+		return error;
 	}
 	/* Callers look for the AoR in its normal form, and the records of a user lie where the name in the certificate says. */
 	if (sip_aor_of_uri(credential->certificate->user_name, aor, sizeof(aor)) < 0 ||
 	    strcmp(aor, credential->certificate->user_name) != 0) {
-		log_warning(
-			"User left out: %s: callers would not find \"%s\", which is no address of record with its domain in lower "
-			"case.",
-			certificate, credential->certificate->user_name);
-		return;
+		snprintf(reason, USERS_REASON_SIZE,
+			 "%.200s: callers would not find \"%.100s\", which is no address of record with its domain in lower case.",
+			 certificate, credential->certificate->user_name);
+		return -EINVAL;
 	}
-	int error = users_add(users, credential);
+	error = users_add(users, credential, stem, ret);
 	if (error < 0)
-		log_warning("User left out: %s: %s.", certificate, strerror(-error));
+		snprintf(reason, USERS_REASON_SIZE, "%.200s: %s.", certificate, strerror(-error));
+	return error;
+}
+
+static void load_pair(struct users *users, const char *directory, const char *name, struct trust *trust, const char *overlay_name,
+		      uint8_t node_id_length, uint64_t realtime_ms) {
+	char stem[PATH_MAX], reason[USERS_REASON_SIZE];
+	struct user *user;
+
+	if (snprintf(stem, sizeof(stem), "%s/%.*s", directory, (int)(strlen(name) - strlen(".crt")), name) >= (int)sizeof(stem))
+		return;
+	if (users_put(users, stem, trust, overlay_name, node_id_length, realtime_ms, &user, reason) < 0)
+		log_warning("User left out: %s", reason);
 }
 
 int users_load(const char *directory, struct trust *trust, const char *overlay_name, uint8_t node_id_length, uint64_t realtime_ms,

@@ -7,7 +7,14 @@
 
 #include "overlay/signature.h"
 
-enum { USERS_MAX = 4096, USER_CONTACTS_MAX = 16 };
+enum { USERS_MAX = 4096, USER_CONTACTS_MAX = 16, USERS_REASON_SIZE = 512 };
+
+/* When a certificate is renewed, and how that went. */
+struct renewal {
+	uint64_t due_ms;  /* UTC; 0: not decided yet */
+	unsigned failures; /* in a row */
+	bool by_password; /* the next attempt shows the password instead of the key */
+};
 
 struct user {
 	char name[USER_NAME_MAX + 1];			   /* AoR without scheme, its domain in lower case */
@@ -15,6 +22,9 @@ struct user {
 	char *contacts[USER_CONTACTS_MAX];		   /* contact URI served by that Node-ID, or NULL */
 	uint64_t expires_us[USER_CONTACTS_MAX];		   /* when it is free again */
 	size_t count;					   /* at least 1 */
+	char *stem;		   /* STEM.crt and STEM.key of the certificate that lasts longest */
+	uint64_t not_before_ms, not_after_ms; /* its life */
+	struct renewal renewal;
 };
 
 struct users;
@@ -26,6 +36,13 @@ struct users;
 int users_load(const char *directory, struct trust *trust, const char *overlay_name, uint8_t node_id_length, uint64_t realtime_ms,
 	       struct users **ret);
 struct users *users_free(struct users *users);
+
+/*
+ * Loads one pair, new or renewed, after users_load(): the same Node-IDs sign with the new certificate from now on and keep their
+ * contacts, others are added. `reason` receives one sentence. *ret is borrowed.
+ */
+int users_put(struct users *users, const char *stem, struct trust *trust, const char *overlay_name, uint8_t node_id_length,
+	      uint64_t realtime_ms, struct user **ret, char reason[static USERS_REASON_SIZE]);
 
 /* Borrowed; NULL when no such user is provisioned here. */
 struct user *users_find(struct users *users, const char *name);

@@ -303,11 +303,10 @@ int credential_as(struct credential *credential, const struct id *node_id, struc
 	return 0;
 }
 
-uint64_t certificate_renewal_ms(const struct runtime *runtime, const struct certificate *certificate) {
-	uint64_t begin_ms = certificate->not_before_ms;
-	uint64_t life_ms = certificate->not_after_ms > begin_ms ? certificate->not_after_ms - begin_ms : 0;
+uint64_t certificate_renewal_ms(const struct runtime *runtime, uint64_t not_before_ms, uint64_t not_after_ms) {
+	uint64_t life_ms = not_after_ms > not_before_ms ? not_after_ms - not_before_ms : 0;
 
-	return begin_ms + life_ms * 2 / 3 - life_ms / 10 + runtime_random_below(runtime, life_ms / 5 + 1);
+	return not_before_ms + life_ms * 2 / 3 - life_ms / 10 + runtime_random_below(runtime, life_ms / 5 + 1);
 }
 
 bool account_name_usable(struct octets name) {

@@ -96,7 +96,7 @@ int certificate_issue(const struct certificate_request *request, X509 *ca, EVP_P
  * an overlay that was set up in a day do not come back in one.
  */
 struct runtime;
-uint64_t certificate_renewal_ms(const struct runtime *runtime, const struct certificate *certificate);
+uint64_t certificate_renewal_ms(const struct runtime *runtime, uint64_t not_before_ms, uint64_t not_after_ms);
 
 /* name@domain of printable ASCII without quotes, spaces, separators and path characters: it becomes a name in certificates, in SIP
  * and of files (B-11.3-09). */

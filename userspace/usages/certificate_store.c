@@ -124,6 +124,23 @@ static bool holds(struct octets value, const struct certificate *certificate) {
 					    wrapped.type == CERTIFICATE_X509 && octets_equal(wrapped.certificate, der));
 }
 
+/* Nobody trusts it any more. The warning is for those that have no newer one. */
+static void copy_expired(struct copy *copy) {
+	const struct certificate *certificate = copy->credential->certificate;
+	const struct copy *other;
+
+	DL_FOREACH (copy->owner->copies, other)
+		if (other->kind == copy->kind && id_equal(&other->resource_id, &copy->resource_id) &&
+		    other->credential->certificate->not_after_ms > certificate->not_after_ms)
+			break;
+	if (other)
+		log_debug("A former certificate of %s has expired and is no longer stored in the overlay.", certificate->user_name);
+	else if (copy->kind == KIND_CERTIFICATE_BY_USER)
+		log_warning("The certificate of %s has expired and is no longer stored in the overlay.", certificate->user_name);
+	DL_DELETE(copy->owner->copies, copy);
+	copy_free(copy);
+}
+
 static void on_fetched(void *userdata, const struct storage_outcome *outcome, const struct fetched_value *values, size_t count,
 		       bool partial) {
 	struct copy *copy = userdata;
@@ -139,7 +156,7 @@ static void on_fetched(void *userdata, const struct storage_outcome *outcome, co
 	uint64_t now_ms = runtime_realtime_ms(copy->owner->runtime);
 	uint64_t left_s = certificate->not_after_ms > now_ms ? (certificate->not_after_ms - now_ms) / 1000 : 0;
 	if (left_s == 0) {
-		log_warning("The certificate of %s has expired and is no longer stored in the overlay", certificate->user_name);
+		copy_expired(copy);
 		return;
 	}
 	copy->lifetime_s = left_s < LIFETIME_S ? (uint32_t)left_s : LIFETIME_S;

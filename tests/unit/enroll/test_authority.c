@@ -461,6 +461,101 @@ static void refuse_open_key(void **state) {
 	assert_non_null(strstr(reason, "ca.key"));
 }
 
+/* A request for `wanted` with the password of the account. */
+static enum enrollment_outcome vouch(struct fixture *f, const char *account, const char *wanted, unsigned node_ids) {
+	_cleanup_free_ uint8_t *csr = NULL;
+	size_t length = 0;
+
+	assert_int_equal(csr_make(f->key, wanted, &csr, &length), 0);
+	return enroll_from(f, "192.0.2.1", octets_of_string(account), ENROLL_SITE_PASSWORD, OCTETS(csr, length), node_ids, NOW_MS);
+}
+
+static void vouchers(void **state) {
+	struct fixture *f = *state;
+	struct ledger_voucher voucher;
+	struct ledger_user user;
+	struct id first;
+
+	/* Without one an account is for its own name. */
+	assert_int_equal(vouch(f, "alice@example.org", "carol@example.org", 1), ENROLLMENT_USERNAME_NOT_AVAILABLE);
+	assert_int_equal(ledger_voucher_get(f->site.ledger, "alice@example.org", &voucher), -ENOENT);
+	assert_int_equal(ledger_voucher_set(f->site.ledger, "nobody@example.org", "example.org", 2, 4), -ENOENT);
+	assert_int_equal(ledger_voucher_set(f->site.ledger, "alice@example.org", "not/a/domain", 2, 4), -EINVAL);
+	assert_int_equal(ledger_voucher_set(f->site.ledger, "alice@example.org", "Example.NET, dave@example.com", 2, 4), 0);
+	assert_int_equal(vouch(f, "alice@example.org", "carol@example.org", 1), ENROLLMENT_USERNAME_NOT_AVAILABLE);
+	assert_int_equal(vouch(f, "alice@example.org", "carol@sub.example.net", 1), ENROLLMENT_USERNAME_NOT_AVAILABLE);
+	assert_int_equal(ledger_user_get(f->site.ledger, "carol@sub.example.net", &user), -ENOENT); /* nothing is left */
+	assert_int_equal(vouch(f, "alice@example.org", "carol@example.net", 5), ENROLLMENT_NODE_IDS_NOT_AVAILABLE);
+	assert_int_equal(ledger_user_get(f->site.ledger, "carol@example.net", &user), -ENOENT);
+	assert_int_equal(vouch(f, "alice@example.org", "carol@example.net", 2), ENROLLMENT_ISSUED);
+	assert_string_equal(f->certificate->user_name, "carol@example.net");
+	first = f->certificate->node_ids[0];
+	/* Again: the same Node-ID, and no place of the voucher. */
+	assert_int_equal(vouch(f, "alice@example.org", "carol@example.net", 1), ENROLLMENT_ISSUED);
+	assert_true(id_equal(&f->certificate->node_ids[0], &first));
+	assert_int_equal(vouch(f, "alice@example.org", "dave@example.com", 1), ENROLLMENT_ISSUED);
+	assert_int_equal(vouch(f, "alice@example.org", "erin@example.net", 1), ENROLLMENT_USERNAME_NOT_AVAILABLE); /* used up */
+	assert_int_equal(ledger_voucher_get(f->site.ledger, "alice@example.org", &voucher), 0);
+	assert_int_equal(voucher.users, 2);
+	/* Its own name needs none. */
+	assert_int_equal(vouch(f, "alice@example.org", "alice@example.org", 1), ENROLLMENT_ISSUED);
+}
+
+static void vouchers_of_others(void **state) {
+	struct fixture *f = *state;
+
+	assert_int_equal(ledger_voucher_set(f->site.ledger, "alice@example.org", "example.net", 9, 4), 0);
+	assert_int_equal(ledger_voucher_set(f->site.ledger, "bob@example.org", "example.net example.org", 9, 4), 0);
+	assert_int_equal(vouch(f, "alice@example.org", "carol@example.net", 1), ENROLLMENT_ISSUED);
+	/* Who asked first keeps the name; accounts of the operator are not opened by a domain, but by their names. */
+	assert_int_equal(vouch(f, "bob@example.org", "carol@example.net", 1), ENROLLMENT_USERNAME_NOT_AVAILABLE);
+	assert_int_equal(vouch(f, "bob@example.org", "alice@example.org", 1), ENROLLMENT_USERNAME_NOT_AVAILABLE);
+	assert_int_equal(ledger_voucher_set(f->site.ledger, "bob@example.org", "alice@example.org", 9, 4), 0);
+	assert_int_equal(vouch(f, "bob@example.org", "alice@example.org", 1), ENROLLMENT_ISSUED);
+	/* A disabled user stays disabled, a disabled account vouches for nobody. */
+	assert_int_equal(ledger_user_set_disabled(f->site.ledger, "carol@example.net", true), 0);
+	assert_int_equal(vouch(f, "alice@example.org", "carol@example.net", 1), ENROLLMENT_FAILED_AUTHENTICATION);
+	assert_int_equal(ledger_user_set_disabled(f->site.ledger, "alice@example.org", true), 0);
+	assert_int_equal(vouch(f, "alice@example.org", "frank@example.net", 1), ENROLLMENT_FAILED_AUTHENTICATION);
+}
+
+/* Such an account has no password, not even an empty one; its certificate renews itself. */
+static void vouched_without_password(void **state) {
+	struct fixture *f = *state;
+	struct octets name = octets_of_string("carol@example.net");
+	_cleanup_free_ uint8_t *csr = NULL;
+	size_t length = 0;
+
+	assert_int_equal(ledger_voucher_set(f->site.ledger, "alice@example.org", "example.net", 9, 4), 0);
+	assert_int_equal(vouch(f, "alice@example.org", "carol@example.net", 1), ENROLLMENT_ISSUED);
+	assert_int_equal(csr_make(f->key, "carol@example.net", &csr, &length), 0);
+	assert_int_equal(enroll_from(f, "192.0.2.1", name, "", OCTETS(csr, length), 1, NOW_MS), ENROLLMENT_FAILED_AUTHENTICATION);
+	assert_int_equal(enroll_from(f, "192.0.2.1", name, "!", OCTETS(csr, length), 1, NOW_MS), ENROLLMENT_FAILED_AUTHENTICATION);
+	assert_int_equal(enroll_from(f, "192.0.2.1", name, NULL, OCTETS(csr, length), 1, NOW_MS), ENROLLMENT_ISSUED);
+	/* The key of one user renews nothing of another. */
+	assert_int_equal(enroll_from(f, "192.0.2.1", octets_of_string("bob@example.org"), NULL, OCTETS(csr, length), 1, NOW_MS),
+			 ENROLLMENT_FAILED_AUTHENTICATION);
+}
+
+static void scopes(void **state) {
+	static const char *const good[] = {"example.org", "a@b", "example.org,example.net", " example.org  alice@example.net ",
+					   "x"};
+	static const char *const bad[] = {"", " ", ",", "-x.org", "ex/ample", "@example.org", "alice@", "a@b@c", "../x"};
+	char text[LEDGER_SCOPE_MAX + 2];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LENGTH(good); i++)
+		assert_true(ledger_scope_usable(good[i]));
+	for (size_t i = 0; i < ARRAY_LENGTH(bad); i++)
+		assert_false(ledger_scope_usable(bad[i]));
+	memset(text, 'a', sizeof(text));
+	text[LEDGER_SCOPE_MAX] = 0;
+	assert_true(ledger_scope_usable(text));
+	text[LEDGER_SCOPE_MAX] = 'a';
+	text[LEDGER_SCOPE_MAX + 1] = 0;
+	assert_false(ledger_scope_usable(text));
+}
+
 int main(void) {
 	const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -482,6 +577,10 @@ int main(void) {
 		TEST(refuse_open_key),
 		TEST(serve_without_ca),
 		TEST(keep_secrets),
+		TEST(vouchers),
+		TEST(vouchers_of_others),
+		TEST(vouched_without_password),
+		TEST(scopes),
 	};
 
 	return cmocka_run_group_tests_name("enroll/authority", tests, NULL, NULL);

@@ -266,12 +266,62 @@ static void test_same_after_restart(void **state) {
 	}
 }
 
+/* A renewed certificate signs from now on, and its Node-IDs keep their contacts; an older one changes nothing. */
+static void test_put(void **state) {
+	struct id node_ids[3];
+	char stem[128], reason[USERS_REASON_SIZE] = "";
+	struct user *user = NULL;
+
+	(void)state;
+	clear();
+	for (size_t i = 0; i < 3; i++)
+		node_ids[i] = support_node_id((uint8_t)(0x50 + i));
+	_cleanup_(credential_unrefp) struct credential *former = support_credential_of_type(
+		&overlay, KEY_ECDSA_P256, "carol@example.org", node_ids, 2, SUPPORT_NOW_MS - 1000, SUPPORT_NOW_MS + 60000);
+	_cleanup_(credential_unrefp) struct credential *renewed = support_credential_of_type(
+		&overlay, KEY_ECDSA_P256, "carol@example.org", node_ids, 3, SUPPORT_NOW_MS - 500, SUPPORT_NOW_MS + 120000);
+	save(former, "carol");
+	struct users *users = load();
+	struct user *carol = users_find(users, "carol@example.org");
+	assert_non_null(carol);
+	assert_int_equal(carol->not_after_ms, SUPPORT_NOW_MS + 60000);
+	struct id served = user_credential_for(carol, "sip:carol@192.0.2.7", 1)->node_id;
+	user_contact_claim(carol, user_credential_for(carol, "sip:carol@192.0.2.7", 1), "sip:carol@192.0.2.7", 1000);
+	save(renewed, "carol");
+	snprintf(stem, sizeof(stem), "%s/carol", directory);
+	assert_int_equal(users_put(users, stem, overlay.trust, "example.org", ID_LENGTH_CHORD, SUPPORT_NOW_MS, &user, reason), 0);
+	assert_ptr_equal(user, carol);
+	assert_int_equal(carol->count, 3);
+	for (size_t i = 0; i < carol->count; i++)
+		assert_memory_equal(carol->credentials[i]->certificate->sha256, renewed->certificate->sha256, 32);
+	assert_true(id_equal(&user_credential_for(carol, "sip:carol@192.0.2.7", 2)->node_id, &served));
+	assert_int_equal(carol->not_after_ms, SUPPORT_NOW_MS + 120000);
+	assert_string_equal(carol->stem, stem);
+	save(former, "carol");
+	assert_int_equal(users_put(users, stem, overlay.trust, "example.org", ID_LENGTH_CHORD, SUPPORT_NOW_MS, &user, reason), 0);
+	assert_memory_equal(carol->credentials[0]->certificate->sha256, renewed->certificate->sha256, 32);
+	assert_int_equal(carol->not_after_ms, SUPPORT_NOW_MS + 120000);
+	/* Ended, not there: nothing changes, and a sentence. */
+	assert_true(users_put(users, stem, overlay.trust, "example.org", ID_LENGTH_CHORD, SUPPORT_NOW_MS + 60001, &user, reason) <
+		    0);
+	assert_true(reason[0]);
+	snprintf(stem, sizeof(stem), "%s/nobody", directory);
+	assert_true(users_put(users, stem, overlay.trust, "example.org", ID_LENGTH_CHORD, SUPPORT_NOW_MS, &user, reason) < 0);
+	assert_int_equal(users_count(users), 1);
+	users_free(users);
+}
+
 int main(void) {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_missing_directory),  cmocka_unit_test(test_load),
-		cmocka_unit_test(test_left_out),	   cmocka_unit_test(test_expired),
-		cmocka_unit_test(test_several_pairs),	   cmocka_unit_test(test_at_most_16_contacts),
-		cmocka_unit_test(test_contacts),	   cmocka_unit_test(test_contacts_expire),
+		cmocka_unit_test(test_put),
+		cmocka_unit_test(test_missing_directory),
+		cmocka_unit_test(test_load),
+		cmocka_unit_test(test_left_out),
+		cmocka_unit_test(test_expired),
+		cmocka_unit_test(test_several_pairs),
+		cmocka_unit_test(test_at_most_16_contacts),
+		cmocka_unit_test(test_contacts),
+		cmocka_unit_test(test_contacts_expire),
 		cmocka_unit_test(test_same_after_restart),
 	};
 
