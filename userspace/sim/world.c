@@ -337,7 +337,6 @@ static int node_make(struct sim_node *node) {
 				.bootstrap_wanted = on_bootstrap_wanted,
 			},
 	};
-	char reason[SIM_REASON_SIZE];
 	int error = router_new(&router_settings, &node->router);
 
 	if (error < 0)
@@ -349,7 +348,7 @@ static int node_make(struct sim_node *node) {
 	settings.router = node->router;
 	error = topology_chord_reload.create(&settings, &node->topology);
 	if (error == 0 && !node->database)
-		error = record_database_open(NULL, &node->database, reason, sizeof(reason));
+		error = record_database_open_memory(&node->database);
 	if (error < 0)
 		return error;
 	const struct store_settings store_settings = {

@@ -71,9 +71,9 @@ static const char *const statements[STATEMENTS] = {
 };
 
 int database_fail(struct record_database *database) {
-	int code = sqlite3_errcode(database->sqlite) & 0xff;
+	int code = sqlite3_errcode(sqlite_of(database)->sqlite) & 0xff;
 
-	snprintf(database->reason, sizeof(database->reason), "%s", sqlite3_errmsg(database->sqlite));
+	snprintf(database->reason, sizeof(database->reason), "%s", sqlite3_errmsg(sqlite_of(database)->sqlite));
 	switch (code) {
 	case SQLITE_FULL:
 		return -ENOSPC;
@@ -96,10 +96,10 @@ int database_fail(struct record_database *database) {
 }
 
 sqlite3_stmt *database_statement(struct record_database *database, enum statement statement) {
-	sqlite3_stmt **prepared = &database->prepared[statement];
+	sqlite3_stmt **prepared = &sqlite_of(database)->prepared[statement];
 
-	if (!*prepared &&
-	    sqlite3_prepare_v3(database->sqlite, statements[statement], -1, SQLITE_PREPARE_PERSISTENT, prepared, NULL) != SQLITE_OK)
+	if (!*prepared && sqlite3_prepare_v3(sqlite_of(database)->sqlite, statements[statement], -1, SQLITE_PREPARE_PERSISTENT,
+					     prepared, NULL) != SQLITE_OK)
 		return NULL;
 	return *prepared;
 }
@@ -147,81 +147,74 @@ static int simple(struct record_database *database, enum statement statement) {
 	return database_run(database, database_statement(database, statement));
 }
 
-const char *record_database_reason(const struct record_database *database) {
-	return database->reason;
+bool sqlite_in_transaction(const struct record_database *database) {
+	return !sqlite3_get_autocommit(sqlite_of(database)->sqlite);
 }
 
-struct record_totals record_database_totals(const struct record_database *database) {
-	return database->totals;
-}
-
-bool record_database_in_transaction(const struct record_database *database) {
-	return !sqlite3_get_autocommit(database->sqlite);
-}
-
-int record_database_begin(struct record_database *database) {
-	if (record_database_in_transaction(database))
+int sqlite_begin(struct record_database *database) {
+	if (sqlite_in_transaction(database))
 		return 0;
 	database->committed = database->totals;
-	return simple(database, STATEMENT_BEGIN);
-}
-
-int record_database_commit(struct record_database *database) {
-	if (!record_database_in_transaction(database))
-		return 0;
-	int error = simple(database, STATEMENT_COMMIT);
-	if (error < 0)
-		record_database_rollback(database);
-	else
-		database->committed = database->totals; /* a rollback without a transaction changes nothing */
+	int error = simple(database, STATEMENT_BEGIN);
+	sqlite_of(database)->begun = error == 0;
 	return error;
 }
 
-/* Some failures (disk full, I/O) end the transaction inside SQLite: the totals have to follow in any case. */
-void record_database_rollback(struct record_database *database) {
+int sqlite_commit(struct record_database *database) {
+	if (!sqlite_in_transaction(database))
+		return 0;
+	int error = simple(database, STATEMENT_COMMIT);
+	if (error < 0)
+		sqlite_rollback(database);
+	else
+		sqlite_of(database)->begun = false;
+	return error;
+}
+
+/* Some failures (disk full, I/O) end the transaction inside SQLite: the totals have to follow then as well. */
+void sqlite_rollback(struct record_database *database) {
 	char reason[sizeof(database->reason)];
 
 	memcpy(reason, database->reason, sizeof(reason));
-	if (record_database_in_transaction(database))
+	if (sqlite_in_transaction(database))
 		simple(database, STATEMENT_ROLLBACK);
 	memcpy(database->reason, reason, sizeof(reason));
-	database->totals = database->committed;
+	if (sqlite_of(database)->begun) /* without a transaction nothing changes */
+		database->totals = database->committed;
+	sqlite_of(database)->begun = false;
 }
 
-int record_database_savepoint(struct record_database *database) {
+int sqlite_savepoint(struct record_database *database) {
 	database->saved = database->totals;
 	return simple(database, STATEMENT_SAVEPOINT);
 }
 
-int record_database_release(struct record_database *database) {
+int sqlite_release(struct record_database *database) {
 	return simple(database, STATEMENT_RELEASE);
 }
 
-void record_database_undo(struct record_database *database) {
+void sqlite_undo(struct record_database *database) {
 	char reason[sizeof(database->reason)];
 
 	memcpy(reason, database->reason, sizeof(reason));
-	if (!record_database_in_transaction(database) || simple(database, STATEMENT_UNDO) < 0 ||
-	    simple(database, STATEMENT_RELEASE) < 0)
-		record_database_rollback(database);
+	if (!sqlite_in_transaction(database) || simple(database, STATEMENT_UNDO) < 0 || simple(database, STATEMENT_RELEASE) < 0)
+		sqlite_rollback(database);
 	else
 		database->totals = database->saved;
 	memcpy(database->reason, reason, sizeof(reason));
 }
 
-int record_database_limit_pages(struct record_database *database, uint32_t pages) {
+int sqlite_limit_pages(struct record_database *database, uint32_t pages) {
 	char text[64];
 
 	snprintf(text, sizeof(text), "PRAGMA max_page_count = %u", pages);
-	return sqlite3_exec(database->sqlite, text, NULL, NULL, NULL) == SQLITE_OK ? 0 : database_fail(database);
+	return sqlite3_exec(sqlite_of(database)->sqlite, text, NULL, NULL, NULL) == SQLITE_OK ? 0 : database_fail(database);
 }
 
-struct record_database *record_database_close(struct record_database *database) {
-	if (!database)
-		return NULL;
+struct record_database *sqlite_close(struct record_database *database) {
 	for (size_t i = 0; i < STATEMENTS; i++)
-		sqlite3_finalize(database->prepared[i]);
-	sqlite3_close(database->sqlite);
+		sqlite3_finalize(sqlite_of(database)->prepared[i]);
+	sqlite3_close(sqlite_of(database)->sqlite);
 	free(database);
 	return NULL;
 }
@@ -230,7 +223,8 @@ static int query_integer(struct record_database *database, const char *sql, int6
 	sqlite3_stmt *statement = NULL;
 	int error = 0;
 
-	if (sqlite3_prepare_v2(database->sqlite, sql, -1, &statement, NULL) != SQLITE_OK || sqlite3_step(statement) != SQLITE_ROW)
+	if (sqlite3_prepare_v2(sqlite_of(database)->sqlite, sql, -1, &statement, NULL) != SQLITE_OK ||
+	    sqlite3_step(statement) != SQLITE_ROW)
 		error = database_fail(database);
 	else
 		*ret = sqlite3_column_int64(statement, 0);
@@ -239,7 +233,7 @@ static int query_integer(struct record_database *database, const char *sql, int6
 }
 
 static int execute(struct record_database *database, const char *sql) {
-	return sqlite3_exec(database->sqlite, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : database_fail(database);
+	return sqlite3_exec(sqlite_of(database)->sqlite, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : database_fail(database);
 }
 
 /* "ok", or SQLite's first finding as the reason. */
@@ -247,7 +241,7 @@ static int quick_check(struct record_database *database) {
 	sqlite3_stmt *statement = NULL;
 	int error = 0;
 
-	if (sqlite3_prepare_v2(database->sqlite, "PRAGMA quick_check(1)", -1, &statement, NULL) != SQLITE_OK ||
+	if (sqlite3_prepare_v2(sqlite_of(database)->sqlite, "PRAGMA quick_check(1)", -1, &statement, NULL) != SQLITE_OK ||
 	    sqlite3_step(statement) != SQLITE_ROW) {
 		error = database_fail(database);
 	} else {
@@ -313,7 +307,7 @@ static int load_totals(struct record_database *database) {
 }
 
 static int check_permission(struct record_database *database) {
-	if (sqlite3_db_readonly(database->sqlite, "main") == 0)
+	if (sqlite3_db_readonly(sqlite_of(database)->sqlite, "main") == 0)
 		return 0;
 	snprintf(database->reason, sizeof(database->reason), "permission denied");
 	return -EROFS;
@@ -347,12 +341,12 @@ static void say(char *reason, size_t size, const char *path, const struct record
 static int set_up(struct record_database *database, bool in_memory, int64_t *ret_schema) {
 	bool fresh = false;
 
-	sqlite3_busy_timeout(database->sqlite, 0);
+	sqlite3_busy_timeout(sqlite_of(database)->sqlite, 0);
 	/* Until the file has proved sound nothing may change it, not even the checkpoint on closing. */
-	sqlite3_db_config(database->sqlite, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-	sqlite3_db_config(database->sqlite, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+	sqlite3_db_config(sqlite_of(database)->sqlite, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+	sqlite3_db_config(sqlite_of(database)->sqlite, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	if (in_memory) /* tests and simulations have thousands of these, each small */
-		sqlite3_db_config(database->sqlite, SQLITE_DBCONFIG_LOOKASIDE, NULL, 0, 0);
+		sqlite3_db_config(sqlite_of(database)->sqlite, SQLITE_DBCONFIG_LOOKASIDE, NULL, 0, 0);
 	int error = check_permission(database);
 	if (error == 0)
 		error = execute(database, in_memory ? "PRAGMA page_size = 1024"
@@ -371,12 +365,13 @@ static int set_up(struct record_database *database, bool in_memory, int64_t *ret
 	if (error == 0)
 		error = load_totals(database);
 	if (error == 0)
-		sqlite3_db_config(database->sqlite, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
+		sqlite3_db_config(sqlite_of(database)->sqlite, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
 	return error;
 }
 
 int record_database_open(const char *path, struct record_database **ret, char *reason, size_t size) {
-	_cleanup_(record_database_closep) struct record_database *database = calloc(1, sizeof(*database));
+	struct sqlite_database *sqlite = calloc(1, sizeof(*sqlite));
+	_cleanup_(record_database_closep) struct record_database *database = sqlite ? &sqlite->base : NULL;
 	struct stat status;
 	int64_t found = 0;
 	int error = 0;
@@ -385,14 +380,15 @@ int record_database_open(const char *path, struct record_database **ret, char *r
 		snprintf(reason, size, "out of memory");
 		return -ENOMEM;
 	}
+	database->operations = &record_operations_sqlite;
 	if (path && stat(path, &status) == 0 && !S_ISREG(status.st_mode)) {
 		snprintf(reason, size, "%s is not a regular file: name a file for the records", path);
 		return -EINVAL;
 	}
-	if (sqlite3_open_v2(path ? path : ":memory:", &database->sqlite,
+	if (sqlite3_open_v2(path ? path : ":memory:", &sqlite_of(database)->sqlite,
 			    SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
 			    NULL) != SQLITE_OK)
-		error = database->sqlite ? database_fail(database) : -ENOMEM;
+		error = sqlite_of(database)->sqlite ? database_fail(database) : -ENOMEM;
 	else
 		error = set_up(database, !path, &found);
 	if (error < 0) {

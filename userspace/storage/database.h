@@ -20,6 +20,13 @@ enum {
 };
 
 /* Opening and closing: storage/store.h. */
+
+/*
+ * The same in plain memory: nothing is kept after closing, and a database of a few records takes a few hundred octets. For the
+ * simulator, which has one per node. All functions behave alike, but record_database_limit_pages() is -ENOTSUP.
+ */
+int record_database_open_memory(struct record_database **ret);
+
 DEFINE_CLEANUP(struct record_database *, record_database_close)
 
 /* Lets the file grow to `pages` pages of 4096 octets; beyond it writes fail with -ENOSPC. For tests of full disks. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What database.c and records.c share: the connection and its prepared statements. */
+/* What database.c and records.c share, the implementation with SQLite: the connection and its prepared statements. */
 #pragma once
 
-#include "storage/database.h"
+#include "storage/database_operations.h"
 
 #include <sqlite3.h>
 
@@ -40,14 +40,28 @@ enum statement {
 	STATEMENTS,
 };
 
-struct record_database {
+struct sqlite_database {
+	struct record_database base;
 	sqlite3 *sqlite;
 	sqlite3_stmt *prepared[STATEMENTS]; /* when first needed */
-	struct record_totals totals;	    /* with what the transaction did */
-	struct record_totals committed;	    /* when the transaction began */
-	struct record_totals saved;	    /* at the savepoint */
-	char reason[160];
+	bool begun;			    /* a transaction that has not ended by our will */
 };
+
+static inline struct sqlite_database *sqlite_of(const struct record_database *database) {
+	return container_of(database, struct sqlite_database, base);
+}
+
+/* ---- database.c ---- */
+
+struct record_database *sqlite_close(struct record_database *database);
+int sqlite_begin(struct record_database *database);
+int sqlite_commit(struct record_database *database);
+void sqlite_rollback(struct record_database *database);
+bool sqlite_in_transaction(const struct record_database *database);
+int sqlite_savepoint(struct record_database *database);
+int sqlite_release(struct record_database *database);
+void sqlite_undo(struct record_database *database);
+int sqlite_limit_pages(struct record_database *database, uint32_t pages);
 
 /* Remembers SQLite's sentence and returns the errno for it. */
 int database_fail(struct record_database *database);

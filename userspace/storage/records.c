@@ -1,15 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Values, generation counters and certificates in the record database. */
+/* Values, generation counters and certificates in the SQLite database. */
 #include "storage/database_statements.h"
 
 #include <errno.h>
 #include <string.h>
-
-uint32_t record_lifetime_left(uint64_t received_ms, uint32_t lifetime_s, uint64_t now_ms) {
-	uint64_t held_s = now_ms > received_ms ? (now_ms - received_ms) / 1000 : 0;
-
-	return held_s < lifetime_s ? (uint32_t)(lifetime_s - held_s) : 0;
-}
 
 static void bind_id(sqlite3_stmt *statement, int index, const struct id *id) {
 	database_bind_octets(statement, index, id_octets(id));
@@ -27,8 +21,8 @@ static sqlite3_stmt *place_statement(struct record_database *database, enum stat
 	return statement;
 }
 
-int record_head(struct record_database *database, const struct id *resource_id, uint32_t kind, struct octets key, bool exists,
-		struct octets value, struct record_head *ret) {
+static int sqlite_head(struct record_database *database, const struct id *resource_id, uint32_t kind, struct octets key,
+		       bool exists, struct octets value, struct record_head *ret) {
 	sqlite3_stmt *statement = place_statement(database, STATEMENT_HEAD, resource_id, kind);
 
 	if (statement)
@@ -58,7 +52,7 @@ static int drop_certificate(struct record_database *database, int64_t certificat
 	return database_run(database, statement);
 }
 
-int record_put(struct record_database *database, const struct record *record, const struct record_head *head) {
+static int sqlite_put(struct record_database *database, const struct record *record, const struct record_head *head) {
 	struct record_totals totals = database->totals;
 
 	if (head)
@@ -94,8 +88,8 @@ int record_put(struct record_database *database, const struct record *record, co
 	return head && head->certificate != record->certificate ? drop_certificate(database, head->certificate) : 0;
 }
 
-int record_visit(struct record_database *database, const struct id *resource_id, uint32_t kind, const struct octets *first,
-		 const struct octets *last, uint64_t now_ms, record_visitor visitor, void *userdata) {
+static int sqlite_visit(struct record_database *database, const struct id *resource_id, uint32_t kind, const struct octets *first,
+			const struct octets *last, uint64_t now_ms, record_visitor visitor, void *userdata) {
 	sqlite3_stmt *statement = place_statement(database, last ? STATEMENT_VISIT_RANGE : STATEMENT_VISIT, resource_id, kind);
 	int error;
 
@@ -126,8 +120,8 @@ int record_visit(struct record_database *database, const struct id *resource_id,
 	return error;
 }
 
-int record_count(struct record_database *database, const struct id *resource_id, uint32_t kind, uint64_t now_ms,
-		 struct record_counts *ret) {
+static int sqlite_count(struct record_database *database, const struct id *resource_id, uint32_t kind, uint64_t now_ms,
+			struct record_counts *ret) {
 	sqlite3_stmt *statement = place_statement(database, STATEMENT_COUNT, resource_id, kind);
 
 	if (statement)
@@ -143,7 +137,7 @@ int record_count(struct record_database *database, const struct id *resource_id,
 	return error < 0 ? error : 0;
 }
 
-int record_closest(struct record_database *database, uint32_t kind, const struct id *from, uint64_t now_ms, struct id *ret) {
+static int sqlite_closest(struct record_database *database, uint32_t kind, const struct id *from, uint64_t now_ms, struct id *ret) {
 	struct id start = *from;
 	int found = 0;
 
@@ -166,7 +160,7 @@ int record_closest(struct record_database *database, uint32_t kind, const struct
 
 /* ---- generation counters ---- */
 
-int record_kind_get(struct record_database *database, const struct id *resource_id, uint32_t kind, struct record_kind *ret) {
+static int sqlite_kind_get(struct record_database *database, const struct id *resource_id, uint32_t kind, struct record_kind *ret) {
 	sqlite3_stmt *statement = place_statement(database, STATEMENT_KIND_GET, resource_id, kind);
 	int found = database_step(database, statement);
 
@@ -191,7 +185,7 @@ static int resource_held(struct record_database *database, const struct id *reso
 	return held;
 }
 
-int record_kind_put(struct record_database *database, const struct record_kind *kind) {
+static int sqlite_kind_put(struct record_database *database, const struct record_kind *kind) {
 	int held = resource_held(database, &kind->resource_id);
 
 	if (held < 0)
@@ -207,8 +201,8 @@ int record_kind_put(struct record_database *database, const struct record_kind *
 	return error;
 }
 
-int record_kind_own(struct record_database *database, const struct id *resource_id, uint32_t kind, uint64_t generation,
-		    bool owned) {
+static int sqlite_kind_own(struct record_database *database, const struct id *resource_id, uint32_t kind, uint64_t generation,
+			   bool owned) {
 	sqlite3_stmt *statement = place_statement(database, STATEMENT_KIND_OWN, resource_id, kind);
 
 	if (statement) {
@@ -216,11 +210,11 @@ int record_kind_own(struct record_database *database, const struct id *resource_
 		sqlite3_bind_int(statement, 4, owned);
 	}
 	int error = database_run(database, statement);
-	return error < 0 ? error : sqlite3_changes(database->sqlite);
+	return error < 0 ? error : sqlite3_changes(sqlite_of(database)->sqlite);
 }
 
-int record_kinds(struct record_database *database, const struct id *resource_id, uint32_t kind, struct record_kind *out,
-		 size_t max) {
+static int sqlite_kinds(struct record_database *database, const struct id *resource_id, uint32_t kind, struct record_kind *out,
+			size_t max) {
 	sqlite3_stmt *statement = place_statement(database, STATEMENT_KINDS, resource_id, kind);
 	size_t count = 0;
 	int error = 0;
@@ -242,7 +236,7 @@ int record_kinds(struct record_database *database, const struct id *resource_id,
 static int drop_empty_kind(struct record_database *database, const struct id *resource_id, uint32_t kind) {
 	int error = database_run(database, place_statement(database, STATEMENT_KIND_DELETE, resource_id, kind));
 
-	if (error < 0 || sqlite3_changes(database->sqlite) == 0)
+	if (error < 0 || sqlite3_changes(sqlite_of(database)->sqlite) == 0)
 		return error;
 	int held = resource_held(database, resource_id);
 	if (held == 0)
@@ -296,7 +290,7 @@ static int delete_doomed(struct record_database *database, const struct doomed *
 	return error;
 }
 
-int record_expire(struct record_database *database, uint64_t now_ms, unsigned limit, uint64_t *ret_next_ms) {
+static int sqlite_expire(struct record_database *database, uint64_t now_ms, unsigned limit, uint64_t *ret_next_ms) {
 	struct doomed doomed[DELETE_BATCH];
 	sqlite3_stmt *statement = database_statement(database, STATEMENT_EXPIRED);
 
@@ -321,7 +315,7 @@ int record_expire(struct record_database *database, uint64_t now_ms, unsigned li
 	return found < 0 ? found : count;
 }
 
-int record_discard(struct record_database *database, const struct id *resource_id, uint32_t kind) {
+static int sqlite_discard(struct record_database *database, const struct id *resource_id, uint32_t kind) {
 	struct doomed doomed[DELETE_BATCH];
 	int count, error = 0;
 
@@ -333,7 +327,7 @@ int record_discard(struct record_database *database, const struct id *resource_i
 	return error == 0 ? drop_empty_kind(database, resource_id, kind) : error;
 }
 
-int record_rebase(struct record_database *database, uint64_t now_ms) {
+static int sqlite_rebase(struct record_database *database, uint64_t now_ms) {
 	sqlite3_stmt *statement = database_statement(database, STATEMENT_REBASE);
 
 	if (statement)
@@ -341,7 +335,7 @@ int record_rebase(struct record_database *database, uint64_t now_ms) {
 	return database_run(database, statement);
 }
 
-int record_discard_signed(struct record_database *database, int64_t certificate) {
+static int sqlite_discard_signed(struct record_database *database, int64_t certificate) {
 	struct doomed doomed[DELETE_BATCH];
 	sqlite3_stmt *statement = database_statement(database, STATEMENT_OF_CERTIFICATE);
 
@@ -356,7 +350,7 @@ int record_discard_signed(struct record_database *database, int64_t certificate)
 
 /* ---- certificates ---- */
 
-int record_certificate_put(struct record_database *database, const struct certificate *certificate, int64_t *ret) {
+static int sqlite_certificate_put(struct record_database *database, const struct certificate *certificate, int64_t *ret) {
 	struct octets hash = OCTETS(certificate->sha256, sizeof(certificate->sha256));
 	sqlite3_stmt *statement = database_statement(database, STATEMENT_CERTIFICATE_OF_HASH);
 
@@ -375,11 +369,11 @@ int record_certificate_put(struct record_database *database, const struct certif
 	}
 	int error = database_run(database, statement);
 	if (error == 0)
-		*ret = sqlite3_last_insert_rowid(database->sqlite);
+		*ret = sqlite3_last_insert_rowid(sqlite_of(database)->sqlite);
 	return error;
 }
 
-int record_certificate_get(struct record_database *database, int64_t certificate, struct writer *w) {
+static int sqlite_certificate_get(struct record_database *database, int64_t certificate, struct writer *w) {
 	sqlite3_stmt *statement = database_statement(database, STATEMENT_CERTIFICATE_GET);
 
 	if (statement)
@@ -393,7 +387,7 @@ int record_certificate_get(struct record_database *database, int64_t certificate
 	return found < 0 ? found : writer_finish(w);
 }
 
-int record_certificate_next(struct record_database *database, int64_t after, int64_t *ret, struct writer *w) {
+static int sqlite_certificate_next(struct record_database *database, int64_t after, int64_t *ret, struct writer *w) {
 	sqlite3_stmt *statement = database_statement(database, STATEMENT_CERTIFICATE_NEXT);
 
 	if (statement)
@@ -406,3 +400,31 @@ int record_certificate_next(struct record_database *database, int64_t after, int
 	sqlite3_reset(statement);
 	return found;
 }
+
+const struct record_operations record_operations_sqlite = {
+	.close = sqlite_close,
+	.begin = sqlite_begin,
+	.commit = sqlite_commit,
+	.rollback = sqlite_rollback,
+	.in_transaction = sqlite_in_transaction,
+	.savepoint = sqlite_savepoint,
+	.release = sqlite_release,
+	.undo = sqlite_undo,
+	.limit_pages = sqlite_limit_pages,
+	.head = sqlite_head,
+	.put = sqlite_put,
+	.visit = sqlite_visit,
+	.count = sqlite_count,
+	.closest = sqlite_closest,
+	.kind_get = sqlite_kind_get,
+	.kind_put = sqlite_kind_put,
+	.kind_own = sqlite_kind_own,
+	.kinds = sqlite_kinds,
+	.expire = sqlite_expire,
+	.discard = sqlite_discard,
+	.rebase = sqlite_rebase,
+	.discard_signed = sqlite_discard_signed,
+	.certificate_put = sqlite_certificate_put,
+	.certificate_get = sqlite_certificate_get,
+	.certificate_next = sqlite_certificate_next,
+};

@@ -27,6 +27,7 @@ static struct credential *alice, *bob;
 
 struct fixture {
 	char directory[64], path[96];
+	bool memory; /* not a file: record_database_open_memory() */
 	struct record_database *database;
 };
 
@@ -60,6 +61,14 @@ static int setup(void **state) {
 	return 0;
 }
 
+static int setup_memory(void **state) {
+	int error = setup(state);
+
+	if (error == 0)
+		((struct fixture *)*state)->memory = true;
+	return error;
+}
+
 static int teardown(void **state) {
 	static const char *const endings[] = {"", "-wal", "-shm", "-journal"};
 	struct fixture *fixture = *state;
@@ -77,7 +86,8 @@ static int teardown(void **state) {
 
 static void open_database(struct fixture *fixture) {
 	char reason[256] = "";
-	int error = record_database_open(fixture->path, &fixture->database, reason, sizeof(reason));
+	int error = fixture->memory ? record_database_open_memory(&fixture->database)
+				    : record_database_open(fixture->path, &fixture->database, reason, sizeof(reason));
 
 	if (error < 0)
 		fail_msg("open: %d %s", error, reason);
@@ -268,18 +278,17 @@ static void test_rollback(void **state) {
 	assert_int_equal(record_database_totals(database).octets, 2);
 }
 
-static int count_rows(struct fixture *fixture, const char *sql) {
-	sqlite3 *sqlite = NULL;
-	sqlite3_stmt *statement = NULL;
+static int count_certificates(struct record_database *database) {
+	int64_t number = 0;
+	int count = 0, found;
 
-	close_database(fixture);
-	assert_int_equal(sqlite3_open(fixture->path, &sqlite), SQLITE_OK);
-	assert_int_equal(sqlite3_prepare_v2(sqlite, sql, -1, &statement, NULL), SQLITE_OK);
-	assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
-	int count = sqlite3_column_int(statement, 0);
-	sqlite3_finalize(statement);
-	sqlite3_close(sqlite);
-	open_database(fixture);
+	do {
+		uint8_t der[CERTIFICATE_SIZE_MAX];
+		struct writer w = writer_fixed(der, sizeof(der));
+		found = record_certificate_next(database, number, &number, &w);
+		assert_true(found >= 0);
+		count += found;
+	} while (found > 0);
 	return count;
 }
 
@@ -297,7 +306,7 @@ static void test_expiry(void **state) {
 	assert_int_equal(record_expire(fixture->database, NOW_MS + 10000, 100, &next_ms), 1);
 	assert_int_equal(next_ms, NOW_MS + 20000);
 	assert_string_equal(all(fixture->database, 1, KIND_A, NOW_MS).text, "b=2 ");
-	assert_int_equal(count_rows(fixture, "SELECT count(*) FROM certificates"), 1); /* alice's went with her record */
+	assert_int_equal(count_certificates(fixture->database), 1); /* alice's went with her record */
 	assert_int_equal(record_kind_get(fixture->database, &resource_id, KIND_A, &kind), 1);
 	assert_int_equal(record_expire(fixture->database, NOW_MS + 20000, 100, &next_ms), 1);
 	assert_true(next_ms == UINT64_MAX);
@@ -306,7 +315,7 @@ static void test_expiry(void **state) {
 	assert_int_equal(record_database_totals(fixture->database).records, 0);
 	assert_int_equal(record_database_totals(fixture->database).octets, 0);
 	assert_int_equal(record_database_totals(fixture->database).resources, 0);
-	assert_int_equal(count_rows(fixture, "SELECT count(*) FROM certificates"), 0);
+	assert_int_equal(count_certificates(fixture->database), 0);
 }
 
 static void test_certificates_shared(void **state) {
@@ -315,11 +324,11 @@ static void test_certificates_shared(void **state) {
 	open_database(fixture);
 	assert_int_equal(put(fixture->database, 1, KIND_A, "a", "1", 1, 60, alice), 0);
 	assert_int_equal(put(fixture->database, 2, KIND_A, "a", "1", 1, 60, alice), 0);
-	assert_int_equal(count_rows(fixture, "SELECT count(*) FROM certificates"), 1);
+	assert_int_equal(count_certificates(fixture->database), 1);
 	assert_int_equal(put(fixture->database, 1, KIND_A, "a", "2", 2, 60, bob), 0);
-	assert_int_equal(count_rows(fixture, "SELECT count(*) FROM certificates"), 2);
+	assert_int_equal(count_certificates(fixture->database), 2);
 	assert_int_equal(put(fixture->database, 2, KIND_A, "a", "2", 2, 60, bob), 0);
-	assert_int_equal(count_rows(fixture, "SELECT count(*) FROM certificates"), 1);
+	assert_int_equal(count_certificates(fixture->database), 1);
 }
 
 static void test_discard(void **state) {
@@ -438,6 +447,120 @@ static void test_limits(void **state) { /* STORE_RECORDS_MAX, STORE_OCTETS_MAX *
 	assert_string_equal(all(database, 1, KIND_A, NOW_MS).text, "a=3 ");
 }
 
+/* ---- the two implementations behave alike ---- */
+
+enum { PLACES = 4, KEYS = 3, ROUNDS = 4000 };
+
+struct pair {
+	struct record_database *databases[2];
+	uint64_t random, now_ms;
+};
+
+static unsigned draw(struct pair *pair, unsigned bound) {
+	pair->random = pair->random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+	return (unsigned)(pair->random >> 33) % bound;
+}
+
+/* Everything that can be read, as text. */
+static void describe(struct record_database *database, uint64_t now_ms, char *out, size_t size) {
+	struct record_totals totals = record_database_totals(database);
+	struct record_kind kinds[2 * PLACES];
+	struct id cursor = {.length = 16};
+	size_t length = (size_t)snprintf(out, size, "%d %llu/%llu/%llu certificates %d: ", record_database_in_transaction(database),
+					 (unsigned long long)totals.records, (unsigned long long)totals.octets,
+					 (unsigned long long)totals.resources, count_certificates(database));
+	int count = record_kinds(database, &cursor, 0, kinds, ARRAY_LENGTH(kinds));
+
+	assert_true(count >= 0);
+	for (int i = 0; i < count; i++) {
+		struct record_counts counts = {0};
+		struct id closest = ID_NONE;
+		uint8_t place = kinds[i].resource_id.octets[0];
+		struct seen seen = all(database, place, kinds[i].kind, now_ms);
+		assert_int_equal(record_count(database, &kinds[i].resource_id, kinds[i].kind, now_ms, &counts), 0);
+		int found = record_closest(database, kinds[i].kind, &kinds[i].resource_id, now_ms, &closest);
+		length += (size_t)snprintf(out + length, size - length, "[%u %x %llu%s: %s %u+%u %d %u, next %d %u] ", place,
+					   kinds[i].kind, (unsigned long long)kinds[i].generation, kinds[i].owned ? " owned" : "",
+					   seen.text, counts.values, counts.tombstones, counts.any, counts.last_index, found,
+					   closest.octets[0]);
+		assert_true(length < size);
+	}
+}
+
+/* One random operation on both; its result is the same. */
+static void random_step(struct pair *pair) {
+	static const char *const keys[KEYS] = {"", "a", "key"};
+	static const char *const values[] = {NULL, "", "1", "longer than that"};
+	uint8_t place = (uint8_t)(1 + draw(pair, PLACES));
+	uint32_t kind = draw(pair, 2) ? KIND_A : KIND_B, lifetime_s = 1 + draw(pair, 600);
+	const char *key = keys[draw(pair, KEYS)], *value = values[draw(pair, ARRAY_LENGTH(values))];
+	const struct credential *signer = draw(pair, 2) ? alice : bob;
+	unsigned operation = draw(pair, 24), number = draw(pair, 4), jump_ms = draw(pair, 20000);
+	struct id resource_id = resource(place);
+	struct octets first = octets_of_string("a"), last = octets_of_string("b");
+	int results[2];
+	uint64_t next_ms[2] = {0, 0};
+	struct seen seen[2] = {0};
+
+	for (int i = 0; i < 2; i++) {
+		struct record_database *database = pair->databases[i];
+		results[i] = 0;
+		if (operation == 0)
+			results[i] = record_database_begin(database);
+		else if (operation == 1)
+			results[i] = record_database_commit(database);
+		else if (operation == 2)
+			record_database_rollback(database);
+		else if (operation == 3 && record_database_in_transaction(database) && record_database_savepoint(database) == 0)
+			for (unsigned k = 0; k <= number; k++) {
+				results[i] = results[i] ? results[i]
+							: put(database, (uint8_t)(place + k % 2), kind, keys[k % KEYS], value, k,
+							      lifetime_s, k % 2 ? alice : bob);
+				if (k == number && jump_ms % 2)
+					record_database_undo(database);
+				else if (k == number)
+					results[i] = record_database_release(database);
+			}
+		else if (operation == 4)
+			results[i] = record_expire(database, pair->now_ms + jump_ms, 1 + number, &next_ms[i]);
+		else if (operation == 5 && number == 0)
+			results[i] = record_discard(database, &resource_id, kind);
+		else if (operation == 6)
+			results[i] = record_kind_own(database, &resource_id, kind, number, jump_ms % 2);
+		else if (operation == 7 && number == 0)
+			results[i] = record_rebase(database, pair->now_ms - 1000 * (uint64_t)jump_ms);
+		else if (operation == 8 && number == 0)
+			results[i] = record_discard_signed(database, 1 + jump_ms % 2);
+		else if (operation == 9)
+			results[i] = record_visit(database, &resource_id, kind, &first, &last, pair->now_ms, see, &seen[i]);
+		else
+			results[i] = put(database, place, kind, key, value, pair->now_ms, lifetime_s, signer);
+	}
+	assert_int_equal(results[0], results[1]);
+	assert_true(next_ms[0] == next_ms[1]);
+	assert_string_equal(seen[0].text, seen[1].text);
+}
+
+static void test_alike(void **state) {
+	static char texts[2][8192];
+	struct pair pair = {.random = 20, .now_ms = NOW_MS};
+	char reason[256];
+
+	(void)state;
+	assert_int_equal(record_database_open(NULL, &pair.databases[0], reason, sizeof(reason)), 0);
+	assert_int_equal(record_database_open_memory(&pair.databases[1]), 0);
+	assert_int_equal(record_database_limit_pages(pair.databases[1], 10), -ENOTSUP);
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		random_step(&pair);
+		for (int k = 0; k < 2; k++)
+			describe(pair.databases[k], pair.now_ms, texts[k], sizeof(texts[k]));
+		if (strcmp(texts[0], texts[1]) != 0)
+			fail_msg("step %u: SQLite has %s, memory has %s", i, texts[0], texts[1]);
+	}
+	record_database_close(pair.databases[0]);
+	record_database_close(pair.databases[1]); /* perhaps inside a transaction: nothing leaks */
+}
+
 /* ---- files that cannot be used ---- */
 
 static void fill(struct fixture *fixture) {
@@ -474,7 +597,8 @@ static void refuse(struct fixture *fixture, int expected, const char *text) {
 	static uint8_t before[1 << 20], after[1 << 20];
 	size_t length = read_file(fixture->path, before, sizeof(before));
 	char reason[256] = "";
-	int error = record_database_open(fixture->path, &fixture->database, reason, sizeof(reason));
+	int error = fixture->memory ? record_database_open_memory(&fixture->database)
+				    : record_database_open(fixture->path, &fixture->database, reason, sizeof(reason));
 
 	assert_null(fixture->database);
 	if (error != expected || !strstr(reason, text))
@@ -687,15 +811,42 @@ static void test_file_size(void **state) {
 
 int main(void) {
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+#define IN_MEMORY(function) cmocka_unit_test_setup_teardown(function, setup_memory, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_values),   TEST(test_head),	      TEST(test_restart),
-		TEST(test_rollback), TEST(test_expiry),	      TEST(test_certificates_shared),
-		TEST(test_discard),  TEST(test_closest),      TEST(test_kinds_walk),
-		TEST(test_lifetime), TEST(test_rebase),	      TEST(test_memory),
-		TEST(test_limits),   TEST(test_corrupt),      TEST(test_truncated),
-		TEST(test_garbage),  TEST(test_foreign),      TEST(test_newer_schema),
-		TEST(test_in_use),   TEST(test_no_directory), TEST(test_read_only),
-		TEST(test_full),     TEST(test_file_size),
+		TEST(test_values),
+		TEST(test_head),
+		TEST(test_restart),
+		TEST(test_rollback),
+		TEST(test_expiry),
+		TEST(test_certificates_shared),
+		TEST(test_discard),
+		TEST(test_closest),
+		TEST(test_kinds_walk),
+		TEST(test_lifetime),
+		TEST(test_rebase),
+		TEST(test_memory),
+		TEST(test_limits),
+		TEST(test_corrupt),
+		TEST(test_truncated),
+		TEST(test_garbage),
+		TEST(test_foreign),
+		TEST(test_newer_schema),
+		TEST(test_in_use),
+		TEST(test_no_directory),
+		TEST(test_read_only),
+		TEST(test_full),
+		TEST(test_file_size),
+		TEST(test_alike),
+		IN_MEMORY(test_values),
+		IN_MEMORY(test_head),
+		IN_MEMORY(test_rollback),
+		IN_MEMORY(test_expiry),
+		IN_MEMORY(test_certificates_shared),
+		IN_MEMORY(test_discard),
+		IN_MEMORY(test_closest),
+		IN_MEMORY(test_kinds_walk),
+		IN_MEMORY(test_rebase),
+		IN_MEMORY(test_limits),
 	};
 	return cmocka_run_group_tests_name("record database", tests, group_setup, group_teardown);
 }
