@@ -40,7 +40,7 @@ NEEDS_sim      := usages storage topology forward link overlay wire base
 PACKAGES := libcrypto libssl libsystemd libxml-2.0 sqlite3 jansson libosip2 libbpf libmnl
 LIBRARIES := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null)
 # These goals begin with deps, or compile nothing; all others need the packages now.
-ifneq ($(filter-out help deps run check check-guest bench fuzz clean,$(or $(MAKECMDGOALS),help)),)
+ifneq ($(filter-out help deps deb run check check-guest bench fuzz clean,$(or $(MAKECMDGOALS),help)),)
 ifneq ($(filter -lcrypto,$(LIBRARIES)),-lcrypto)
 $(error Packages that building needs are missing. As root, `make deps` installs them)
 endif
@@ -76,7 +76,7 @@ PROGRAM_NEEDS := sim control node enroll sip usages storage topology forward fas
 UNIT_TESTS := $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/*/test_*.c)))
 BENCHES := $(patsubst tests/bench/%.c,%,$(wildcard tests/bench/bench_*.c))
 
-.PHONY: help all deps run check check-guest bench fuzz install clean unit programs replay fuzzers net
+.PHONY: help all deps deb run check check-guest bench fuzz install clean unit programs replay fuzzers net
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -206,7 +206,7 @@ fuzzers: $(FUZZERS:%=$(BUILD)/fuzz/%)
 # Debian 12 and 13. Asked for by name, from the machine's own sources; nothing happens when all are there.
 DEPENDENCIES := gcc make pkg-config clang llvm libbpf-dev libmnl-dev libssl-dev libsystemd-dev libosip2-dev libxml2-dev libsqlite3-dev \
 	libjansson-dev uthash-dev libcap2-bin libcmocka-dev iproute2 tcpdump sip-tester sipsak tshark openssl mandoc bpftool \
-	python3 procps mount libmicrohttpd-dev libcurl4-openssl-dev libc-ares-dev libinih-dev
+	python3 procps mount libmicrohttpd-dev libcurl4-openssl-dev libc-ares-dev libinih-dev debhelper
 
 deps:  ## install what building and testing need (apt, as root)
 	$(Q)appliance/install-packages.sh $(DEPENDENCIES)
@@ -236,28 +236,28 @@ TIME ?= 60
 fuzz: deps  ## run every fuzz target for TIME=60 seconds (libFuzzer)
 	$(Q)exec env BUILD=$(BUILD) TIME=$(TIME) tests/fuzz/run-fuzz.sh $(FUZZ)
 
-install: programs  ## install programs, man pages and the settings file below DESTDIR
-	install -Dm755 $(BUILD)/ringgated $(DESTDIR)$(PREFIX)/sbin/ringgated
-	install -Dm755 $(BUILD)/ringgatectl $(DESTDIR)$(PREFIX)/bin/ringgatectl
-	install -Dm755 $(BUILD)/ringgate-sim $(DESTDIR)$(PREFIX)/bin/ringgate-sim
-	install -Dm644 docs/man/ringgate-sim.1 $(DESTDIR)$(PREFIX)/share/man/man1/ringgate-sim.1
-	install -Dm755 $(BUILD)/ringgate-enrolld $(DESTDIR)$(PREFIX)/sbin/ringgate-enrolld
-	install -Dm644 docs/man/ringgated.8 $(DESTDIR)$(PREFIX)/share/man/man8/ringgated.8
-	install -Dm644 docs/man/ringgate-enrolld.8 $(DESTDIR)$(PREFIX)/share/man/man8/ringgate-enrolld.8
-	install -Dm644 docs/man/ringgate-enrolld.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/ringgate-enrolld.conf.5
-	install -Dm644 docs/man/ringgatectl.1 $(DESTDIR)$(PREFIX)/share/man/man1/ringgatectl.1
-	install -Dm644 docs/man/ringgate.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/ringgate.conf.5
+install: programs  ## install programs, man pages, completion, units and the settings files below DESTDIR
+	install -Dm755 -t $(DESTDIR)$(PREFIX)/sbin $(BUILD)/ringgated $(BUILD)/ringgate-enrolld
+	install -Dm755 -t $(DESTDIR)$(PREFIX)/bin $(BUILD)/ringgatectl $(BUILD)/ringgate-sim
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/man/man1 docs/man/*.1
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/man/man5 docs/man/*.5
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/man/man8 docs/man/*.8
+	install -Dm644 appliance/completion/ringgate.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/ringgatectl
+	for name in ringgated ringgate-sim ringgate-enrolld; do \
+		ln -sf ringgatectl $(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$name || exit 1; done
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions appliance/completion/_ringgate
 	install -dm755 $(DESTDIR)$(SYSCONFDIR)/ringgate
-	[ -e $(DESTDIR)$(SYSCONFDIR)/ringgate/ringgate.conf ] || \
-		install -Dm644 appliance/ringgate.conf $(DESTDIR)$(SYSCONFDIR)/ringgate/ringgate.conf
-	[ -e $(DESTDIR)$(SYSCONFDIR)/ringgate/ringgate-enrolld.conf ] || \
-		install -Dm644 appliance/ringgate-enrolld.conf $(DESTDIR)$(SYSCONFDIR)/ringgate/ringgate-enrolld.conf
-	install -dm755 $(DESTDIR)$(PREFIX)/lib/systemd/system
-	sed 's|/usr/local/sbin|$(PREFIX)/sbin|' appliance/ringgate-enrolld.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/ringgate-enrolld.service
-	install -Dm644 appliance/ringgate-enrolld.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/ringgate-enrolld.socket
-	sed 's|/usr/local/sbin|$(PREFIX)/sbin|' appliance/ringgated.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/ringgated.service
-	install -Dm644 appliance/ringgated.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/ringgated.conf
-	install -Dm644 appliance/ringgate-enrolld.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/ringgate-enrolld.conf
+	for name in ringgate ringgate-enrolld; do \
+		[ -e $(DESTDIR)$(SYSCONFDIR)/ringgate/$$name.conf ] || \
+		install -Dm644 -t $(DESTDIR)$(SYSCONFDIR)/ringgate appliance/$$name.conf || exit 1; \
+		install -Dm644 appliance/$$name.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/$$name.conf || exit 1; \
+		install -Dm644 appliance/$$name.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/$$name.conf || exit 1; done
+	install -Dm644 -t $(DESTDIR)$(UNITDIR) appliance/*.socket appliance/*.service
+	sed -i 's|/usr/local/sbin|$(PREFIX)/sbin|' $(DESTDIR)$(UNITDIR)/ringgated.service $(DESTDIR)$(UNITDIR)/ringgate-enrolld.service
+
+deb:  ## make the Debian packages of this machine's release in build/deb
+	$(Q)appliance/install-packages.sh $(DEPENDENCIES)
+	$(Q)BUILD=$(BUILD) appliance/build-deb.sh
 
 clean:  ## remove what was built
 	rm -rf $(BUILD) build build-san
