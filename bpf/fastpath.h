@@ -82,6 +82,7 @@ _Static_assert(sizeof(struct fastpath_hop) == 28, "layout");
 enum fastpath_slot_flags {
 	FASTPATH_SLOT_ACTIVE = 0x01,	/* the kernel may open and seal records of this link */
 	FASTPATH_SLOT_HANDSHAKE = 0x02, /* a new handshake is under way: what these keys do not open goes up */
+	FASTPATH_SLOT_TRIAL = 0x04,	/* what the kernel sent got no acks earlier: no more than `trial_credits` messages */
 };
 
 /* A link. */
@@ -99,7 +100,7 @@ struct fastpath_slot {
 	__u32 rtt_sequence;  /* kernel: data frame whose round trip is being measured */
 	__u64 rtt_sent_ns;   /* kernel: when it left; 0: none */
 	__u32 rtt_us;	     /* kernel: smoothed, 0: unknown */
-	__u32 reserved32;
+	__u32 trial_credits; /* kernel: counts down, with FASTPATH_SLOT_TRIAL */
 	__u64 last_received_ns; /* kernel: CLOCK_MONOTONIC, coarse */
 	__u64 last_acked_ns;	/* kernel */
 	__u64 probe_ns;		/* kernel: last frame sent although the limit was reached */

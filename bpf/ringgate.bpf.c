@@ -179,11 +179,21 @@ INLINE void ack_note(struct fastpath_slot *slot, __u32 sequence) {
 	}
 }
 
-/* Too many frames under way (RFC 5405)? Then one now and then, so that the link comes back without the daemon. */
+/*
+ * Too many frames under way (RFC 5405)? Then one now and then, so that the link comes back without the daemon. On trial, few are
+ * risked until the daemon has seen that they are acknowledged.
+ */
 INLINE int congested(struct fastpath_slot *slot) {
 	__u32 limit = slot->unacked_limit, flying = *(volatile __u32 *)&slot->tx_sequence - *(volatile __u32 *)&slot->acked;
 	__u64 now_ns;
 
+	if (slot->flags & FASTPATH_SLOT_TRIAL) {
+		__u32 credits = *(volatile __u32 *)&slot->trial_credits;
+
+		if (credits == 0)
+			return 1;
+		*(volatile __u32 *)&slot->trial_credits = credits - 1;
+	}
 	if (limit == 0 || flying < limit)
 		return 0;
 	now_ns = bpf_ktime_get_coarse_ns();

@@ -83,6 +83,9 @@ int ctl_fastpath(struct ctl *ctl) {
 		       text_of(each, "reason")[0] ? ", " : "", text_of(each, "reason"));
 	printf("%-14s %12lld in the kernel, %lld of them usable, %lld with keystream in advance\n", "links",
 	       number_of(result, "links"), number_of(result, "usable"), number_of(result, "hot"));
+	if (number_of(result, "silences") > 0)
+		printf("%-14s %12lld by the daemon now because what the kernel sent got no acks, %lld times so far\n", "served",
+		       number_of(result, "muted"), number_of(result, "silences"));
 	printf("%-14s %12lld by the kernel, %lld by the daemon: %.1f %%\n", "forwarded", number_of(result, "forwarded_kernel"),
 	       number_of(result, "forwarded_daemon"), 100 * json_real_value(json_object_get(result, "kernel_share")));
 	print_pins(result);

@@ -23,10 +23,10 @@ static json_t *json_interfaces(const struct fastpath_view *view) {
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < view->interface_count; i++)
-		json_array_append_new(list, json_pack("{s:s, s:i, s:s, s:s}", "name", view->interfaces[i].name, "ifindex",
+		json_array_append_new(list, json_pack("{s:s, s:i, s:s, s:b, s:s}", "name", view->interfaces[i].name, "ifindex",
 						      (int)view->interfaces[i].ifindex, "mode",
-						      fastpath_mode_name(view->interfaces[i].mode), "reason",
-						      view->interfaces[i].reason));
+						      fastpath_mode_name(view->interfaces[i].mode), "sends",
+						      view->interfaces[i].sends, "reason", view->interfaces[i].reason));
 	return list;
 }
 
@@ -74,15 +74,16 @@ static json_t *json_view(struct node *node, const struct fastpath_view *view) {
 				 (json_int_t)view->pads.failures, "cpu_us", (json_int_t)(view->pads.cpu_ns / 1000));
 	json_t *pins = view->pinned ? json_pack("{s:s}", "directory", view->pins)
 				    : json_pack("{s:n, s:s}", "directory", "reason", view->pins);
-	return json_pack(
-		"{s:b, s:s, s:o, s:b, s:I, s:o, s:I, s:I, s:I, s:o, s:I, s:I, s:f, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}",
-		"enabled", true, "reason", "", "pins", pins, "adopted", view->adopted, "adopted_links",
-		(json_int_t)view->adopted_links, "interfaces", json_interfaces(view), "links", (json_int_t)view->links, "usable",
-		(json_int_t)view->usable, "hot", (json_int_t)view->hot, "pads", pads, "forwarded_kernel", (json_int_t)forwarded,
-		"forwarded_daemon", (json_int_t)by_daemon, "kernel_share", ratio(forwarded, by_daemon), "acks_sent",
-		(json_int_t)kernel->acks_sent, "acks_carried", (json_int_t)kernel->acks_carried, "acks_lost",
-		(json_int_t)kernel->acks_lost, "egress_failed", (json_int_t)kernel->egress_failed, "verdicts", verdicts, "passed",
-		passes, "dropped", drops, "per_link", json_links(node));
+	return json_pack("{s:b, s:s, s:o, s:b, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:f, s:I, s:I, s:I, s:I, s:o, "
+			 "s:o, s:o, s:o}",
+			 "enabled", true, "reason", "", "pins", pins, "adopted", view->adopted, "adopted_links",
+			 (json_int_t)view->adopted_links, "interfaces", json_interfaces(view), "links", (json_int_t)view->links,
+			 "usable", (json_int_t)view->usable, "hot", (json_int_t)view->hot, "muted", (json_int_t)view->muted,
+			 "silences", (json_int_t)view->silences, "pads", pads, "forwarded_kernel", (json_int_t)forwarded,
+			 "forwarded_daemon", (json_int_t)by_daemon, "kernel_share", ratio(forwarded, by_daemon), "acks_sent",
+			 (json_int_t)kernel->acks_sent, "acks_carried", (json_int_t)kernel->acks_carried, "acks_lost",
+			 (json_int_t)kernel->acks_lost, "egress_failed", (json_int_t)kernel->egress_failed, "verdicts", verdicts,
+			 "passed", passes, "dropped", drops, "per_link", json_links(node));
 }
 
 static void on_fastpath(struct control_request *request) {

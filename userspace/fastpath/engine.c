@@ -216,6 +216,10 @@ static void on_mtu(void *userdata, uint16_t number, uint32_t mtu) {
 	netwatch_refresh(f->netwatch, number);
 }
 
+static void on_silent(void *userdata, uint16_t number, bool heard) {
+	mute_link(userdata, number, heard);
+}
+
 const struct dtls_kernel *fastpath_kernel(struct fastpath *f) {
 	return &f->kernel;
 }
@@ -297,8 +301,10 @@ int fastpath_new(const struct fastpath_options *options, struct fastpath **ret, 
 					 .attach = on_attach,
 					 .detach = on_detach,
 					 .mtu = on_mtu,
+					 .silent = on_silent,
 					 .remember = adopt_remember,
 					 .next = adopt_next};
+	mute_init(f);
 	timer_init(&f->tables_timer, put_tables, f);
 	timer_init(&f->alive_timer, adopt_alive, f);
 	timer_init(&f->ports_timer, ports_settle, f);
@@ -339,6 +345,7 @@ struct fastpath *fastpath_free(struct fastpath *f) {
 	if (f->tables)
 		fastpath_stop(f);
 	timer_disarm(f->runtime, &f->tables_timer);
+	mute_free(f);
 	ports_free(f);
 	hot_free(f);
 	grace_free(f->grace);
@@ -397,6 +404,7 @@ void fastpath_view(const struct fastpath *f, struct fastpath_view *ret) {
 			continue;
 		struct fastpath_interface_view *view = &ret->interfaces[ret->interface_count++];
 		*view = (struct fastpath_interface_view){.ifindex = port->ifindex, .mode = port->mode};
+		view->sends = port->mode == FASTPATH_MODE_NATIVE && !port->cannot_send;
 		snprintf(view->name, sizeof(view->name), "%s", port->name);
 		snprintf(view->reason, sizeof(view->reason), "%s", port->reason);
 	}
@@ -405,9 +413,11 @@ void fastpath_view(const struct fastpath *f, struct fastpath_view *ret) {
 		ret->links += link->reachable;
 		ret->usable += link->reachable && f->tables->slots[i].hop.flags & FASTPATH_HOP_VALID;
 		ret->hot += link->pads != NULL;
+		ret->muted += link->attached && link->mute == LINK_MUTED;
 	}
 	if (fastpath_loader_counters(f->loader, &ret->counters) < 0)
 		ret->counters = (struct fastpath_counters){0};
+	ret->silences = f->silences;
 	pad_worker_statistics(f->worker, &ret->pads);
 }
 

@@ -28,6 +28,12 @@ enum {
 	FASTPATH_FDS_MAX = 3,
 	FASTPATH_ALIVE_US = 60000000,	      /* how often the daemon says that it lives */
 	FASTPATH_ADOPTED_PORTS_US = 10000000, /* interfaces of a former run without a link after so long are given up */
+	FASTPATH_MUTE_FIRST_US = 2000000, /* a link whose kernel frames get no acks is the daemon's this long, doubled each time */
+	FASTPATH_MUTE_MAX_US = 512000000,
+	FASTPATH_TRIAL_MESSAGES = 4,	   /* risked by the kernel when it tries such a link again */
+	FASTPATH_TRIAL_US = 500000,	   /* until their acks are looked for, and */
+	FASTPATH_TRIAL_ACKS_US = 200000,   /* more, when there was a message and no ack yet */
+	FASTPATH_TRIAL_PAUSE_US = 5000000, /* how often later, when there was no message to try with */
 };
 
 /* Without a daemon the kernel forwards so long, or until our certificate ends if that is sooner: nobody checks the others' then. */
@@ -90,6 +96,7 @@ struct fastpath_interface_view {
 	char name[16];
 	uint32_t ifindex;
 	enum fastpath_mode mode;
+	bool sends; /* what the kernel forwards */
 	char reason[FASTPATH_REASON_SIZE];
 };
 
@@ -99,6 +106,8 @@ struct fastpath_view {
 	size_t links;		     /* shared with the kernel */
 	size_t usable;		     /* of them those whose next hop is known */
 	size_t hot;		     /* those with pads */
+	size_t muted;		     /* those the daemon serves because what the kernel sends gets no acks */
+	uint64_t silences;	     /* times that was found */
 	bool adopted;		     /* from a former run */
 	size_t adopted_links;	     /* that were taken over */
 	char pins[PINS_REASON_SIZE]; /* the directory, or, without `pinned`, why there is none */

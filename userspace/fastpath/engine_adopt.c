@@ -66,7 +66,9 @@ static void take_link(struct fastpath *f, uint16_t number) {
 					  .hop_limit = slot->hop.hop_limit};
 	memcpy(link->hop.destination, slot->hop.destination, sizeof(link->hop.destination));
 	memcpy(link->hop.source, slot->hop.source, sizeof(link->hop.source));
-	__sync_fetch_and_and(&slot->flags, ~(__u32)FASTPATH_SLOT_HANDSHAKE);
+	/* A trial was the former daemon's: if the kernel's frames get no acks, this one finds out anew. */
+	__sync_fetch_and_and(&slot->flags, ~(__u32)(FASTPATH_SLOT_HANDSHAKE | FASTPATH_SLOT_TRIAL));
+	slot->trial_credits = 0;
 	if (fastpath_loader_link_counters(f->loader, number, &link->before) < 0)
 		link->before = (struct fastpath_link_counters){0};
 }

@@ -8,6 +8,12 @@
 
 #include <bpf/libbpf.h>
 
+enum link_mute {
+	LINK_SOUND,
+	LINK_MUTED,    /* the kernel's frames get no acks: the daemon serves it until `mute_until_us` */
+	LINK_ON_TRIAL, /* the kernel may send a few */
+};
+
 struct shared_link {
 	struct fastpath *fastpath;
 	struct grace_wait closing, losing_rings; /* programs may still use the slot; its rings */
@@ -23,6 +29,12 @@ struct shared_link {
 	uint16_t mtu;
 	struct fastpath_link_counters before; /* of links that had this slot earlier */
 
+	enum link_mute mute;
+	unsigned mutes; /* in a row */
+	uint64_t mute_until_us, sound_us;
+	uint64_t trial_acks;
+	bool trial_used; /* when last looked */
+
 	struct pad_link *pads; /* NULL: not hot */
 	uint16_t ring;	       /* the first of two */
 	uint64_t progress;     /* sum of record numbers when last looked */
@@ -33,6 +45,10 @@ struct shared_link {
 
 struct port {
 	bool used, failed;
+	bool cannot_send;  /* what is redirected to it gets lost: links over it are the daemon's */
+	uint64_t asked_us; /* when that was asked last */
+	bool doubted;	   /* a link over it got no acks: new ones begin on trial */
+	char kind[16];
 	uint32_t ifindex;
 	uint64_t instance; /* PORT_INSTANCE_ANY: adopted, not looked at yet */
 	uint8_t number;
@@ -66,6 +82,9 @@ struct fastpath {
 	struct timer tables_timer;
 	struct grace_wait tables_wait;
 	struct grace *grace;
+
+	struct timer mute_timer;
+	uint64_t silences;
 
 	struct netwatch *netwatch;
 	struct port ports[FASTPATH_PORTS_MAX];
@@ -108,8 +127,27 @@ void ports_unwatch(struct fastpath *f, uint16_t slot);
 void ports_adopt(struct fastpath *f);
 void ports_settle(struct timer *timer, void *userdata);
 
+/* NULL: none with that number. */
+struct port *ports_of(struct fastpath *f, uint32_t ifindex);
+
+/* Asks again whether interfaces that could not send what is redirected to them can now. Returns when to call next, 0: never. */
+uint64_t ports_check(struct fastpath *f);
+
 /* Writes what is known about the way of a link into its slot. */
 void ports_store_hop(struct fastpath *f, uint16_t slot);
+
+/* ---- engine_mute.c ---- */
+void mute_init(struct fastpath *f);
+void mute_free(struct fastpath *f);
+
+/* What the kernel sends over that link is not acknowledged; `heard`: the other side lives. */
+void mute_link(struct fastpath *f, uint16_t slot, bool heard);
+
+/* A time to do something may have changed. */
+void mute_arm(struct fastpath *f);
+
+/* The link goes another way from now on, or for the first time any. `doubted`: others got no acks there. */
+void mute_reset(struct fastpath *f, uint16_t slot, bool doubted);
 
 /* ---- engine_hot.c ---- */
 int hot_new(struct fastpath *f);

@@ -2,11 +2,12 @@
 /* The interfaces the program is attached to, and which of them a link leaves by. */
 #include "base/log.h"
 #include "fastpath/engine_internal.h"
+#include "fastpath/transmit.h"
 
 #include <errno.h>
 #include <string.h>
 
-static const struct port *port_of(const struct fastpath *f, uint32_t ifindex) {
+struct port *ports_of(struct fastpath *f, uint32_t ifindex) {
 	for (size_t i = 0; i < FASTPATH_PORTS_MAX; i++)
 		if (f->ports[i].used && f->ports[i].ifindex == ifindex)
 			return &f->ports[i];
@@ -19,8 +20,8 @@ void ports_store_hop(struct fastpath *f, uint16_t number) {
 
 	if (!link->attached)
 		return;
-	const struct port *port = link->hop_known ? port_of(f, link->hop.ifindex) : NULL;
-	if (port && !port->failed && port->mode == FASTPATH_MODE_NATIVE) {
+	const struct port *port = link->hop_known ? ports_of(f, link->hop.ifindex) : NULL;
+	if (port && !port->failed && port->mode == FASTPATH_MODE_NATIVE && !port->cannot_send && link->mute != LINK_MUTED) {
 		hop = (struct fastpath_hop){
 			.ifindex = link->hop.ifindex,
 			.vlan = link->hop.vlan,
@@ -41,15 +42,63 @@ static void on_changed(void *userdata, uint64_t id, const struct netwatch_hop *h
 
 	if (!hop)
 		log_debug("Link %u is not sent by the fast path: %s.", (unsigned)id, netwatch_reason_name(reason));
+	bool other_way = hop && (!link->hop_known || memcmp(hop, &link->hop, sizeof(*hop)) != 0);
 	link->hop_known = hop != NULL;
 	if (hop)
 		link->hop = *hop;
+	if (other_way) {
+		const struct port *port = ports_of(f, hop->ifindex);
+		mute_reset(f, (uint16_t)id, port && port->doubted);
+	}
 	ports_store_hop(f, (uint16_t)id);
+}
+
+/*
+ * The program runs there, but messages cannot leave that way: a virtual interface hands frames over only when its other end polls
+ * for them, others only with queues of their own for it. Kernels before 6.3 do not tell; there mute_link() finds out.
+ */
+static void check_port(struct fastpath *f, struct port *port) {
+	bool could_not = port->cannot_send;
+
+	port->asked_us = f->runtime->now_us;
+	port->cannot_send = transmit_query(port->ifindex) == 0;
+	if (port->cannot_send == could_not)
+		return;
+	if (!port->cannot_send) {
+		snprintf(port->reason, sizeof(port->reason), "sends now what the kernel forwards");
+	} else if (strcmp(port->kind, "veth") == 0) {
+		snprintf(port->reason, sizeof(port->reason),
+			 "does not send what the kernel forwards until the other end of this veth has GRO: ethtool -K NAME gro on");
+	} else {
+		snprintf(port->reason, sizeof(port->reason), "its driver does not send what the kernel forwards (too few queues?)");
+	}
+	log_notice("Fast path on %s: %s.", port->name, port->reason);
+}
+
+uint64_t ports_check(struct fastpath *f) {
+	uint64_t next_us = 0;
+	bool changed = false;
+
+	for (size_t i = 0; i < FASTPATH_PORTS_MAX; i++) {
+		struct port *port = &f->ports[i];
+		if (!port->used || port->failed || !port->cannot_send)
+			continue;
+		if (f->runtime->now_us - port->asked_us >= FASTPATH_MUTE_FIRST_US)
+			check_port(f, port);
+		changed |= !port->cannot_send;
+		uint64_t due_us = port->asked_us + FASTPATH_MUTE_FIRST_US;
+		if (port->cannot_send && (next_us == 0 || due_us < next_us))
+			next_us = due_us;
+	}
+	for (uint16_t slot = 0; changed && slot < LAYOUT_SLOTS_MAX; slot++)
+		ports_store_hop(f, slot);
+	return next_us;
 }
 
 static void attach(struct fastpath *f, struct port *port, const struct netwatch_interface *interface) {
 	*port = (struct port){.used = true, .ifindex = interface->ifindex, .instance = interface->instance};
 	snprintf(port->name, sizeof(port->name), "%s", interface->name);
+	snprintf(port->kind, sizeof(port->kind), "%s", interface->kind);
 	int error =
 		fastpath_loader_attach(f->loader, interface->ifindex, f->allow_generic, &port->number, &port->mode, port->reason);
 	if (error < 0) {
@@ -60,12 +109,16 @@ static void attach(struct fastpath *f, struct port *port, const struct netwatch_
 	}
 	log_notice("Fast path on %s: %s%s%s.", port->name, fastpath_mode_name(port->mode), port->reason[0] ? ", " : "",
 		   port->reason);
+	if (port->mode == FASTPATH_MODE_NATIVE)
+		check_port(f, port);
 }
 
 /* The interface of an adopted link had no other one in between: then the kernel would have ended the link. */
 static bool port_is(struct port *port, const struct netwatch_interface *interface) {
 	if (port->ifindex != interface->ifindex || (port->instance != interface->instance && port->instance != PORT_INSTANCE_ANY))
 		return false;
+	if (port->instance == PORT_INSTANCE_ANY)
+		snprintf(port->kind, sizeof(port->kind), "%s", interface->kind);
 	port->instance = interface->instance;
 	return true;
 }
@@ -93,11 +146,12 @@ static void on_interfaces(void *userdata) {
 		for (size_t i = 0; i < FASTPATH_PORTS_MAX && !free_port; i++)
 			if (!f->ports[i].used)
 				free_port = &f->ports[i];
-		if (!port_of(f, found[j].ifindex) && free_port)
+		if (!ports_of(f, found[j].ifindex) && free_port)
 			attach(f, free_port, &found[j]);
 	}
 	for (uint16_t slot = 0; slot < LAYOUT_SLOTS_MAX; slot++)
 		ports_store_hop(f, slot);
+	mute_arm(f);
 }
 
 void ports_watch(struct fastpath *f, uint16_t number, const struct fastpath_record *record) {

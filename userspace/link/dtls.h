@@ -24,7 +24,8 @@ enum {
  * A kernel program that handles records of the same links. `attach` is called when a link came up, with its secrets, and returns
  * the slot whose counters both sides use from now on, filled by record_state_share(); NULL: the daemon serves this link alone.
  * `detach` is called for every link `attach` was called for, before its keys are wiped; afterwards the slot is not touched any
- * more. `mtu`: a smaller MTU was reported, in octets of an IP packet. None of them may call back.
+ * more. `mtu`: a smaller MTU was reported, in octets of an IP packet. `silent`: what the program sends over that link is not
+ * acknowledged; `heard`: the other side lives all the same. None of them may call back.
  */
 struct record_state;
 struct fastpath_slot;
@@ -43,6 +44,7 @@ struct dtls_kernel {
 	struct fastpath_slot *(*attach)(void *userdata, uint16_t slot, uint8_t generation, const struct record_state *state);
 	void (*detach)(void *userdata, uint16_t slot);
 	void (*mtu)(void *userdata, uint16_t slot, uint32_t mtu);
+	void (*silent)(void *userdata, uint16_t slot, bool heard);
 
 	/* Both may be NULL. `remember`: what next() will say of an attached link after the daemon ended. `next`: begin with
 	 * *position 0; false: no more. Such a link counts as attached, so that detach() is owed whatever becomes of it. */

@@ -64,8 +64,7 @@ static int open_link(struct dtls_links *links, const struct dtls_kept *kept, str
 		return error;
 	}
 	record_layer_share(&link->record, &kept->slot->record);
-	shared->slot = kept->slot;
-	link->shared = TAKE(shared);
+	dtls_shared_begin(link, TAKE(shared), kept->slot);
 	link->kernel_attached = true;
 	link->certificate = certificate_ref(certificate);
 	link->endpoint->link = link;

@@ -218,15 +218,30 @@ struct dtls_shared {
 	uint32_t stalled_at;	       /* number sent next when acks for the kernel's frames stopped to come */
 	uint64_t stalled_us;	       /* when that was, 0: they come */
 	bool suspect;		       /* because of that */
+
+	/* frames of the kernel alone: those of the daemon may arrive where the kernel's do not */
+	uint32_t first, own;	  /* the next number when this began, and how many the daemon took since */
+	uint32_t silent_sent;	  /* frames of the kernel when an ack for one of them was seen last */
+	uint32_t silent_last;	  /* frames of the kernel when last looked */
+	uint64_t silent_acked;	  /* slot->last_acked_ns then */
+	uint64_t silent_us;	  /* when later frames were seen first, 0: none */
+	uint64_t silent_moved_us; /* when the latest were */
+	bool silent_broken;	  /* such an ack reached the daemon instead of the kernel */
 };
 
 enum {
-	DTLS_SHARED_CHECK_US = 200000,	 /* how often acks of the kernel's frames are looked at */
-	DTLS_SHARED_SUSPECT_US = 500000, /* this long without one, and */
+	DTLS_SHARED_CHECK_US = 50000,	 /* how often acks of the kernel's frames are looked at */
+	DTLS_SHARED_IDLE_US = 200000,	 /* the same when it sends none */
+	DTLS_SHARED_SUSPECT_US = 400000, /* this long without one, and a round trip, and */
 	DTLS_SHARED_SUSPECT_FRAMES = 3,	 /* as many frames sent meanwhile, make the link suspect */
+	DTLS_SHARED_SILENT_US = 200000,	 /* sooner the kernel loses the link to the daemon, which is no harm */
+	DTLS_SHARED_PAUSE_US = 2000000,	 /* frames without an ack before a longer pause than this prove nothing */
 };
 
 void dtls_shared_init(struct dtls_links *links);
+
+/* From here on the link counts with the slot; it takes over `shared`, which is empty. */
+void dtls_shared_begin(struct dtls_link *link, struct dtls_shared *shared, struct fastpath_slot *slot);
 
 /* The link came up. Failure leaves it to the daemon alone. */
 void dtls_shared_start(struct dtls_link *link);
@@ -247,7 +262,7 @@ uint32_t dtls_shared_number(struct dtls_shared *shared, uint32_t sequence);
  * Translates an ack for the sender. False: it is for no transmission of the sender; *ret_kernel tells that it is for one of the
  * kernel, or too old to tell.
  */
-bool dtls_shared_ack(const struct dtls_shared *shared, const struct sender *sender, struct frame *ack, bool *ret_kernel);
+bool dtls_shared_ack(struct dtls_shared *shared, const struct sender *sender, struct frame *ack, bool *ret_kernel);
 uint32_t dtls_shared_rtt_us(const struct dtls_link *link);
 uint64_t dtls_shared_last_received_us(const struct dtls_link *link);
 

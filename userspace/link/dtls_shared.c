@@ -17,6 +17,13 @@ void dtls_shared_init(struct dtls_links *links) {
 	timer_init(&links->shared_timer, shared_timer, links);
 }
 
+void dtls_shared_begin(struct dtls_link *link, struct dtls_shared *shared, struct fastpath_slot *slot) {
+	shared->slot = slot;
+	shared->first = *(volatile uint32_t *)&slot->tx_sequence;
+	shared->silent_acked = *(volatile __u64 *)&slot->last_acked_ns;
+	link->shared = shared;
+}
+
 void dtls_shared_start(struct dtls_link *link) {
 	struct dtls_links *links = link->links;
 	const struct dtls_kernel *kernel = links->kernel;
@@ -37,8 +44,7 @@ void dtls_shared_start(struct dtls_link *link) {
 		timer_arm(links->runtime, &link->timer, links->runtime->now_us);
 		return;
 	}
-	shared->slot = slot;
-	link->shared = shared;
+	dtls_shared_begin(link, shared, slot);
 	record_layer_share(&link->record, &slot->record);
 	if (!links->shared_timer.armed)
 		timer_arm_after(links->runtime, &links->shared_timer, DTLS_SHARED_CHECK_US);
@@ -77,10 +83,11 @@ uint32_t dtls_shared_number(struct dtls_shared *shared, uint32_t sequence) {
 	uint32_t number = link_claim_sequence(shared->slot, 1);
 
 	shared->numbers[sequence % SENDER_RING] = number;
+	shared->own++;
 	return number;
 }
 
-bool dtls_shared_ack(const struct dtls_shared *shared, const struct sender *sender, struct frame *ack, bool *ret_kernel) {
+bool dtls_shared_ack(struct dtls_shared *shared, const struct sender *sender, struct frame *ack, bool *ret_kernel) {
 	uint32_t next = *(volatile uint32_t *)&shared->slot->tx_sequence, number = ack->sequence, at = sender->next,
 		 oldest = sender->next - sender->remembered;
 	uint32_t age = next - number;
@@ -92,6 +99,7 @@ bool dtls_shared_ack(const struct dtls_shared *shared, const struct sender *send
 	*ret_kernel = !found && age != 0 && age <= INT32_MAX;
 	if (found || *ret_kernel)
 		link_note_acked(shared->slot, number);
+	shared->silent_broken |= *ret_kernel && link_sequence_is_kernels(shared->slot, number);
 	if (!found)
 		return false;
 	ack->sequence = at - 1;
@@ -138,21 +146,60 @@ static void check(struct dtls_link *link, uint64_t now_us) {
 	} else if (shared->stalled_us == 0) {
 		shared->stalled_us = now_us;
 		shared->stalled_at = next;
-	} else if (!shared->suspect && now_us - shared->stalled_us >= DTLS_SHARED_SUSPECT_US &&
+	} else if (!shared->suspect && now_us - shared->stalled_us >= DTLS_SHARED_SUSPECT_US + dtls_shared_rtt_us(link) &&
 		   next - shared->stalled_at >= DTLS_SHARED_SUSPECT_FRAMES) {
 		shared->suspect = true;
 		dtls_link_set_suspect(link, true); /* FW-E10 */
 	}
 }
 
+/*
+ * Frames of the daemon may arrive while those of the kernel do not, when an interface does not send what is redirected to it. Then
+ * the kernel has to leave this link alone: soon, because the acks it sends get lost too, and neighbors slow down (RFC 5405).
+ * Returns whether there is something to look at.
+ */
+static bool check_silence(struct dtls_link *link, uint64_t now_us) {
+	const struct dtls_kernel *kernel = link->links->kernel;
+	struct dtls_shared *shared = link->shared;
+	uint64_t acked_ns = *(volatile __u64 *)&shared->slot->last_acked_ns;
+	uint32_t sent = *(volatile uint32_t *)&shared->slot->tx_sequence - shared->first - shared->own;
+	bool moved = sent != shared->silent_last;
+
+	shared->silent_last = sent;
+	if (acked_ns != shared->silent_acked || shared->silent_broken ||
+	    (!moved && now_us - shared->silent_moved_us > DTLS_SHARED_PAUSE_US)) {
+		shared->silent_acked = acked_ns;
+		shared->silent_broken = false;
+		shared->silent_sent = sent;
+		shared->silent_us = 0;
+	}
+	if (moved) {
+		shared->silent_moved_us = now_us;
+		if (shared->silent_us == 0)
+			shared->silent_us = now_us;
+	}
+	if (shared->silent_us != 0 && now_us - shared->silent_us >= DTLS_SHARED_SILENT_US + 2 * dtls_shared_rtt_us(link) &&
+	    sent - shared->silent_sent >= DTLS_SHARED_SUSPECT_FRAMES) {
+		bool heard = link->last_received_us >= shared->silent_us;
+		shared->silent_sent = sent;
+		shared->silent_us = 0;
+		if (kernel->silent)
+			kernel->silent(kernel->userdata, link->slot, heard);
+	}
+	return moved || shared->silent_us != 0;
+}
+
 static void shared_timer(struct timer *timer, void *userdata) {
 	struct dtls_links *links = userdata;
+	bool busy = false;
 
 	dtls_enter(links);
 	for (size_t i = 0; i < links->slots_max; i++)
-		if (links->slots[i] && links->slots[i]->shared)
+		if (links->slots[i] && links->slots[i]->shared) {
 			check(links->slots[i], links->runtime->now_us);
+			busy |= check_silence(links->slots[i], links->runtime->now_us);
+		}
 	if (any_shared(links))
-		timer_arm_after(links->runtime, timer, DTLS_SHARED_CHECK_US);
+		timer_arm_after(links->runtime, timer, busy ? DTLS_SHARED_CHECK_US : DTLS_SHARED_IDLE_US);
 	dtls_leave(links);
 }

@@ -280,7 +280,7 @@ static void test_ack_after_burst(void **state) {
 static struct {
 	struct fastpath_slot slots[4];
 	uint16_t of[4];
-	size_t attached, detached, mtus;
+	size_t attached, detached, mtus, silences, heard;
 	bool refuse;
 } kernel;
 
@@ -317,7 +317,14 @@ static void on_mtu(void *userdata, uint16_t slot, uint32_t mtu) {
 	kernel.mtus++;
 }
 
-static const struct dtls_kernel hooks = {.attach = on_attach, .detach = on_detach, .mtu = on_mtu};
+static void on_silent(void *userdata, uint16_t slot, bool heard) {
+	(void)userdata;
+	(void)slot;
+	kernel.silences++;
+	kernel.heard += heard;
+}
+
+static const struct dtls_kernel hooks = {.attach = on_attach, .detach = on_detach, .mtu = on_mtu, .silent = on_silent};
 
 static struct fastpath_slot *slot_of(uint16_t slot) {
 	for (size_t i = 0; i < 4; i++)
@@ -453,6 +460,12 @@ static void test_loss(void **state) {
 	link_relay_close(&net, &relay);
 }
 
+/* A frame of the kernel that gets lost. */
+static __attribute__((noinline)) void claim(struct fastpath_slot *slot) {
+	assert_non_null(slot);
+	link_claim_sequence(slot, 0);
+}
+
 /* FW-E10: the kernel's frames are not acknowledged any more. One that got lost is not enough. */
 static void test_suspicion(void **state) {
 	struct link_relay relay;
@@ -462,18 +475,68 @@ static void test_suspicion(void **state) {
 	(void)state;
 	open_pair(&relay, nodes, slots, NULL);
 	struct fastpath_slot *slot = slot_of(slots[0]);
-	link_claim_sequence(slot, 0);
+	claim(slot);
 	for (unsigned i = 0; i < 20; i++)
 		link_net_pass(&net, 100000);
 	assert_int_equal(link_node_count(nodes[0], LINK_EVENT_SUSPECT), 0);
 	for (unsigned i = 0; i < 10; i++) {
-		link_claim_sequence(slot, 0);
+		claim(slot);
 		link_net_pass(&net, 100000);
 	}
 	assert_int_equal(link_node_count(nodes[0], LINK_EVENT_SUSPECT), 1);
 	link_note_acked(slot, slot->tx_sequence - 1);
-	link_net_pass(&net, 2 * DTLS_SHARED_CHECK_US);
+	link_net_pass(&net, 2 * DTLS_SHARED_IDLE_US);
 	assert_int_equal(link_node_count(nodes[0], LINK_EVENT_RESTORED), 1);
+	link_relay_close(&net, &relay);
+}
+
+/*
+ * What the kernel sends gets lost, what the daemon sends arrives: told within a second. Not told for frames that are acknowledged,
+ * to whomever of the two the acks come, nor for single ones lost, however long ago.
+ */
+static void test_silence(void **state) {
+	struct link_relay relay;
+	struct link_node *nodes[2];
+	uint16_t slots[2];
+
+	(void)state;
+	open_pair(&relay, nodes, slots, NULL);
+	struct fastpath_slot *slot = slot_of(slots[0]);
+	for (unsigned i = 0; i < 30; i++) {
+		claim(slot);
+		link_note_acked(slot, slot->tx_sequence - 1);
+		slot->last_acked_ns += 100000000;
+		link_net_pass(&net, 100000);
+	}
+	assert_int_equal(kernel.silences, 0);
+	for (unsigned i = 0; i < 6; i++) {
+		claim(slot);
+		link_net_pass(&net, 3000000);
+	}
+	assert_int_equal(kernel.silences, 0);
+	struct record_layer layer;
+	kernel_layer(&layer, slot);
+	for (unsigned i = 0; i < 30; i++) { /* the kernel lets acks pass */
+		kernel_send(&relay, &layer, slot, "kernel");
+		link_net_pass(&net, 100000);
+	}
+	record_layer_stop(&layer);
+	assert_int_equal(kernel.silences, 0);
+	unsigned tenths = 0;
+	for (; kernel.silences == 0 && tenths < 20; tenths++) {
+		claim(slot);
+		assert_int_equal(link_node_send(nodes[0], slots[0], "ours", 4, LINK_SEND_OWN), 0);
+		link_net_pass(&net, 100000);
+	}
+	assert_int_equal(kernel.silences, 1);
+	assert_int_equal(kernel.heard, 1);
+	assert_in_range(tenths, 3, 7);
+	for (unsigned i = 0; i < 20; i++) { /* the daemon alone */
+		assert_int_equal(link_node_send(nodes[0], slots[0], "ours", 4, LINK_SEND_OWN), 0);
+		link_net_pass(&net, 100000);
+	}
+	assert_int_equal(kernel.silences, 1);
+	assert_int_equal(link_node_count(nodes[0], LINK_EVENT_DOWN), 0);
 	link_relay_close(&net, &relay);
 }
 
@@ -507,6 +570,7 @@ int main(void) {
 		cmocka_unit_test_setup_teardown(test_link_with_kernel, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_loss, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_suspicion, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_silence, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
 	};
 
