@@ -199,6 +199,7 @@ $(BUILD)/fuzz/$(1): tests/fuzz/$(1).c $(call archives,$(PROGRAM_NEEDS)) $(SUPPOR
 		-Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIBRARIES)
 endef
 $(foreach f,$(FUZZERS),$(eval $(call fuzz_rule,$(f))))
+$(BUILD)/replay/fuzz_http $(BUILD)/fuzz/fuzz_http: LIBRARIES += -lmicrohttpd
 
 replay: $(FUZZERS:%=$(BUILD)/replay/%)
 fuzzers: $(FUZZERS:%=$(BUILD)/fuzz/%)

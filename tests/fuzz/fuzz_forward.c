@@ -7,6 +7,7 @@
 #include "base/octets.h"
 #include "forward.h"
 #include "forward/fragment.h"
+#include "mutate_message.h"
 #include "support/forward_cases.h"
 
 #include <errno.h>
@@ -21,7 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 			abort();                                                                                                   \
 	} while (0)
 
-enum { FUZZ_MESSAGES_MAX = 64 };
+enum { FUZZ_MESSAGES_MAX = 64, FUZZ_SETTINGS_LENGTH = 4, FUZZ_MESSAGE_LENGTH_MAX = 0x3fff };
 
 struct fuzz {
 	struct forward_case settings;
@@ -164,7 +165,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 	reassembly_configure(f.reassembly, 3000, f.work.node.max_message_size);
 	for (unsigned i = 0; i < FUZZ_MESSAGES_MAX && reader_more(&r); i++) {
 		uint16_t head = reader_u16(&r);
-		size_t length = head & 0x3fff;
+		size_t length = head & FUZZ_MESSAGE_LENGTH_MAX;
 
 		if (length > reader_left(&r))
 			length = reader_left(&r);
@@ -176,4 +177,44 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 	reassembly_free(f.reassembly);
 	FUZZ_CHECK(runtime_next(&f.runtime) == USEC_NEVER);
 	return 0;
+}
+
+/* Where the chosen message of the input begins, behind its two octets; 0 when there is none. */
+static size_t find_message(const uint8_t *data, size_t size, unsigned choice, size_t *ret_length) {
+	size_t starts[FUZZ_MESSAGES_MAX], lengths[FUZZ_MESSAGES_MAX], count = 0;
+
+	for (size_t at = FUZZ_SETTINGS_LENGTH; at + 2 <= size && count < FUZZ_MESSAGES_MAX; at += 2 + lengths[count++]) {
+		lengths[count] = (data[at] << 8 | data[at + 1]) & FUZZ_MESSAGE_LENGTH_MAX;
+		if (lengths[count] > size - at - 2)
+			lengths[count] = size - at - 2;
+		starts[count] = at + 2;
+	}
+	if (count == 0)
+		return 0;
+	*ret_length = lengths[choice % count];
+	return starts[choice % count];
+}
+
+/* One message of the input changes; its length in front of it and what follows move with it. */
+static size_t mutate_one(uint8_t *data, size_t size, size_t max, unsigned seed) {
+	static uint8_t message[MUTATE_MESSAGE_MAX];
+	size_t length = 0, start = find_message(data, size, seed / MUTATE_CHOICES, &length);
+
+	if (start == 0 || length > sizeof(message))
+		return 0;
+	memcpy(message, data + start, length);
+	size_t rest = size - start - length, changed = mutate_message(message, length, sizeof(message), seed);
+	if (changed == 0 || start + changed + rest > max)
+		return 0;
+	memmove(data + start + changed, data + start + length, rest);
+	memcpy(data + start, message, changed);
+	data[start - 2] = (uint8_t)((data[start - 2] & 0xc0) | changed >> 8);
+	data[start - 1] = (uint8_t)changed;
+	return start + changed + rest;
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max, unsigned seed) {
+	size_t mutated = seed & 1 ? mutate_one(data, size, max, seed >> 1) : 0;
+
+	return mutated > 0 ? mutated : LLVMFuzzerMutate(data, size, max);
 }

@@ -2,7 +2,7 @@
 /* Every decoder of userspace/wire over the same input, for both ends of the range of Node-ID lengths. */
 #include "../support/wire_recode.h"
 
-#include "base/cleanup.h"
+#include "mutate_message.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -37,4 +37,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 	dictionary_keys_check(OCTETS(data, size));
 	fuzz_text(data, size);
 	return 0;
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max, unsigned seed) {
+	size_t mutated = seed & 1 ? mutate_message(data, size, max, seed >> 1) : 0;
+
+	return mutated > 0 ? mutated : LLVMFuzzerMutate(data, size, max);
 }
