@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The SIP gateway without sockets. Input: one octet of settings, then datagrams with 0xff between them; with the lowest bit of the
- * settings they are one stream. The node answers at once with what the other bits say.
+ * settings they are one stream. The node answers with what the other bits say; bit 5 makes the gateway a proxy, whose requests get
+ * lost.
  */
 #include "base/cleanup.h"
 #include "sip/internal.h"
@@ -158,7 +159,7 @@ static void feed_datagrams(struct fuzz *fuzz, struct sip_gateway *gateway, const
 		memcpy(copy, octets.data, length);
 		sip_receive_datagram(gateway, flow, OCTETS(copy, length));
 		free(copy);
-		advance(fuzz, fuzz->settings & 0x20 ? 100 * USEC_PER_MSEC : 1);
+		advance(fuzz, fuzz->settings & 0x40 ? 100 * USEC_PER_MSEC : 1);
 		check(gateway);
 		octets.data += length + (end ? 1 : 0);
 		octets.length -= length + (end ? 1 : 0);
@@ -182,7 +183,11 @@ static void feed_stream(struct fuzz *fuzz, struct sip_gateway *gateway, const st
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 	struct fuzz fuzz = {.random = 1, .runtime.now_us = USEC_PER_SEC, .settings = size > 0 ? data[0] : 0};
-	const struct sip_gateway_settings settings = {.runtime = &fuzz.runtime};
+	const struct sip_gateway_settings settings = {
+		.runtime = &fuzz.runtime,
+		.mode = fuzz.settings & 0x20 ? SIP_MODE_PROXY : SIP_MODE_REDIRECT,
+		.outside_calls = true,
+	};
 	const struct sip_gateway_events events = {
 		.userdata = &fuzz,
 		.bind = on_bind,
@@ -200,11 +205,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 	    address_parse("192.0.2.1:5060", 5060, &flow.local) < 0)
 		return 0;
 	FUZZ_CHECK(sip_gateway_new(&settings, &events, &gateway, reason, sizeof(reason)) == 0);
+	gateway->listeners[gateway->listener_count++] =
+		(struct sip_listener){.gateway = gateway, .address = flow.local, .udp = -1, .tcp = -1};
 	if (fuzz.settings & 1)
 		feed_stream(&fuzz, gateway, &flow, OCTETS(data + 1, size - 1));
 	else
 		feed_datagrams(&fuzz, gateway, &flow, OCTETS(data + 1, size - 1));
-	advance(&fuzz, 120 * USEC_PER_SEC);
+	advance(&fuzz, 300 * USEC_PER_SEC);
+	FUZZ_CHECK(!gateway->clients && !gateway->proxies && gateway->proxy_octets == 0 && gateway->client_octets == 0);
 	FUZZ_CHECK(!gateway->transactions && !gateway->merges && gateway->transaction_octets == 0 && gateway->unacknowledged == 0);
 	FUZZ_CHECK(fuzz.waiting == 0 && gateway->call_count == 0);
 	for (const struct registration *registration = gateway->registrations; registration; registration = registration->hh.next)

@@ -115,6 +115,11 @@ static void write_sip(FILE *out, const struct sip_gateway *sip) {
 	counter(out, "sip_responses_4xx", "SIP responses of class 4.", figures.responses_4xx);
 	counter(out, "sip_responses_5xx", "SIP responses of class 5.", figures.responses_5xx);
 	counter(out, "sip_malformed", "SIP messages that did not parse.", figures.malformed);
+	counter(out, "sip_answers", "SIP responses received to requests of this gateway.", figures.answers);
+	counter(out, "sip_proxied", "SIP requests placed for others.", figures.proxied);
+	counter(out, "sip_forks", "Branches of SIP requests placed for others.", figures.forks);
+	gauge(out, "sip_proxying", "SIP requests being placed for others.", (double)figures.proxies);
+	gauge(out, "sip_client_transactions", "SIP client transactions.", (double)figures.clients);
 	gauge(out, "sip_bindings", "Contacts registered at this gateway.", (double)figures.bindings);
 	gauge(out, "sip_tcp_connections", "Open SIP connections over TCP.", (double)figures.tcp_connections);
 }

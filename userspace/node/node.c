@@ -470,6 +470,8 @@ static int open_sip(struct node *node, char *reason) {
 		.expires_min_s = node->settings->sip_expires_min_s,
 		.expires_default_s = node->settings->sip_expires_default_s,
 		.expires_max_s = node->settings->sip_expires_max_s,
+		.mode = (enum sip_mode)node->settings->sip_mode,
+		.outside_calls = node->settings->sip_outside_calls,
 	};
 
 	memcpy(sip_settings.listen, node->settings->sip_listen, sip_settings.listen_count * sizeof(sip_settings.listen[0]));

@@ -2,6 +2,7 @@
 #include "node/settings.h"
 
 #include "fastpath/pins.h"
+#include "sip/gateway.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -233,6 +234,21 @@ static int set_sip_listen(struct settings *settings, size_t offset, const char *
 	return set_addresses(value, settings->sip_listen, &settings->sip_listen_count, SETTINGS_LISTEN_MAX, 5060);
 }
 
+static int set_sip_mode(struct settings *settings, size_t offset, const char *value) {
+	static const char *const modes[] = {
+		[SIP_MODE_REDIRECT] = "redirect",
+		[SIP_MODE_PROXY] = "proxy",
+		[SIP_MODE_REDIRECT_INSIDE] = "redirect-inside",
+	};
+
+	for (unsigned i = 0; i < ARRAY_LENGTH(modes); i++)
+		if (strcmp(value, modes[i]) == 0) {
+			*FIELD(unsigned, settings, offset) = i;
+			return 0;
+		}
+	return -EINVAL;
+}
+
 static int set_metrics_listen(struct settings *settings, size_t offset, const char *value) {
 	(void)offset;
 	if (strcmp(value, "off") == 0) {
@@ -356,6 +372,8 @@ static const struct option {
 	{"sip", "enabled", set_boolean, offsetof(struct settings, sip), "yes or no"},
 	{"sip", "listen", set_sip_listen, 0, "up to 4 addresses such as 192.0.2.1:5060"},
 	{"sip", "allow", set_sip_allow, 0, "up to 32 networks such as 192.0.2.0/24"},
+	{"sip", "mode", set_sip_mode, offsetof(struct settings, sip_mode), "redirect, proxy or redirect-inside"},
+	{"sip", "outside-calls", set_boolean, offsetof(struct settings, sip_outside_calls), "yes or no"},
 	{"sip", "users-directory", set_path, offsetof(struct settings, users_directory), "an absolute path"},
 	{"sip", "expires-min", set_seconds, offsetof(struct settings, sip_expires_min_s), "a number of seconds, at least 1"},
 	{"sip", "expires-default", set_seconds, offsetof(struct settings, sip_expires_default_s),

@@ -59,6 +59,8 @@ struct settings {
 	struct network_prefix sip_allow[SETTINGS_NETWORKS_MAX];
 	size_t sip_allow_count;
 	char *users_directory;
+	unsigned sip_mode; /* enum sip_mode */
+	bool sip_outside_calls;
 	unsigned sip_expires_min_s, sip_expires_default_s, sip_expires_max_s;
 
 	/* [enroll] */

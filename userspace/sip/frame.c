@@ -28,6 +28,9 @@ static const struct {
 	[SIP_FIELD_TIMESTAMP] = {"timestamp", 0, true, false, NULL},
 	[SIP_FIELD_CONTACT] = {"contact", 'm', true, true, NULL},
 	[SIP_FIELD_REQUIRE] = {"require", 0, true, true, NULL},
+	[SIP_FIELD_ROUTE] = {"route", 0, true, false, NULL},
+	[SIP_FIELD_PROXY_REQUIRE] = {"proxy-require", 0, true, false, NULL},
+	[SIP_FIELD_MAX_BREADTH] = {"max-breadth", 0, true, false, NULL},
 };
 
 /* `octets` from `start`, at most `length` of them. */
@@ -113,12 +116,27 @@ static bool starts_with(struct octets octets, const char *prefix) {
 	return octets.length >= length && strncasecmp((const char *)octets.data, prefix, length) == 0;
 }
 
+/* Leaves the code 0 when it is none: nobody waits for such a response. */
+static void read_status(struct sip_frame *frame) {
+	struct reader r = reader_of_octets(frame->start);
+	struct octets version = until_space(&r), code = until_space(&r);
+	uint32_t number;
+
+	if (version.length != 7 || !starts_with(version, "SIP/2.0") || code.length != 3 || sip_number_parse(code, &number) < 0 ||
+	    number < 100 || number > 699)
+		return;
+	frame->code = number;
+	frame->phrase = reader_rest(&r);
+}
+
 static void read_start(struct sip_frame *frame) {
 	struct reader r = reader_of_octets(frame->start);
 
 	frame->response = starts_with(frame->start, "SIP/");
-	if (frame->response)
+	if (frame->response) {
+		read_status(frame);
 		return;
+	}
 	frame->method = until_space(&r);
 	frame->uri = until_space(&r);
 	frame->version = reader_rest(&r);
@@ -145,6 +163,17 @@ static void read_content_length(struct sip_frame *frame, struct octets value) {
 	frame->content_length = true;
 }
 
+static enum sip_field field_named(struct octets name) {
+	size_t i = 0;
+
+	for (; i < SIP_FIELDS; i++) {
+		bool compact = name.length == 1 && fields[i].compact != 0 && (name.data[0] | 0x20) == fields[i].compact;
+		if (compact || (name.length == strlen(fields[i].name) && starts_with(name, fields[i].name)))
+			break;
+	}
+	return (enum sip_field)i;
+}
+
 /* `field` is a whole field with its continuation lines. */
 static void read_field(struct sip_frame *frame, struct octets field) {
 	const uint8_t *colon = memchr(field.data, ':', field.length);
@@ -153,23 +182,20 @@ static void read_field(struct sip_frame *frame, struct octets field) {
 
 	if (is_blank(field.data[0]) || !is_token(name))
 		return refuse(frame, 400, "Malformed Header Field");
-	for (size_t i = 0; i < SIP_FIELDS; i++) {
-		bool compact = name.length == 1 && fields[i].compact != 0 && (name.data[0] | 0x20) == fields[i].compact;
-		if (!compact && (name.length != strlen(fields[i].name) || !starts_with(name, fields[i].name)))
-			continue;
-		struct octets value = trim(part(field, name_length + 1, field.length - name_length - 1));
-		if (frame->field[i].data && !fields[i].repeats)
-			return refuse(frame, 400, fields[i].duplicate);
-		if (!frame->field[i].data)
-			frame->field[i] = value;
-		if (fields[i].parsed && frame->parsed_count == SIP_FIELDS_PARSED)
-			return refuse(frame, 513, "Too Many Header Fields");
-		if (fields[i].parsed)
-			frame->parsed[frame->parsed_count++] = field;
-		if (i == SIP_FIELD_CONTENT_LENGTH)
-			read_content_length(frame, value);
+	enum sip_field i = field_named(name);
+	if (i == SIP_FIELDS)
 		return;
-	}
+	struct octets value = trim(part(field, name_length + 1, field.length - name_length - 1));
+	if (frame->field[i].data && !fields[i].repeats)
+		return refuse(frame, 400, fields[i].duplicate);
+	if (!frame->field[i].data)
+		frame->field[i] = value;
+	if (fields[i].parsed && frame->parsed_count == SIP_FIELDS_PARSED)
+		return refuse(frame, 513, "Too Many Header Fields");
+	if (fields[i].parsed)
+		frame->parsed[frame->parsed_count++] = field;
+	if (i == SIP_FIELD_CONTENT_LENGTH)
+		read_content_length(frame, value);
 }
 
 static void finish_field(struct sip_frame *frame, struct octets input, size_t start, size_t end) {
@@ -241,4 +267,28 @@ int sip_frame_find(struct octets input, bool stream, struct sip_frame *ret) {
 	frame.length = frame.header.length + frame.body_length;
 	*ret = frame;
 	return 0;
+}
+
+/* `r` at the beginning of the header skips the first line. */
+bool sip_raw_field_next(struct reader *r, struct sip_raw_field *ret) {
+	struct octets line;
+
+	if (r->position == 0)
+		read_line(r, &line);
+	size_t start = r->position;
+	if (!read_line(r, &line) || line.length == 0)
+		return false;
+	for (struct reader ahead = *r; read_line(&ahead, &line) && line.length > 0 && is_blank(line.data[0]);)
+		*r = ahead;
+	struct octets whole = part(OCTETS(r->data, r->length), start, r->position - start);
+	const uint8_t *colon = memchr(whole.data, ':', whole.length);
+	size_t name_length = colon ? (size_t)(colon - whole.data) : whole.length;
+	struct octets name = trim(part(whole, 0, name_length));
+	*ret = (struct sip_raw_field){
+		.whole = whole,
+		.name = name,
+		.field = field_named(name),
+		.value = colon ? trim(part(whole, name_length + 1, whole.length - name_length - 1)) : OCTETS_NONE,
+	};
+	return true;
 }

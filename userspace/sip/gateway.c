@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "sip/internal.h"
+#include "sip/proxy.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -92,6 +92,8 @@ int sip_gateway_new(const struct sip_gateway_settings *settings, const struct si
 		return -ENOMEM;
 	gateway->runtime = settings->runtime;
 	gateway->events = *events;
+	gateway->mode = settings->mode;
+	gateway->outside_calls = settings->outside_calls || settings->mode == SIP_MODE_REDIRECT_INSIDE;
 	gateway->expires_min_s = settings->expires_min_s ? settings->expires_min_s : 60;
 	gateway->expires_default_s = settings->expires_default_s ? settings->expires_default_s : 3600;
 	gateway->expires_max_s = settings->expires_max_s ? settings->expires_max_s : 86400;
@@ -124,6 +126,8 @@ struct sip_gateway *sip_gateway_free(struct sip_gateway *gateway) {
 		sip_call_orphan(gateway->calls);
 	while (gateway->registrations)
 		registration_free(gateway->registrations);
+	sip_proxies_free(gateway);
+	sip_clients_free(gateway);
 	while (gateway->transactions)
 		sip_transaction_free(gateway->transactions);
 	while (gateway->connections)

@@ -34,7 +34,23 @@ enum {
 	SIP_TCP_IDLE_SECONDS = 300,   /* a connection without requests or keep-alives is closed */
 	SIP_TCP_MESSAGE_SECONDS = 20, /* for the first message, for one that has begun, and for taking our answer; then closed */
 	SIP_TCP_OUTPUT_OCTETS = 256 << 10, /* answers a connection does not take; more: closed */
-	SIP_DATAGRAMS_AT_ONCE = 64,	   /* read from one socket before others get their turn; also connections accepted */
+	SIP_FORKS = 16,			   /* branches of one request; further Contacts are not tried */
+	SIP_CLIENTS = 16384,		   /* client transactions; more: the branch counts as answered 503 */
+	SIP_CLIENT_OCTETS = 64 << 20,	   /* held by them; more: the same */
+	SIP_PROXY_OCTETS = 64 << 20,	   /* requests and best answers held while they are being placed; more: 503 */
+	SIP_CALL_SECONDS = 181,		/* timer C: a call that rings longer is given up; each provisional answer begins it anew */
+	SIP_MAX_BREADTH = 60,		/* parallel branches a request may have altogether (RFC 5393 5.3.3) */
+	SIP_UDP_OCTETS = 1300,		/* requests longer than that go over TCP (RFC 3261 18.1.1) */
+	SIP_OUTGOING_CONNECTIONS = 512, /* opened by us; more: 503 */
+	SIP_OUTSIDE_CONNECTIONS = 256,	/* accepted from addresses that are not of the site's networks; more are closed at once */
+	SIP_DATAGRAMS_AT_ONCE = 64,	/* read from one socket before others get their turn; also connections accepted */
+};
+
+/* Who may be told to call a phone directly, and for whom we place the call (ringgate.conf(5), [sip] mode). */
+enum sip_mode {
+	SIP_MODE_REDIRECT,	  /* answers every call with where it goes (302) */
+	SIP_MODE_PROXY,		  /* places every call itself */
+	SIP_MODE_REDIRECT_INSIDE, /* redirects phones of the site, places calls of others */
 };
 
 struct sip_binding_request {
@@ -75,6 +91,8 @@ struct sip_gateway_settings {
 	struct address listen[SIP_LISTENERS]; /* UDP and TCP on each; port 0: any port, the same for both */
 	size_t listen_count;
 	unsigned expires_min_s, expires_default_s, expires_max_s; /* 0: 60, 3600, 86400 */
+	enum sip_mode mode;
+	bool outside_calls; /* anyone may call our users; SIP_MODE_REDIRECT_INSIDE lets them in any case */
 };
 
 int sip_gateway_new(const struct sip_gateway_settings *settings, const struct sip_gateway_events *events, struct sip_gateway **ret,
@@ -102,5 +120,10 @@ void sip_gateway_bindings(const struct sip_gateway *gateway, void (*each)(void *
 struct sip_figures {
 	uint64_t requests, responses_2xx, responses_3xx, responses_4xx, responses_5xx, malformed, dropped, bindings,
 		tcp_connections;
+	uint64_t answers; /* responses to our requests */
+	uint64_t proxied; /* requests placed on behalf of others */
+	uint64_t forks;	  /* branches of them */
+	uint64_t clients; /* client transactions now */
+	uint64_t proxies; /* requests being placed now */
 };
 void sip_gateway_figures(const struct sip_gateway *gateway, struct sip_figures *ret);

@@ -10,6 +10,18 @@
 #include <osipparser2/osip_parser.h>
 #include <uthash.h>
 
+/* --- transports: udp.c, tcp.c --- */
+
+/* Where a request came from, and so where its response goes. */
+enum sip_transport { SIP_UDP, SIP_TCP, SIP_TLS };
+
+struct sip_flow {
+	struct address remote, local;
+	enum sip_transport transport;
+	int fd;		     /* -1: nowhere (octets handed in by a test) */
+	uint64_t connection; /* serial number of the TCP connection, 0 for UDP */
+};
+
 /* --- frame.c: one message in received octets, before the parser sees it --- */
 
 /* Header fields that every request has and every response repeats (RFC 3261 8.1.1, 8.2.6.2). */
@@ -25,6 +37,9 @@ enum sip_field {
 	SIP_FIELD_TIMESTAMP,
 	SIP_FIELD_CONTACT,
 	SIP_FIELD_REQUIRE,
+	SIP_FIELD_ROUTE,
+	SIP_FIELD_PROXY_REQUIRE,
+	SIP_FIELD_MAX_BREADTH,
 	SIP_FIELDS,
 };
 
@@ -40,10 +55,12 @@ struct sip_frame {
 	size_t length;			    /* octets of the whole message */
 	size_t body_length;
 	bool response;
-	bool unclean;	     /* control characters in the header: it must not be repeated in a refusal */
-	bool content_length; /* has the field, and it is valid */
-	unsigned status;     /* 0, or the refusal it deserves: 400, 505, 513 */
-	const char *reason;  /* for that refusal */
+	unsigned code;	      /* of a response; 0 when its first line is malformed */
+	struct octets phrase; /* of a response */
+	bool unclean;	      /* control characters in the header: it must not be repeated in a refusal */
+	bool content_length;  /* has the field, and it is valid */
+	unsigned status;      /* 0, or the refusal it deserves: 400, 505, 513 */
+	const char *reason;   /* for that refusal */
 };
 
 /*
@@ -52,6 +69,17 @@ struct sip_frame {
  * -EBADMSG when nothing can be made of it, not even a refusal, -EMSGSIZE when the end of the header is beyond its bound.
  */
 int sip_frame_find(struct octets input, bool stream, struct sip_frame *ret);
+
+/* One header field as it was received. */
+struct sip_raw_field {
+	struct octets whole;  /* with its continuation lines and line ends */
+	struct octets name;   /* as written */
+	enum sip_field field; /* SIP_FIELDS: another one */
+	struct octets value;  /* without blanks around it */
+};
+
+/* The fields of a header in which nothing was found wrong, in turn; `r` reads frame->header. False after the last. */
+bool sip_raw_field_next(struct reader *r, struct sip_raw_field *ret);
 
 /* --- message.c: a parsed request --- */
 
@@ -65,6 +93,18 @@ enum sip_method {
 	SIP_OTHER,     /* MESSAGE, SUBSCRIBE and everything else: redirected */
 };
 
+enum { SIP_ROUTES = 16 /* in one request; more: 400 */ };
+
+/* What the Routes of a request say, after what is ours was taken off (RFC 3261 16.4). */
+struct sip_route_set {
+	char *routes[SIP_ROUTES]; /* owned: what is left, as written */
+	size_t count;
+	char *uri;	      /* owned: the Request-URI when a strict router hid it in the Routes, else NULL */
+	bool ours;	      /* the topmost Route was ours */
+	bool dialog;	      /* it shows that we recorded this dialog */
+	struct sip_flow flow; /* then: where its other end was */
+};
+
 struct sip_request {
 	struct sip_frame frame;
 	enum sip_method method;
@@ -73,11 +113,13 @@ struct sip_request {
 	const char *branch, *from_tag, *to_tag; /* in `message`, or NULL */
 	uint32_t cseq;
 	unsigned max_forwards; /* 70 without the field (RFC 3261 16.3) */
+	struct sip_route_set route_set;
 };
 
 /* Parses what `frame` found. Returns -EBADMSG with *ret_reason when the request is to be refused with 400. */
 int sip_request_parse(const struct sip_frame *frame, struct sip_request *ret, const char **ret_reason);
 void sip_request_release(struct sip_request *request);
+void sip_route_set_release(struct sip_route_set *set);
 
 /* A decimal number. Returns -EINVAL for anything else than digits, -ERANGE for what does not fit. */
 int sip_number_parse(struct octets text, uint32_t *ret);
@@ -115,14 +157,7 @@ bool uri_names_address(const osip_uri_t *uri, const struct address *address);
 /* SipHash-2-4: strangers choose what goes into our hash tables. */
 uint64_t keyed_hash(const uint64_t key[static 2], struct octets octets);
 
-/* --- transports: udp.c, tcp.c --- */
-
-/* Where a request came from, and so where its response goes. */
-struct sip_flow {
-	struct address remote, local;
-	int fd;		     /* -1: nowhere (octets handed in by a test) */
-	uint64_t connection; /* serial number of the TCP connection, 0 for UDP */
-};
+/* --- udp.c, tcp.c --- */
 
 struct sip_listener {
 	struct sip_gateway *gateway;
@@ -137,6 +172,9 @@ struct sip_connection {
 	uint8_t *input, *output;
 	size_t input_length, input_capacity, output_length, output_sent;
 	unsigned pending;   /* requests of it that are not answered */
+	unsigned asked;	    /* client transactions that wait for an answer on it */
+	bool outside;	    /* of an address that is not of the site */
+	bool outgoing;	    /* opened by us: others to the same place may use it (RFC 5923) */
 	unsigned watched;   /* epoll events asked for */
 	bool served;	    /* has carried a request */
 	bool finished;	    /* the other side, or we, will send no more requests */
@@ -158,12 +196,17 @@ void sip_tcp_ready(struct sip_gateway *gateway, struct sip_connection *connectio
 int sip_tcp_send(struct sip_gateway *gateway, const struct sip_flow *flow, struct octets octets);
 struct sip_connection *sip_connection_free(struct sip_connection *connection);
 
+/* A connection that we opened to `remote`, or a new one, which takes octets at once. -ENOBUFS at the bound, or what connect() gave.
+ */
+int sip_tcp_connect(struct sip_gateway *gateway, const struct address *remote, struct sip_flow *ret);
+
 /* The connection of a flow while it is open, else NULL. */
 struct sip_connection *sip_connection_of(struct sip_gateway *gateway, const struct sip_flow *flow);
 
 /* --- transaction.c: server transactions (RFC 3261 17.2) --- */
 
-enum sip_transaction_state { SIP_STATE_TRYING, SIP_STATE_PROCEEDING, SIP_STATE_COMPLETED, SIP_STATE_CONFIRMED };
+/* ACCEPTED: an INVITE that another element answered with 2xx (RFC 6026). */
+enum sip_transaction_state { SIP_STATE_TRYING, SIP_STATE_PROCEEDING, SIP_STATE_COMPLETED, SIP_STATE_CONFIRMED, SIP_STATE_ACCEPTED };
 
 struct sip_transaction {
 	struct sip_gateway *gateway;
@@ -174,6 +217,8 @@ struct sip_transaction {
 	bool unacknowledged;	      /* counted against SIP_UNACKNOWLEDGED */
 	struct octets key, merge_key; /* owned; merge_key may be none */
 	struct octets echo;	      /* owned: the header fields every response repeats */
+	size_t via_length;	      /* of the Vias at its beginning */
+	struct sip_proxy *proxy;      /* answers, without a limit of time of ours; told when this transaction goes */
 	struct octets response;	      /* owned: what was sent last; none in SIP_STATE_TRYING */
 	unsigned status;	      /* of that response */
 	struct timer timer;
@@ -207,12 +252,23 @@ void sip_transaction_own(struct sip_transaction *transaction, struct sip_transac
 /* Sends a final response; `fields` are whole header lines. Does nothing when there is one already. */
 void sip_transaction_respond(struct sip_transaction *transaction, unsigned status, const char *reason, struct octets fields);
 
+/* From now on `proxy` answers, when it can: no guard of ours ends the transaction. */
+void sip_transaction_hold(struct sip_transaction *transaction, struct sip_proxy *proxy);
+
+/*
+ * Sends what another element answered: a provisional response, or a final one, which ends the transaction. Of an INVITE, further
+ * 2xx are passed on for 64*T1 (RFC 6026 7.1). Does nothing when it comes too late.
+ */
+void sip_transaction_relay(struct sip_transaction *transaction, unsigned status, struct octets message);
+
 /* --- response.c --- */
 
 /* Where the response to a request goes: source address, and port of `rport` or sent-by (RFC 3261 18.2.2, RFC 3581). */
 struct address sip_reply_address(const osip_via_t *via, const struct sip_flow *flow);
 
 /* Writes the fields a response repeats: Via (completed by received and rport), From, To with tag, Call-ID, CSeq, Timestamp. */
+void sip_vias_write(const struct sip_request *request, const struct sip_flow *flow, struct writer *w);
+void sip_echo_rest_write(struct sip_gateway *gateway, const struct sip_request *request, struct writer *w);
 void sip_echo_write(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow, struct writer *w);
 
 /* Writes a whole response. Texts are cut of anything but printable characters. */
@@ -233,6 +289,10 @@ void sip_refuse_frame(struct sip_gateway *gateway, const struct sip_frame *frame
 void writer_format(struct writer *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* --- request.c --- */
+
+/* The AoR a request is for, as the registrar knows it. Returns 0 or the status to refuse with. */
+unsigned sip_request_target(struct sip_gateway *gateway, const struct sip_request *request, bool ours,
+			    char aor[static SIP_AOR_OCTETS + 1], const char **ret_reason);
 
 #define SIP_ALLOW "Allow: REGISTER, INVITE, ACK, CANCEL, OPTIONS, MESSAGE, SUBSCRIBE\r\n"
 
@@ -274,6 +334,7 @@ struct binding {
 	unsigned expires_s;  /* as granted */
 	uint64_t expires_us; /* since it is committed */
 	struct address source;
+	struct sip_flow flow; /* that its REGISTER came over; its address is `source` */
 	struct timer timer;
 	struct binding *previous, *next;
 };
@@ -330,6 +391,13 @@ struct sip_gateway {
 	size_t reserved_bindings;	    /* promised to REGISTERs being worked on */
 	struct sip_call *calls;
 	size_t call_count;
+	enum sip_mode mode;
+	bool outside_calls;
+	struct sip_client *clients; /* by id */
+	size_t client_octets;
+	struct sip_proxy *proxies; /* list */
+	size_t proxy_octets;
+	size_t outgoing_connections, outside_connections;
 	uint64_t stateless_us; /* when the refusals sent so far would have been sent at an even pace */
 	struct sip_figures figures;
 };

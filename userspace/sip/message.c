@@ -133,8 +133,16 @@ int sip_request_parse(const struct sip_frame *frame, struct sip_request *ret, co
 	return 0;
 }
 
+void sip_route_set_release(struct sip_route_set *set) {
+	for (size_t i = 0; i < set->count; i++)
+		free(set->routes[i]);
+	free(set->uri);
+	*set = (struct sip_route_set){0};
+}
+
 void sip_request_release(struct sip_request *request) {
 	if (request->message)
 		osip_message_free(request->message);
 	request->message = NULL;
+	sip_route_set_release(&request->route_set);
 }

@@ -360,6 +360,7 @@ static int wish_of(const struct register_job *job, const osip_contact_t *contact
 	wish->q = parse_q(sip_parameter(&contact->gen_params, "q"));
 	wish->expires_s = expires_s;
 	wish->source = flow->remote;
+	wish->flow = *flow;
 	*ret = TAKE(wish);
 	return 0;
 }

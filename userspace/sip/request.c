@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The core: what kind of request this is and who answers it (RFC 3261 8.2, 8.3, 9.2, 11.2). */
-#include "sip/internal.h"
+#include "sip/proxy.h"
 
 #include <errno.h>
 #include <string.h>
@@ -29,7 +29,10 @@ static void cancel(struct sip_gateway *gateway, struct sip_transaction *transact
 		return;
 	}
 	respond(transaction, 200, "OK");
-	respond(invite, 487, "Request Terminated");
+	if (invite->proxy)
+		sip_proxy_cancel(invite->proxy);
+	else
+		respond(invite, 487, "Request Terminated");
 }
 
 static void capabilities(struct sip_transaction *transaction) {
@@ -62,8 +65,8 @@ static bool requires_extension(struct sip_transaction *transaction, const struct
  * The AoR a request is for. A Request-URI that names our address tells the user, but not in which of our domains: the To field
  * says that, as phones fill it with what was dialled. Returns 0 or the status to refuse with.
  */
-static unsigned target(struct sip_gateway *gateway, const struct sip_request *request, bool ours,
-		       char aor[static SIP_AOR_OCTETS + 1], const char **ret_reason) {
+unsigned sip_request_target(struct sip_gateway *gateway, const struct sip_request *request, bool ours,
+			    char aor[static SIP_AOR_OCTETS + 1], const char **ret_reason) {
 	const osip_uri_t *uri = request->message->req_uri;
 	char domain[SIP_AOR_OCTETS + 1], of_to[SIP_AOR_OCTETS + 1];
 
@@ -104,7 +107,7 @@ static void redirect(struct sip_gateway *gateway, struct sip_transaction *transa
 		sip_transaction_respond(transaction, 405, "Method Not Allowed", octets_of_string(SIP_ALLOW));
 		return;
 	}
-	unsigned status = target(gateway, request, ours, aor, &reason);
+	unsigned status = sip_request_target(gateway, request, ours, aor, &reason);
 	if (status != 0)
 		respond(transaction, status, reason);
 	else
@@ -112,9 +115,13 @@ static void redirect(struct sip_gateway *gateway, struct sip_transaction *transa
 }
 
 static void process(struct sip_gateway *gateway, struct sip_transaction *transaction, const struct sip_request *request,
-		    const struct sip_flow *flow) {
+		    const struct sip_flow *flow, enum sip_trust trust) {
 	if (request->method == SIP_CANCEL) {
 		cancel(gateway, transaction, request);
+		return;
+	}
+	if (sip_proxy_takes(gateway, request, flow, trust)) {
+		sip_proxy_request(gateway, transaction, request, flow, trust);
 		return;
 	}
 	if ((request->to_tag && request->method != SIP_REGISTER) || request->method == SIP_IN_DIALOG) {
@@ -133,19 +140,41 @@ static void process(struct sip_gateway *gateway, struct sip_transaction *transac
 	redirect(gateway, transaction, request, flow);
 }
 
-static void receive_request(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow) {
+/* Requests of others' dialogs, and ones that took two ways to us, are no business of a proxy (RFC 3261 8.2.2.2, 16.3). */
+static bool is_merged(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow,
+		      enum sip_trust trust) {
+	return sip_transaction_merged(gateway, request) && !sip_proxy_takes(gateway, request, flow, trust);
+}
+
+static void receive_request(struct sip_gateway *gateway, struct sip_request *request, const struct sip_flow *flow) {
 	struct sip_transaction *transaction = NULL;
 
-	if (!gateway->events.allowed(gateway->events.userdata, &flow->remote)) {
+	int error = sip_route_set_read(gateway, request, flow);
+	if (error == -EBADMSG && gateway->mode == SIP_MODE_REDIRECT) {
+		sip_route_set_release(&request->route_set); /* nothing to whom has no use for it (RFC 3261 8.2) */
+		error = 0;
+	}
+	if (error < 0) {
+		gateway->figures.malformed++;
+		sip_refuse(gateway, request, flow, error == -EBADMSG ? 400 : 500,
+			   error == -EBADMSG ? "Malformed Route" : "Out of Memory");
+		return;
+	}
+	enum sip_trust trust = sip_proxy_trust(gateway, request, flow);
+	if (trust == SIP_TRUST_NONE) {
 		gateway->figures.dropped++;
 		sip_refuse(gateway, request, flow, 403, "Forbidden");
 		return;
 	}
-	if (sip_transaction_match(gateway, request, flow) || request->method == SIP_ACK)
+	if (sip_transaction_match(gateway, request, flow))
 		return;
-	bool merged = sip_transaction_merged(gateway, request);
-	int error = gateway->call_count >= LIMIT_SIP_TRANSACTIONS ? -ENOBUFS
-								  : sip_transaction_new(gateway, request, flow, &transaction);
+	if (request->method == SIP_ACK) {
+		sip_proxy_ack(gateway, request, flow, trust);
+		return;
+	}
+	bool merged = is_merged(gateway, request, flow, trust);
+	error = gateway->call_count >= LIMIT_SIP_TRANSACTIONS ? -ENOBUFS
+							      : sip_transaction_new(gateway, request, flow, &transaction);
 	if (error < 0) {
 		gateway->figures.dropped++;
 		sip_refuse(gateway, request, flow, 503, "Too Many Transactions");
@@ -154,7 +183,7 @@ static void receive_request(struct sip_gateway *gateway, const struct sip_reques
 	if (merged)
 		respond(transaction, 482, "Merged Request");
 	else
-		process(gateway, transaction, request, flow);
+		process(gateway, transaction, request, flow, trust);
 }
 
 void sip_receive(struct sip_gateway *gateway, const struct sip_flow *flow, const struct sip_frame *frame) {
@@ -162,7 +191,7 @@ void sip_receive(struct sip_gateway *gateway, const struct sip_flow *flow, const
 	const char *reason = frame->reason;
 
 	if (frame->response) {
-		gateway->figures.dropped++; /* we ask nothing, so this answers nothing */
+		sip_client_receive(gateway, frame);
 		return;
 	}
 	gateway->figures.requests++;

@@ -122,7 +122,7 @@ static void write_to(struct sip_gateway *gateway, const struct sip_frame *frame,
 	writer_format(w, ";tag=%016" PRIx64 "\r\n", tag_of(gateway, frame));
 }
 
-void sip_echo_write(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow, struct writer *w) {
+void sip_vias_write(const struct sip_request *request, const struct sip_flow *flow, struct writer *w) {
 	osip_list_iterator_t at;
 
 	write_top_via(request->via, flow, w);
@@ -136,6 +136,14 @@ void sip_echo_write(struct sip_gateway *gateway, const struct sip_request *reque
 		writer_octets(w, octets_of_string("\r\n"));
 		osip_free(text);
 	}
+}
+
+void sip_echo_write(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow, struct writer *w) {
+	sip_vias_write(request, flow, w);
+	sip_echo_rest_write(gateway, request, w);
+}
+
+void sip_echo_rest_write(struct sip_gateway *gateway, const struct sip_request *request, struct writer *w) {
 	write_field(w, &request->frame, SIP_FIELD_FROM);
 	write_to(gateway, &request->frame, request->to_tag != NULL, w);
 	write_field(w, &request->frame, SIP_FIELD_CALL_ID);

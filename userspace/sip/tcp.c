@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* TCP connections of phones: framing by Content-Length, keep-alives (RFC 5626 3.5.1), and their bounds. */
-#include "sip/internal.h"
+/* TCP connections, of phones and to them: framing by Content-Length, keep-alives (RFC 5626 3.5.1), and their bounds. */
+#include "sip/proxy.h"
 
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -52,9 +52,14 @@ struct sip_connection *sip_connection_free(struct sip_connection *connection) {
 	gateway_watch(gateway, connection->flow.fd, 0);
 	close(connection->flow.fd);
 	gateway->figures.tcp_connections--;
+	gateway->outgoing_connections -= connection->outgoing;
+	gateway->outside_connections -= connection->outside;
+	uint64_t serial = connection->asked > 0 ? connection->flow.connection : 0;
 	free(connection->input);
 	free(connection->output);
 	free(connection);
+	if (serial != 0)
+		sip_clients_lost(gateway, serial);
 	return NULL;
 }
 
@@ -77,7 +82,7 @@ static uint64_t deadline(const struct sip_connection *connection) {
 static void check(struct sip_connection *connection) {
 	struct sip_gateway *gateway = connection->gateway;
 	uint64_t due_us = deadline(connection);
-	bool idle = connection->pending == 0 && output_left(connection) == 0;
+	bool idle = connection->pending == 0 && connection->asked == 0 && output_left(connection) == 0;
 
 	if (connection->broken || (connection->finished && idle) || due_us <= gateway->runtime->now_us) {
 		sip_connection_free(connection);
@@ -290,7 +295,8 @@ static void accepting_again(struct timer *timer, void *userdata) {
 	gateway_watch(listener->gateway, listener->tcp, EPOLLIN);
 }
 
-static void add(struct sip_gateway *gateway, int fd, const struct sockaddr_storage *remote) {
+/* NULL: no memory, and `fd` is closed. */
+static struct sip_connection *add(struct sip_gateway *gateway, int fd, const struct sockaddr_storage *remote) {
 	struct sockaddr_storage local = {0};
 	socklen_t length = sizeof(local);
 	const int on = 1;
@@ -298,11 +304,12 @@ static void add(struct sip_gateway *gateway, int fd, const struct sockaddr_stora
 	struct sip_connection *connection = calloc(1, sizeof(*connection));
 	if (!connection) {
 		close(fd);
-		return;
+		return NULL;
 	}
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	connection->gateway = gateway;
 	connection->flow.fd = fd;
+	connection->flow.transport = SIP_TCP;
 	connection->flow.connection = ++gateway->next_connection;
 	connection->flow.remote = address_of_sockaddr((const struct sockaddr *)remote);
 	if (getsockname(fd, (struct sockaddr *)&local, &length) == 0)
@@ -311,7 +318,15 @@ static void add(struct sip_gateway *gateway, int fd, const struct sockaddr_stora
 	timer_init(&connection->timer, connection_due, connection);
 	HASH_ADD(hh, gateway->connections, flow.fd, sizeof(connection->flow.fd), connection);
 	gateway->figures.tcp_connections++;
-	check(connection);
+	return connection;
+}
+
+static bool may_accept(struct sip_gateway *gateway, const struct address *source, bool *ret_outside) {
+	*ret_outside = !gateway->events.allowed(gateway->events.userdata, source);
+	if (gateway->figures.tcp_connections >= LIMIT_SIP_TCP_CONNECTIONS)
+		return false;
+	/* In-dialog requests and calls of others come from anywhere when we are a proxy. */
+	return !*ret_outside || (gateway->mode != SIP_MODE_REDIRECT && gateway->outside_connections < SIP_OUTSIDE_CONNECTIONS);
 }
 
 void sip_tcp_accept(struct sip_gateway *gateway, struct sip_listener *listener) {
@@ -332,12 +347,52 @@ void sip_tcp_accept(struct sip_gateway *gateway, struct sip_listener *listener) 
 			continue; /* of this one connection */
 		}
 		struct address source = address_of_sockaddr((const struct sockaddr *)&remote);
-		if (gateway->figures.tcp_connections >= LIMIT_SIP_TCP_CONNECTIONS ||
-		    !gateway->events.allowed(gateway->events.userdata, &source)) {
+		bool outside;
+		if (!may_accept(gateway, &source, &outside)) {
 			gateway->figures.dropped++;
 			close(fd);
 			continue;
 		}
-		add(gateway, fd, &remote);
+		struct sip_connection *connection = add(gateway, fd, &remote);
+		if (!connection)
+			continue;
+		connection->outside = outside;
+		gateway->outside_connections += outside;
+		check(connection);
 	}
+}
+
+/* --- connecting --- */
+
+int sip_tcp_connect(struct sip_gateway *gateway, const struct address *remote, struct sip_flow *ret) {
+	struct sockaddr_storage sockaddr;
+	int error = 0;
+
+	for (struct sip_connection *connection = gateway->connections; connection; connection = connection->hh.next)
+		if (connection->outgoing && !connection->broken && !connection->finished &&
+		    address_equal(&connection->flow.remote, remote)) {
+			*ret = connection->flow;
+			return 0;
+		}
+	if (gateway->outgoing_connections >= SIP_OUTGOING_CONNECTIONS ||
+	    gateway->figures.tcp_connections >= LIMIT_SIP_TCP_CONNECTIONS)
+		return -ENOBUFS;
+	_cleanup_close_ int fd = socket(remote->family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	socklen_t length = address_to_sockaddr(remote, &sockaddr);
+	if (connect(fd, (struct sockaddr *)&sockaddr, length) < 0)
+		error = -errno;
+	if (error < 0 && error != -EINPROGRESS)
+		return error;
+	struct sip_connection *connection = add(gateway, fd, &sockaddr);
+	fd = -1; /* add() has it, or has closed it */
+	if (!connection)
+		return -ENOMEM;
+	connection->outgoing = true;
+	connection->served = true; /* the other side need not ask anything */
+	gateway->outgoing_connections++;
+	check(connection);
+	*ret = connection->flow;
+	return 0;
 }

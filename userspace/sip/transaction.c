@@ -3,7 +3,7 @@
  * Server transactions (RFC 3261 17.2, RFC 4320). libosip2 has these machines, too, but keeps 15 KB for each, looks one up by
  * walking all (0.4 ms at LIMIT_SIP_TRANSACTIONS) and reads the system's clock.
  */
-#include "sip/internal.h"
+#include "sip/proxy.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -111,7 +111,7 @@ bool sip_transaction_match(struct sip_gateway *gateway, const struct sip_request
 	if (ack) {
 		if (transaction->state == SIP_STATE_COMPLETED)
 			confirm(transaction);
-		return true;
+		return transaction->state != SIP_STATE_ACCEPTED; /* of a client that takes its branch for the ACK of a 2xx, too */
 	}
 	/* The client has lost its connection and asks again over another one: the answer goes where it can be heard. */
 	if (is_reliable(transaction) && flow->connection != 0 && !sip_connection_of(gateway, &transaction->flow)) {
@@ -119,7 +119,7 @@ bool sip_transaction_match(struct sip_gateway *gateway, const struct sip_request
 		if (transaction->state <= SIP_STATE_PROCEEDING)
 			sip_connection_of(gateway, flow)->pending++;
 	}
-	if (transaction->state != SIP_STATE_CONFIRMED)
+	if (transaction->state < SIP_STATE_CONFIRMED)
 		send_again(transaction);
 	return true;
 }
@@ -163,6 +163,8 @@ struct sip_transaction *sip_transaction_free(struct sip_transaction *transaction
 		DL_DELETE2(gateway->finished, transaction, previous, next);
 	if (transaction->unacknowledged)
 		gateway->unacknowledged--;
+	if (transaction->proxy)
+		sip_proxy_orphaned(transaction->proxy);
 	timer_disarm(gateway->runtime, &transaction->timer);
 	HASH_DELETE(hh, gateway->transactions, transaction);
 	if (transaction->merge_key.length > 0)
@@ -177,33 +179,37 @@ struct sip_transaction *sip_transaction_free(struct sip_transaction *transaction
 	return NULL;
 }
 
-static void set_response(struct sip_transaction *transaction, unsigned status, const char *reason, struct octets fields) {
+/* Takes what was written, and sends it. */
+static void take_response(struct sip_transaction *transaction, unsigned status, struct writer *w) {
 	struct sip_gateway *gateway = transaction->gateway;
-	struct writer w = writer_growing(LIMIT_SIP_MESSAGE);
 	size_t length = 0;
 
-	sip_response_write(status, reason, transaction->echo, fields, &w);
-	if (writer_finish(&w) < 0) {
-		writer_release(&w); /* no memory: as if lost on the way */
+	if (writer_finish(w) < 0) {
+		writer_release(w); /* no memory: as if lost on the way */
 		return;
 	}
 	gateway->transaction_octets -= transaction->response.length;
 	free((void *)transaction->response.data);
-	const uint8_t *data = writer_take(&w, &length);
+	const uint8_t *data = writer_take(w, &length);
 	transaction->response = OCTETS(data, length);
 	transaction->status = status;
 	gateway->transaction_octets += length;
 	send_again(transaction);
 }
 
-void sip_transaction_respond(struct sip_transaction *transaction, unsigned status, const char *reason, struct octets fields) {
+static void set_response(struct sip_transaction *transaction, unsigned status, const char *reason, struct octets fields) {
+	struct writer w = writer_growing(LIMIT_SIP_MESSAGE);
+
+	sip_response_write(status, reason, transaction->echo, fields, &w);
+	take_response(transaction, status, &w);
+}
+
+/* There is a final response: from now on only repetitions are answered. */
+static void complete(struct sip_transaction *transaction) {
 	struct sip_gateway *gateway = transaction->gateway;
 	uint64_t now_us = gateway->runtime->now_us;
 	bool reliable = is_reliable(transaction);
 
-	if (transaction->state > SIP_STATE_PROCEEDING)
-		return;
-	set_response(transaction, status, reason, fields);
 	settle(transaction);
 	transaction->state = SIP_STATE_COMPLETED;
 	DL_APPEND2(gateway->finished, transaction, previous, next);
@@ -217,6 +223,49 @@ void sip_transaction_respond(struct sip_transaction *transaction, unsigned statu
 		transaction->end_us = now_us;
 	}
 	arm(transaction, transaction->interval_us > 0 ? now_us + transaction->interval_us : transaction->end_us);
+}
+
+void sip_transaction_respond(struct sip_transaction *transaction, unsigned status, const char *reason, struct octets fields) {
+	if (transaction->state > SIP_STATE_PROCEEDING)
+		return;
+	set_response(transaction, status, reason, fields);
+	complete(transaction);
+}
+
+void sip_transaction_hold(struct sip_transaction *transaction, struct sip_proxy *proxy) {
+	transaction->proxy = proxy;
+	transaction->end_us = USEC_NEVER;
+}
+
+void sip_transaction_relay(struct sip_transaction *transaction, unsigned status, struct octets message) {
+	struct sip_gateway *gateway = transaction->gateway;
+	struct writer w = writer_growing(LIMIT_SIP_MESSAGE);
+	bool accepts = transaction->invite && status / 100 == 2;
+
+	if (transaction->state == SIP_STATE_ACCEPTED && accepts) {
+		sip_response_send(gateway, &transaction->flow, &transaction->reply_to, status, message);
+		return;
+	}
+	if (transaction->state > SIP_STATE_PROCEEDING)
+		return;
+	if (accepts) {
+		/* The other side repeats its 2xx until it has the ACK, so none is kept here (RFC 6026 7.1). */
+		sip_response_send(gateway, &transaction->flow, &transaction->reply_to, status, message);
+		settle(transaction);
+		transaction->state = SIP_STATE_ACCEPTED;
+		DL_APPEND2(gateway->finished, transaction, previous, next);
+		transaction->end_us = gateway->runtime->now_us + 64 * T1_US; /* timer L */
+		arm(transaction, transaction->end_us);
+		return;
+	}
+	writer_octets(&w, message);
+	take_response(transaction, status, &w);
+	if (status >= 200) {
+		complete(transaction);
+	} else {
+		transaction->state = SIP_STATE_PROCEEDING;
+		timer_disarm(gateway->runtime, &transaction->timer); /* of the 100 that is not needed any more */
+	}
 }
 
 static void transaction_due(struct timer *timer, void *userdata) {
@@ -233,7 +282,8 @@ static void transaction_due(struct timer *timer, void *userdata) {
 		}
 		transaction->state = SIP_STATE_PROCEEDING;
 		set_response(transaction, 100, "Trying", OCTETS_NONE);
-		arm(transaction, transaction->end_us);
+		if (transaction->end_us != USEC_NEVER)
+			arm(transaction, transaction->end_us);
 		return;
 	case SIP_STATE_COMPLETED:
 		if (now_us < transaction->end_us && transaction->interval_us > 0) {
@@ -246,6 +296,7 @@ static void transaction_due(struct timer *timer, void *userdata) {
 		}
 		break;
 	case SIP_STATE_CONFIRMED:
+	case SIP_STATE_ACCEPTED:
 		break;
 	}
 	sip_transaction_free(transaction);
@@ -281,7 +332,9 @@ int sip_transaction_new(struct sip_gateway *gateway, const struct sip_request *r
 	write_key(&key, request, request->message->sip_method);
 	if (merges(request))
 		write_merge_key(&merge_key, request);
-	sip_echo_write(gateway, request, flow, &echo);
+	sip_vias_write(request, flow, &echo);
+	size_t via_length = echo.length;
+	sip_echo_rest_write(gateway, request, &echo);
 	*transaction = (struct sip_transaction){
 		.gateway = gateway,
 		.flow = *flow,
@@ -291,6 +344,7 @@ int sip_transaction_new(struct sip_gateway *gateway, const struct sip_request *r
 		.key = take(&key),
 		.merge_key = take(&merge_key),
 		.echo = take(&echo),
+		.via_length = via_length,
 	};
 	if (!transaction->key.data || !transaction->echo.data) {
 		free((void *)transaction->key.data);

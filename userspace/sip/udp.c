@@ -74,6 +74,7 @@ void sip_udp_receive(struct sip_gateway *gateway, const struct sip_listener *lis
 			.remote = address_of_sockaddr((const struct sockaddr *)&source),
 			.local = listener->address,
 			.fd = listener->udp,
+			.transport = SIP_UDP,
 		};
 		if (flow.remote.port == 0 || (message.msg_flags & MSG_TRUNC)) {
 			gateway->figures.malformed++;
@@ -121,7 +122,7 @@ int sip_udp_send(struct sip_gateway *gateway, const struct sip_flow *flow, const
 
 	(void)gateway;
 	if (flow->fd < 0)
-		return -ENOTCONN;
+		return 0; /* nowhere: as if lost on the way */
 	write_local(&message, &flow->local);
 	ssize_t sent;
 	do

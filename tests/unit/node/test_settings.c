@@ -12,6 +12,7 @@
 #include <syslog.h>
 
 #include "node/settings.h"
+#include "sip/gateway.h"
 
 static char directory[] = "/tmp/test_settings_XXXXXX", path[64], drop_ins[64];
 
@@ -109,6 +110,8 @@ static void test_defaults(void **state) {
 	expect_address(&settings->sip_listen[1], "[::]:5060");
 	assert_int_equal(settings->sip_allow_count, 8);
 	assert_string_equal(settings->users_directory, "/var/lib/ringgate/users");
+	assert_int_equal(settings->sip_mode, SIP_MODE_REDIRECT);
+	assert_false(settings->sip_outside_calls);
 	assert_int_equal(settings->sip_expires_min_s, 60);
 	assert_int_equal(settings->sip_expires_default_s, 3600);
 	assert_int_equal(settings->sip_expires_max_s, 86400);
@@ -139,6 +142,8 @@ static void test_every_setting(void **state) {
 								   "enabled = off\n"
 								   "listen = 192.0.2.1:5070\n"
 								   "allow = 192.0.2.0/24 2001:db8::/32 198.51.100.7\n"
+								   "mode = redirect-inside\n"
+								   "outside-calls = yes\n"
 								   "users-directory = /srv/users\n"
 								   "expires-min = 1\n"
 								   "expires-default = 2\n"
@@ -178,6 +183,8 @@ static void test_every_setting(void **state) {
 	assert_int_equal(settings->sip_allow[1].bits, 32);
 	assert_int_equal(settings->sip_allow[2].bits, 32);
 	assert_string_equal(settings->users_directory, "/srv/users");
+	assert_int_equal(settings->sip_mode, SIP_MODE_REDIRECT_INSIDE);
+	assert_true(settings->sip_outside_calls);
 	assert_int_equal(settings->sip_expires_min_s, 1);
 	assert_int_equal(settings->sip_expires_default_s, 2);
 	assert_int_equal(settings->sip_expires_max_s, 3);
@@ -301,7 +308,8 @@ static void test_bad_values(void **state) {
 		 "up to 2 multicast addresses such as 239.192.60.84:6084 [ff15::6084]:6084"},
 		{"discovery", "interfaces", "an-interface-with-a-long-name", "up to 8 names of interfaces such as lan0"},
 		{"links", "bootstrap-server", "0.0.0.0", "up to 4 addresses such as 192.0.2.1:6084"},
-		{"links", "bootstrap-server", "1.1.1.1 1.1.1.2 1.1.1.3 1.1.1.4 1.1.1.5", "up to 4 addresses such as 192.0.2.1:6084"},
+		{"links", "bootstrap-server", "1.1.1.1 1.1.1.2 1.1.1.3 1.1.1.4 1.1.1.5",
+		 "up to 4 addresses such as 192.0.2.1:6084"},
 		{"links", "bootstrap", "[::]:6084", "up to 16 addresses such as 192.0.2.1:6084"},
 		{"links", "keylog", "keys", "an absolute path"},
 		{"links", "mtu", "575", "a number of octets from 576 to 9216"},
@@ -318,6 +326,8 @@ static void test_bad_values(void **state) {
 		{"sip", "allow", "192.0.2.0/", "up to 32 networks such as 192.0.2.0/24"},
 		{"sip", "allow", "192.0.2.0:5060/24", "up to 32 networks such as 192.0.2.0/24"},
 		{"sip", "allow", "any", "up to 32 networks such as 192.0.2.0/24"},
+		{"sip", "mode", "Proxy", "redirect, proxy or redirect-inside"},
+		{"sip", "outside-calls", "maybe", "yes or no"},
 		{"sip", "users-directory", "users", "an absolute path"},
 		{"sip", "expires-min", "0", "a number of seconds, at least 1"},
 		{"sip", "expires-default", "1h", "a number of seconds, at least 1"},

@@ -233,7 +233,7 @@ HELPER int fixture_phone(struct fixture *f, int family, uint16_t *ret_port) {
 	return fd;
 }
 
-HELPER int setup_at(void **state, const char *listen) {
+HELPER int setup_mode(void **state, const char *listen, enum sip_mode mode) {
 	struct fixture *f = calloc(1, sizeof(*f));
 	char reason[256] = "";
 
@@ -246,7 +246,7 @@ HELPER int setup_at(void **state, const char *listen) {
 	for (size_t i = 0; i < WATCHES; i++)
 		f->watches[i].fd = -1;
 	timer_init(&f->answer_timer, answer_timer_fire, f);
-	struct sip_gateway_settings settings = {.runtime = &f->runtime, .listen_count = 1};
+	struct sip_gateway_settings settings = {.runtime = &f->runtime, .listen_count = 1, .mode = mode};
 	assert_int_equal(address_parse(listen, 0, &settings.listen[0]), 0);
 	struct sip_gateway_events events = fixture_events(f);
 	if (sip_gateway_new(&settings, &events, &f->gateway, reason, sizeof(reason)) < 0)
@@ -258,6 +258,10 @@ HELPER int setup_at(void **state, const char *listen) {
 	f->phone = fixture_phone(f, f->address.family, &f->phone_port);
 	*state = f;
 	return 0;
+}
+
+HELPER int setup_at(void **state, const char *listen) {
+	return setup_mode(state, listen, SIP_MODE_REDIRECT);
 }
 
 HELPER int setup(void **state) {

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* One branch of a request being placed: the request as this hop gets it, and its answers. */
+#include "sip/proxy_internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+enum { VIA_OCTETS = 256 };
+
+static void on_timer_c(struct timer *timer, void *userdata);
+
+int branch_add(struct sip_proxy *proxy, const char *uri, const struct sip_hop *hop, int q) {
+	if (proxy->branch_count == SIP_FORKS)
+		return -ENOBUFS;
+	for (const struct branch *other = proxy->branches; other; other = other->next_branch)
+		if (strcmp(other->uri, uri) == 0 && address_equal(&other->hop.address, &hop->address))
+			return -EEXIST;
+	struct branch *branch = calloc(1, sizeof(*branch));
+	char *text = strdup(uri);
+	if (!branch || !text) {
+		free(branch);
+		free(text);
+		return -ENOMEM;
+	}
+	*branch = (struct branch){.proxy = proxy, .uri = text, .hop = *hop, .q = q};
+	timer_init(&branch->timer, on_timer_c, branch);
+	DL_APPEND2(proxy->branches, branch, previous, next_branch);
+	proxy->branch_count++;
+	return 0;
+}
+
+struct branch *branch_free(struct branch *branch) {
+	if (!branch)
+		return NULL;
+	struct sip_proxy *proxy = branch->proxy;
+	if (branch->client)
+		sip_client_leave(branch->client);
+	timer_disarm(proxy->gateway->runtime, &branch->timer);
+	DL_DELETE2(proxy->branches, branch, previous, next_branch);
+	proxy->branch_count--;
+	proxy->held -= branch->response.length;
+	proxy->gateway->proxy_octets -= branch->response.length;
+	free((void *)branch->response.data);
+	free(branch->uri);
+	free(branch);
+	return NULL;
+}
+
+static void finish(struct branch *branch, unsigned status) {
+	branch->state = BRANCH_DONE;
+	branch->status = status;
+	timer_disarm(branch->proxy->gateway->runtime, &branch->timer);
+	proxy_finished(branch);
+}
+
+/* --- answers --- */
+
+/* Without memory for it, the answer counts by its status alone. */
+static void keep_response(struct branch *branch, const struct sip_frame *frame) {
+	struct sip_gateway *gateway = branch->proxy->gateway;
+	uint8_t *copy = gateway->proxy_octets + frame->length <= SIP_PROXY_OCTETS ? malloc(frame->length) : NULL;
+
+	if (!copy)
+		return;
+	memcpy(copy, frame->header.data, frame->length);
+	branch->response = OCTETS(copy, frame->length);
+	branch->proxy->held += frame->length;
+	gateway->proxy_octets += frame->length;
+}
+
+static void arm_timer_c(struct branch *branch) {
+	if (branch->proxy->invite)
+		timer_arm_after(branch->proxy->gateway->runtime, &branch->timer, SIP_CALL_SECONDS * USEC_PER_SEC);
+}
+
+static void on_timer_c(struct timer *timer, void *userdata) {
+	struct branch *branch = userdata;
+
+	(void)timer;
+	branch_cancel(branch); /* RFC 3261 16.8; before a provisional answer timer B has ended it */
+}
+
+/* TCP was not the phone's own wish, and did not work: UDP after all. */
+static bool fall_back(struct branch *branch) {
+	if (!branch->hop.fallback || branch->cancel || !branch->proxy->transaction || branch->proxy->answered)
+		return false;
+	branch->hop.fallback = false;
+	branch->hop.transport = SIP_UDP;
+	branch->state = BRANCH_WAITING;
+	timer_disarm(branch->proxy->gateway->runtime, &branch->timer);
+	branch_start(branch);
+	return true;
+}
+
+static void on_answer(void *userdata, struct sip_client *client, const struct sip_frame *frame, unsigned status) {
+	struct branch *branch = userdata;
+	struct sip_proxy *proxy = branch->proxy;
+
+	if (!frame) {
+		branch->client = NULL;
+		sip_client_leave(client);
+		if (branch->state != BRANCH_ACTIVE)
+			proxy_release(proxy); /* repeated 2xx are over */
+		else if (!fall_back(branch))
+			finish(branch, status);
+		return;
+	}
+	branch->hop.fallback = false;
+	if (status < 200) {
+		arm_timer_c(branch);
+		if (branch->cancel)
+			sip_client_cancel(client);
+		if (status > 100)
+			proxy_provisional(branch, frame);
+		return;
+	}
+	timer_disarm(proxy->gateway->runtime, &branch->timer);
+	if (status >= 300 || !proxy->invite) {
+		branch->client = NULL;
+		sip_client_leave(client);
+	}
+	if (status < 300) {
+		branch->state = BRANCH_DONE;
+		branch->status = status;
+		proxy_accepted(branch, frame);
+		return;
+	}
+	keep_response(branch, frame);
+	finish(branch, status);
+}
+
+/* --- the request --- */
+
+/* All branches together may fork into as many as the request was allowed (RFC 5393 5.3.3). */
+static unsigned share_of_breadth(const struct sip_proxy *proxy) {
+	unsigned share = proxy->breadth / (unsigned)(proxy->call ? SIP_FORKS : proxy->branch_count);
+
+	return share > 0 ? share : 1;
+}
+
+static void write_request(const struct branch *branch, const struct sip_flow *flow, uint64_t id, struct writer *w) {
+	const struct sip_proxy *proxy = branch->proxy;
+	struct sip_gateway *gateway = proxy->gateway;
+	char sent_by[ADDRESS_TEXT_SIZE], via[VIA_OCTETS], record_route[SIP_RECORD_ROUTE_SIZE] = "";
+	struct sip_frame frame;
+
+	if (sip_frame_find(proxy->request, false, &frame) < 0) {
+		writer_fail(w, -EBADMSG);
+		return;
+	}
+	snprintf(via, sizeof(via), "Via: SIP/2.0/%s %s;branch=z9hG4bK%016" PRIx64 ".%016" PRIx64 ";rport\r\n",
+		 sip_transport_name(flow->transport), sip_flow_sent_by(gateway, flow, sent_by), id, proxy->loop_hash);
+	if (proxy->recorded)
+		sip_record_route_write(gateway, frame.field[SIP_FIELD_CALL_ID], &proxy->flow, flow, record_route);
+	struct reader r = reader_of_octets(proxy->transaction->echo);
+	const struct sip_forward forward = {
+		.frame = &frame,
+		.uri = branch->uri,
+		.via = via,
+		.vias = reader_octets(&r, proxy->transaction->via_length),
+		.record_route = record_route,
+		.routes = proxy->routes ? proxy->routes : "",
+		.max_forwards = proxy->max_forwards,
+		.breadth = share_of_breadth(proxy),
+	};
+	sip_forward_write(&forward, w);
+}
+
+static int send_request(struct branch *branch) {
+	struct sip_gateway *gateway = branch->proxy->gateway;
+	struct writer w = writer_growing(LIMIT_SIP_MESSAGE);
+	struct sip_client_key key = {0};
+	struct sip_flow flow;
+	size_t length = 0;
+
+	while (key.id == 0)
+		runtime_random(gateway->runtime, &key.id, sizeof(key.id));
+	int error = sip_hop_open(gateway, &branch->hop, &flow);
+	if (error == 0) {
+		write_request(branch, &flow, key.id, &w);
+		error = writer_finish(&w);
+	}
+	const uint8_t *data = error == 0 ? writer_take(&w, &length) : NULL;
+	writer_release(&w);
+	return error < 0 ? error : sip_client_new(gateway, key, &flow, OCTETS(data, length), &branch->client);
+}
+
+/* What is too long for a datagram goes over TCP, when the phone did not ask for anything else (RFC 3261 18.1.1). */
+static void choose_tcp(struct branch *branch) {
+	const size_t added = VIA_OCTETS / 2 + (branch->proxy->recorded ? 256 : 0);
+
+	if (branch->hop.transport != SIP_UDP || branch->proxy->request.length + added <= SIP_UDP_OCTETS)
+		return;
+	branch->hop.transport = SIP_TCP;
+	branch->hop.fallback = true;
+}
+
+void branch_start(struct branch *branch) {
+	branch->state = BRANCH_ACTIVE;
+	branch->proxy->gateway->figures.forks++;
+	if (!branch->tried)
+		choose_tcp(branch);
+	branch->tried = true;
+	int error = send_request(branch);
+	if (error < 0 && branch->hop.fallback) {
+		branch->hop.fallback = false;
+		branch->hop.transport = SIP_UDP;
+		error = send_request(branch);
+	}
+	if (error < 0) {
+		finish(branch, 503);
+		return;
+	}
+	branch->client->answered = on_answer;
+	branch->client->userdata = branch;
+	if (branch->hop.fallback)
+		sip_client_hurry(branch->client);
+	arm_timer_c(branch);
+}
+
+void branch_cancel(struct branch *branch) {
+	if (branch->state == BRANCH_WAITING) {
+		branch->state = BRANCH_DONE;
+		branch->status = 487;
+	} else if (branch->state == BRANCH_ACTIVE && branch->proxy->invite) {
+		branch->cancel = true;
+		if (branch->client)
+			sip_client_cancel(branch->client);
+	}
+}

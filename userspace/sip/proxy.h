@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Requests of ours: client transactions, where they go, and the proxy that places requests for others (RFC 3261 16, 17.1). */
+#pragma once
+
+#include "sip/internal.h"
+
+/* --- hop.c: where a request goes --- */
+
+struct sip_hop {
+	enum sip_transport transport;
+	struct address address;
+	struct sip_flow flow; /* connection != 0: used while it is open; else `local` and `fd` say which listener, if it is one */
+	bool fallback;	      /* TCP was chosen for the length of the request alone: UDP when TCP fails (RFC 3261 18.1.1) */
+};
+
+/* Where a URI with an address as host points (RFC 3261 8.1.2, RFC 3263 4.1). -EHOSTUNREACH for names, -EPROTONOSUPPORT. */
+int sip_hop_of_uri(const osip_uri_t *uri, struct sip_hop *ret);
+
+/*
+ * Where somebody can be reached who came over `flow` and calls himself `uri`: never at another host than the one he came from.
+ * -EHOSTUNREACH.
+ */
+int sip_hop_of_flow(struct sip_gateway *gateway, const struct sip_flow *flow, const osip_uri_t *uri, struct sip_hop *ret);
+
+/* A flow to that place. -EAFNOSUPPORT without a listener for it, -ENOBUFS, or what connecting gave. */
+int sip_hop_open(struct sip_gateway *gateway, const struct sip_hop *hop, struct sip_flow *ret);
+
+/* Sends a request over a flow. */
+int sip_flow_send(struct sip_gateway *gateway, const struct sip_flow *flow, struct octets octets);
+
+/* "192.0.2.1:5060": where we can be reached by the other side of a flow, over the same transport. */
+const char *sip_flow_sent_by(struct sip_gateway *gateway, const struct sip_flow *flow, char text[static ADDRESS_TEXT_SIZE]);
+const char *sip_transport_name(enum sip_transport transport); /* "UDP" */
+
+/* --- client.c: client transactions (RFC 3261 17.1, RFC 6026) --- */
+
+enum sip_client_state { SIP_CLIENT_CALLING, SIP_CLIENT_PROCEEDING, SIP_CLIENT_COMPLETED, SIP_CLIENT_ACCEPTED };
+
+struct sip_client_key {
+	uint64_t id;	 /* in our branch */
+	uint64_t cancel; /* 1: the CANCEL of the INVITE with that branch */
+};
+
+struct sip_client {
+	struct sip_gateway *gateway;
+	struct sip_client_key key;
+	enum sip_client_state state;
+	bool invite;
+	bool lost; /* its connection is gone */
+	struct sip_flow flow;
+	struct octets request; /* owned; of an INVITE with final answer other than 2xx, its ACK */
+	/* `frame` is a response to be passed on. NULL: the transaction ends; `status` is 0 after a final answer, else 408 or 503.
+	 */
+	void (*answered)(void *userdata, struct sip_client *client, const struct sip_frame *frame, unsigned status);
+	void *userdata;
+	struct timer timer;
+	uint64_t end_us, interval_us; /* timers B, D, F, K, M; A, E */
+	UT_hash_handle hh;
+};
+
+/*
+ * Sends `request`, which the transaction owns from now on, also when this fails: -ENOBUFS at the bound, -ENOMEM, or what sending
+ * gave. `answered` is never called from in here.
+ */
+int sip_client_new(struct sip_gateway *gateway, struct sip_client_key key, const struct sip_flow *flow, struct octets request,
+		   struct sip_client **ret);
+struct sip_client *sip_client_free(struct sip_client *client);
+void sip_clients_free(struct sip_gateway *gateway);
+
+/* Nobody waits for its answers any more; it goes on for as long as the protocol needs it. */
+void sip_client_leave(struct sip_client *client);
+
+/* Without any answer it ends after a few seconds already: another way is tried then. */
+void sip_client_hurry(struct sip_client *client);
+
+/* Cancels an INVITE that has a provisional answer; an answer is awaited for 64*T1 (RFC 3261 9.1). */
+void sip_client_cancel(struct sip_client *client);
+
+/* Hands a response to the transaction it answers. */
+void sip_client_receive(struct sip_gateway *gateway, const struct sip_frame *frame);
+
+/* A connection is gone: its transactions will have no answers. */
+void sip_clients_lost(struct sip_gateway *gateway, uint64_t connection);
+
+/* --- forward.c: messages made of others' messages --- */
+
+enum { SIP_BRANCH_SIZE = 48, SIP_RECORD_ROUTE_SIZE = 512 };
+
+/* What a forwarded request has in other form than the one received. Texts are whole header lines, or empty. */
+struct sip_forward {
+	const struct sip_frame *frame;
+	const char *uri;	  /* Request-URI */
+	const char *via;	  /* our line */
+	struct octets vias;	  /* theirs */
+	const char *record_route; /* our lines */
+	const char *routes;	  /* what is left of Route */
+	unsigned max_forwards, breadth;
+};
+
+void sip_forward_write(const struct sip_forward *forward, struct writer *w);
+
+/* A response on its way back, with the Vias of the request it answers. `extra` are whole header lines. */
+void sip_forward_response(const struct sip_frame *frame, unsigned status, struct octets vias, struct octets extra,
+			  struct writer *w);
+
+/* ACK of a final answer other than 2xx, CANCEL: from the request as we sent it (RFC 3261 17.1.1.3, 9.1). */
+int sip_derive(const char *method, struct octets request, struct octets to, struct octets *ret);
+
+/* The body, which lies behind the header. */
+struct octets sip_frame_body(const struct sip_frame *frame);
+
+/* --- route.c: what the Routes of a request say (RFC 3261 16.4, 16.6) --- */
+
+/*
+ * Who sends this request, as far as its treatment depends on it. DIALOG: the sender shows a Record-Route of ours with the keyed
+ * hash of the Call-ID, so that nobody else can use us to reach others.
+ */
+enum sip_trust { SIP_TRUST_NONE, SIP_TRUST_OUTSIDE, SIP_TRUST_DIALOG, SIP_TRUST_SITE };
+
+/* Fills request->route_set, without the Routes that are ours. -EBADMSG, -ENOMEM. */
+int sip_route_set_read(struct sip_gateway *gateway, struct sip_request *request, const struct sip_flow *flow);
+
+/* The URI of a Route value, or NULL. */
+osip_uri_t *sip_route_uri(const char *route);
+
+/*
+ * Our Record-Route lines for a request that came over one flow and leaves over another: one for each, the one that the callee sees
+ * first on top (RFC 5658). Each holds its flow, so that later requests find the same way back, whatever a Contact says.
+ */
+void sip_record_route_write(struct sip_gateway *gateway, struct octets call_id, const struct sip_flow *in,
+			    const struct sip_flow *out, char text[static SIP_RECORD_ROUTE_SIZE]);
+
+/* --- proxy.c --- */
+
+enum sip_trust sip_proxy_trust(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow);
+
+/* Is this request to be placed, and not to be answered by us? */
+bool sip_proxy_takes(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow,
+		     enum sip_trust trust);
+void sip_proxy_request(struct sip_gateway *gateway, struct sip_transaction *transaction, const struct sip_request *request,
+		       const struct sip_flow *flow, enum sip_trust trust);
+
+/* The ACK of a 2xx: passed on without a transaction. */
+void sip_proxy_ack(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow,
+		   enum sip_trust trust);
+void sip_proxy_cancel(struct sip_proxy *proxy);
+
+/* Its server transaction goes. */
+void sip_proxy_orphaned(struct sip_proxy *proxy);
+void sip_proxies_free(struct sip_gateway *gateway);

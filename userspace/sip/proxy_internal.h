@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the files of the proxy share: one request being placed, and its branches (RFC 3261 16.2 "response context"). */
+#pragma once
+
+#include "sip/proxy.h"
+
+enum branch_state { BRANCH_WAITING, BRANCH_ACTIVE, BRANCH_DONE };
+
+struct branch {
+	struct sip_proxy *proxy;
+	enum branch_state state;
+	char *uri; /* Request-URI */
+	struct sip_hop hop;
+	int q;			   /* thousandths */
+	struct sip_client *client; /* NULL: has none, or it is of no interest any more */
+	bool tried;		   /* to send it */
+	bool cancel;		   /* as soon as there is a provisional answer */
+	unsigned status;	   /* of the final answer */
+	struct octets response;	   /* owned: that answer; none when it is ours (408, 503) */
+	struct timer timer;	   /* timer C */
+	struct branch *previous, *next_branch;
+};
+
+struct sip_proxy {
+	struct sip_gateway *gateway;
+	struct sip_transaction *transaction; /* NULL once it is gone */
+	struct octets request;		     /* owned */
+	char *routes;			     /* owned: whole Route lines */
+	char *aor;			     /* owned: being looked up, else NULL */
+	struct sip_flow flow;		     /* it came over */
+	uint64_t loop_hash;
+	unsigned max_forwards, breadth;
+	bool invite, recorded, secure;
+	bool answered, cancelled, refused;  /* final answer sent; CANCEL came; 6xx came */
+	struct sip_call *call;		    /* the look-up under way */
+	unsigned call_status, call_retry_s; /* how it ended without a Contact */
+	unsigned busy;			    /* starting branches, which may fail at once */
+	struct branch *branches;
+	size_t branch_count, held; /* octets */
+	struct sip_proxy *previous, *next;
+};
+
+/* --- branch.c --- */
+
+/* Adds a branch that waits. Returns -EEXIST for a URI that has one already, -ENOBUFS beyond SIP_FORKS, -ENOMEM. */
+int branch_add(struct sip_proxy *proxy, const char *uri, const struct sip_hop *hop, int q);
+struct branch *branch_free(struct branch *branch);
+
+/* Sends the request. The branch is active, or done at once with 503. */
+void branch_start(struct branch *branch);
+void branch_cancel(struct branch *branch);
+
+/* --- proxy.c: what branches report --- */
+
+void proxy_provisional(struct branch *branch, const struct sip_frame *frame);
+void proxy_accepted(struct branch *branch, const struct sip_frame *frame);
+void proxy_finished(struct branch *branch);  /* status and response are set */
+void proxy_proceed(struct sip_proxy *proxy); /* starts what can be started, answers when all is known */
+void proxy_call_lost(void *work);	     /* the gateway ends while a look-up is under way */
+void proxy_release(struct sip_proxy *proxy); /* frees it when nothing is left to be done */
+
+/* --- place.c: where a request is to go --- */
+
+/* Adds the branches, or begins to look them up. Returns 0, or the status to refuse with. */
+unsigned place_request(struct sip_proxy *proxy, const struct sip_request *request, enum sip_trust trust, const char **ret_reason);
