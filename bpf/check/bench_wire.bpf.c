@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * The neighbors of a transit peer for tests/bench/bench_fastpath.c, without sockets, so that they are always faster than it:
- * wire_generate, run by BPF_PROG_RUN on live frames, sends prepared frames, A's messages as long as fewer than `window` are under
- * way and B's acks of messages that arrived; wire_sink takes what arrives and counts it. wire_floor stands in the peer's place
- * and redirects without reading anything, with wire_floor_egress for the copies.
+ * wire_generate, run by BPF_PROG_RUN on live frames, sends prepared frames: A's messages as long as fewer than `window` are under
+ * way, B's acks of messages that arrived, and the datagrams of a flood at their rate. wire_sink takes what arrives and counts it.
+ * wire_floor stands in the peer's place and redirects without reading anything, with wire_floor_egress for the copies.
  */
 #include <linux/bpf.h>
 
@@ -40,6 +40,14 @@ struct {
 	__type(key, __u32);
 	__type(value, struct wire_ack);
 } acks SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, WIRE_FLOODS);
+	__type(key, __u32);
+	__type(value, struct wire_flood);
+} floods SEC(".maps");
 
 /* The interface of the neighbors. */
 struct {
@@ -97,6 +105,20 @@ int wire_generate(struct xdp_md *context) {
 
 	if (!w)
 		return XDP_ABORTED;
+	if (w->flood_ns && w->sent > 0 && w->flooded - *(volatile __u64 *)&w->flooded_before < WIRE_FLOOD_WINDOW) {
+		now_ns = bpf_ktime_get_ns();
+		if (now_ns >= w->next_flood_ns) {
+			place = w->floods ? (__u32)(w->flooded % w->floods) : 0;
+			struct wire_flood *flood = bpf_map_lookup_elem(&floods, &place);
+			if (!flood || !frame_put(context, flood->octets, flood->length, WIRE_FLOOD_MAX))
+				return XDP_ABORTED;
+			/* Late: not made up for by a burst, which would not fit the ring. */
+			w->next_flood_ns =
+				now_ns - w->next_flood_ns < w->flood_ns ? w->next_flood_ns + w->flood_ns : now_ns + w->flood_ns;
+			w->flooded++;
+			return (int)bpf_redirect_map(&far, 0, 0);
+		}
+	}
 	if (w->acks_sent < *(volatile __u64 *)&w->delivered) {
 		place = (__u32)(w->acks_sent % WIRE_FRAMES);
 		ack = bpf_map_lookup_elem(&acks, &place);
@@ -147,6 +169,7 @@ int wire_sink(struct xdp_md *context) {
 			frame_capture(context, &w->message, length);
 			w->captured_message = w->delivered;
 		}
+		w->flooded_before = *(volatile __u64 *)&w->flooded;
 		if (++w->delivered == w->total)
 			w->last_ns = bpf_ktime_get_ns();
 	} else if (ip->daddr == w->a && length == w->ack_length) {
@@ -155,13 +178,18 @@ int wire_sink(struct xdp_md *context) {
 			w->captured_ack = w->acks_received;
 		}
 		w->acks_received++;
+	} else if (ip->daddr != w->a && ip->daddr != w->b) {
+		w->answers++;
 	} else {
 		w->strange++;
 	}
 	return XDP_DROP;
 }
 
-/* A's message to B and, cut to an ack's length, back to A. B's acks end here. */
+/*
+ * What a transit peer does with frames, without reading them. A's message goes to B; its ack goes to A, either in a copy of the
+ * message that is cut to an ack's length, and B's acks end here; or in the frame of B's ack.
+ */
 SEC("xdp")
 int wire_floor(struct xdp_md *context) {
 	void *data = (void *)(long)context->data, *end = (void *)(long)context->data_end;
@@ -173,10 +201,10 @@ int wire_floor(struct xdp_md *context) {
 	if (!w || (void *)(ip + 1) > end || ethernet->h_proto != bpf_htons(ETH_P_IP))
 		return XDP_PASS;
 	if (ip->saddr != w->a)
-		return XDP_DROP;
+		return w->copies ? XDP_DROP : (int)bpf_redirect_map(&near, 0, 0);
 	if (bpf_xdp_adjust_head(context, frame_length(context) - (int)w->message_length) < 0)
 		return XDP_ABORTED;
-	return (int)bpf_redirect_map(&near, 0, BPF_F_BROADCAST);
+	return (int)bpf_redirect_map(&near, 0, w->copies ? BPF_F_BROADCAST : 0);
 }
 
 SEC("xdp/devmap")
@@ -192,11 +220,13 @@ int wire_floor_egress(struct xdp_md *context) {
 		return XDP_DROP;
 	ethernet->h_proto = bpf_htons(ETH_P_IP);
 	ip->protocol = 17;
-	if ((*copy)++ & 1) {
+	if (w->copies ? (*copy)++ & 1 : (__u32)frame_length(context) == w->message_length) {
 		ip->daddr = w->b;
 		return XDP_PASS;
 	}
 	ip->daddr = w->a;
+	if (!w->copies)
+		return XDP_PASS;
 	return bpf_xdp_adjust_tail(context, (int)w->ack_length - frame_length(context)) < 0 ? XDP_DROP : XDP_PASS;
 }
 

@@ -10,6 +10,10 @@ enum {
 	WIRE_ACK_MAX = 124,
 	WIRE_SAMPLES = 1024,
 	WIRE_CAPTURE_EVERY = 64,
+	WIRE_FLOODS = 4096, /* prepared datagrams of a flood */
+	WIRE_FLOOD_MAX = 508,
+	WIRE_FLOOD_WINDOW =
+		32, /* a peer that stands still, because others have its core, is not flooded on: its ring would overflow */
 };
 
 struct wire_frame {
@@ -22,6 +26,11 @@ struct wire_ack {
 	__u8 octets[WIRE_ACK_MAX];
 };
 
+struct wire_flood {
+	__u32 length;
+	__u8 octets[WIRE_FLOOD_MAX];
+};
+
 /* Both neighbors of the transit peer, as their side of the wire sees it. */
 struct wire {
 	/* set before a run */
@@ -31,6 +40,9 @@ struct wire {
 	__u32 a, b;	      /* addresses, network order */
 	__u32 message_length; /* of B's frames with a message: from the Ethernet header on */
 	__u32 ack_length;     /* of A's frames with an ack */
+	__u64 flood_ns;	      /* between two datagrams of a flood; 0: none */
+	__u32 floods;	      /* prepared datagrams it goes through */
+	__u32 copies;	      /* wire_floor: acknowledges in a copy of the message, else in the frame of the next hop's ack */
 
 	/* filled in */
 	__u64 sent, sent_ns;	 /* A's messages; when the last one left */
@@ -40,6 +52,9 @@ struct wire {
 	__u64 strange;		 /* frames to A or B that are neither */
 	__u64 first_ns, last_ns; /* when A's first message left, when the last one reached B */
 	__u64 next_ns;
+	__u64 flooded, next_flood_ns;	/* datagrams of the flood */
+	__u64 flooded_before;		/* when a message reached B last */
+	__u64 answers;			/* frames to others than A and B */
 	__u32 latency_ns[WIRE_SAMPLES]; /* of message n % WIRE_SAMPLES */
 	struct wire_frame message, ack; /* every WIRE_CAPTURE_EVERYth of them, as it came; `captured` of both */
 	__u64 captured_message, captured_ack;

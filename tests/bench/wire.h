@@ -50,9 +50,12 @@ static struct {
 	struct wire *state;
 	struct wire_frame *frames;
 	struct wire_ack *acks;
+	struct wire_flood *floods;
 	struct bpf_link *sink;
-	pid_t near_thread;     /* polls the peer's interface */
-	void (*explain)(void); /* prints what the peer knows about a loss */
+	pid_t near_thread; /* polls the peer's interface */
+	pid_t far_thread;
+	double foreign_ns, all_ns; /* processor time of other programs while frames were sent, and of the whole machine */
+	void (*explain)(void);	   /* prints what the peer knows about a loss */
 } wire;
 
 static _Noreturn __attribute__((format(printf, 1, 2))) void fail(const char *format, ...) {
@@ -164,13 +167,12 @@ static void set_gro(const char *interface) {
 
 /* After every change of the programs on an interface: it gets new pollers. */
 static void wire_pin(void) {
-	pid_t far = find_poller(wire.far_name);
-
+	wire.far_thread = find_poller(wire.far_name);
 	wire.near_thread = find_poller(wire.near_name);
 	pin(wire.near_thread, CORE_NEAR);
-	pin(far, CORE_FAR);
+	pin(wire.far_thread, CORE_FAR);
 	prefer(wire.near_thread, PRIORITY_PEER);
-	prefer(far, PRIORITY_SINK);
+	prefer(wire.far_thread, PRIORITY_SINK);
 }
 
 static int open_space(void) {
@@ -228,6 +230,7 @@ static void wire_open(void) {
 	command("ip neigh add " WIRE_A " lladdr 02:00:00:00:00:02 dev %s nud permanent && ip neigh add " WIRE_B
 		" lladdr 02:00:00:00:00:02 dev %s nud permanent",
 		wire.near_name, wire.near_name);
+	command("ip route add default via " WIRE_A);
 	wire.near = if_nametoindex(wire.near_name);
 	set_gro(wire.near_name);
 	set_attribute(0, "threaded", 1);
@@ -246,6 +249,7 @@ static void wire_open(void) {
 	wire.state = map_memory(wire.programs->maps.wires, sizeof(struct wire));
 	wire.frames = map_memory(wire.programs->maps.frames, WIRE_FRAMES * sizeof(struct wire_frame));
 	wire.acks = map_memory(wire.programs->maps.acks, WIRE_FRAMES * sizeof(struct wire_ack));
+	wire.floods = map_memory(wire.programs->maps.floods, WIRE_FLOODS * sizeof(struct wire_flood));
 	if (bpf_map_update_elem(bpf_map__fd(wire.programs->maps.far), &zero, &wire.far, BPF_ANY) < 0)
 		fail("devmap: %s", strerror(errno));
 }
@@ -299,6 +303,29 @@ static void wire_headers(uint8_t *out, uint32_t source, uint16_t source_port, ui
 	udp[5] = (uint8_t)(length + 8);
 }
 
+static uint64_t thread_ns(pid_t thread) {
+	clockid_t clock;
+
+	if (clock_getcpuclockid(thread, &clock) != 0)
+		fail("a thread that polls has gone");
+	return clock_ns(clock);
+}
+
+/* Adds what the machine did up to now (sign 1) from the last call (sign -1) on. Single calls are coarse, their sum is not. */
+static void wire_load(double sign) {
+	unsigned long long user = 0, nice = 0, system = 0, idle = 0, wait = 0, irq = 0, soft = 0;
+	double tick_ns = 1e9 / (double)sysconf(_SC_CLK_TCK), busy;
+	FILE *file = fopen("/proc/stat", "re");
+
+	if (!file || fscanf(file, "cpu %llu %llu %llu %llu %llu %llu %llu", &user, &nice, &system, &idle, &wait, &irq, &soft) != 7)
+		fail("/proc/stat cannot be read");
+	fclose(file);
+	busy = (double)(user + nice + system + irq + soft) * tick_ns;
+	wire.all_ns += sign * (busy + (double)(idle + wait) * tick_ns);
+	wire.foreign_ns += sign * (busy - (double)clock_ns(CLOCK_PROCESS_CPUTIME_ID) - (double)thread_ns(wire.near_thread) -
+				   (double)thread_ns(wire.far_thread));
+}
+
 /* Sends what is prepared and waits until all of it and all acks arrived. Not everything: it is lost, and a figure means nothing. */
 static void wire_run(uint64_t total, uint64_t window, uint64_t interval_ns) {
 	static const uint8_t blank[64];
@@ -308,9 +335,11 @@ static void wire_run(uint64_t total, uint64_t window, uint64_t interval_ns) {
 		    .flags = BPF_F_TEST_XDP_LIVE_FRAMES, .batch_size = interval_ns ? 1 : 256);
 
 	wire_moderate(interval_ns == 0);
+	wire_load(-1);
 	w->window = window;
 	w->interval_ns = interval_ns;
 	w->sent = w->acks_sent = w->delivered = w->acks_received = w->strange = w->next_ns = 0;
+	w->flooded = w->flooded_before = w->next_flood_ns = w->answers = 0;
 	w->captured_message = w->captured_ack = UINT64_MAX;
 	__atomic_store_n(&w->total, total, __ATOMIC_SEQ_CST);
 	while (w->delivered < total || w->acks_received < total || w->acks_sent < total) {
@@ -324,6 +353,7 @@ static void wire_run(uint64_t total, uint64_t window, uint64_t interval_ns) {
 			     (unsigned long long)w->acks_received, (unsigned long long)w->strange);
 		}
 	}
+	wire_load(1);
 	if (w->delivered != total || w->acks_received != total || w->strange != 0)
 		fail("%llu messages, %llu acks, %llu strange frames came of %llu", (unsigned long long)w->delivered,
 		     (unsigned long long)w->acks_received, (unsigned long long)w->strange, (unsigned long long)total);
