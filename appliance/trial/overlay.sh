@@ -46,6 +46,8 @@ gateway_create() {
 		[sip]
 		listen = $address:5060
 		allow = $SIP_ALLOW
+		# Only here, where the phones are programs on this machine.
+		authentication = ${SIP_AUTHENTICATION:-no}
 		[control]
 		socket = $state/control
 	CONF

@@ -3,10 +3,10 @@
  * The SIP gateway without an overlay: what phones register is kept in memory. For trying the scenarios of this folder and for
  * measuring; see run-scenarios.
  *
- *     gateway-alone [-l ADDRESS | -a HOST]... [-d DOMAIN] [-u USER]... [-w MILLISECONDS] [-x]
+ *     gateway-alone [-l ADDRESS | -a HOST]... [-d DOMAIN] [-u USER]... [-p PASSWORD] [-m] [-w MILLISECONDS] [-x]
  *
  * -a listens on any free port and prints which, -w answers after a while, -x answers as if the overlay could not be reached.
- * Without -u every user may register.
+ * With -p every user has that password, -m offers MD5 alone. Without -u every user may register.
  */
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -42,7 +42,7 @@ struct alone {
 	struct runtime runtime;
 	struct sip_gateway *gateway;
 	struct sip_gateway_settings settings;
-	const char *domain, *users[USERS];
+	const char *domain, *password, *users[USERS];
 	size_t user_count;
 	unsigned wait_ms;
 	bool unreachable;
@@ -150,6 +150,13 @@ static bool on_user(void *userdata, const char *aor) {
 	return alone->user_count == 0;
 }
 
+static bool on_secret(void *userdata, const char *username, const char *realm, enum sip_digest algorithm,
+		      char ret[static SIP_DIGEST_SIZE]) {
+	const struct alone *alone = userdata;
+
+	return digest_ha1(algorithm, username, realm, alone->password, ret) == 0;
+}
+
 static bool on_allowed(void *userdata, const struct address *source) {
 	(void)userdata;
 	(void)source;
@@ -187,7 +194,7 @@ static void loop(struct alone *alone) {
 }
 
 static int parse_options(int argc, char **argv, struct alone *alone) {
-	for (int option; (option = getopt(argc, argv, "l:a:d:u:w:x")) != -1;) {
+	for (int option; (option = getopt(argc, argv, "l:a:d:u:p:mw:x")) != -1;) {
 		size_t *listen_count = &alone->settings.listen_count;
 		if ((option == 'l' || option == 'a') && *listen_count < SIP_LISTENERS &&
 		    address_parse(optarg, option == 'l' ? 5060 : 0, &alone->settings.listen[*listen_count]) == 0)
@@ -196,6 +203,10 @@ static int parse_options(int argc, char **argv, struct alone *alone) {
 			alone->domain = optarg;
 		else if (option == 'u' && alone->user_count < USERS)
 			alone->users[alone->user_count++] = optarg;
+		else if (option == 'p')
+			alone->password = optarg;
+		else if (option == 'm')
+			alone->settings.digests = 1u << SIP_DIGEST_MD5;
 		else if (option == 'w')
 			alone->wait_ms = (unsigned)strtoul(optarg, NULL, 10);
 		else if (option == 'x')
@@ -210,7 +221,7 @@ static int parse_options(int argc, char **argv, struct alone *alone) {
 
 int main(int argc, char **argv) {
 	struct alone alone = {.runtime.source = runtime_source_system(), .domain = "example.org"};
-	const struct sip_gateway_events events = {
+	struct sip_gateway_events events = {
 		.userdata = &alone,
 		.bind = on_bind,
 		.resolve = on_resolve,
@@ -224,9 +235,11 @@ int main(int argc, char **argv) {
 
 	log_open("gateway-alone");
 	if (parse_options(argc, argv, &alone) < 0) {
-		fprintf(stderr, "usage: gateway-alone [-l ADDRESS | -a HOST]... [-d DOMAIN] [-u USER]... [-w MILLISECONDS] [-x]\n");
+		fprintf(stderr, "usage: gateway-alone [-l ADDRESS | -a HOST]... [-d DOMAIN] [-u USER]... [-p PASSWORD] [-m] [-w "
+				"MILLISECONDS] [-x]\n");
 		return 2;
 	}
+	events.secret = alone.password ? on_secret : NULL;
 	alone.runtime.now_us = clock_monotonic_us();
 	alone.settings.runtime = &alone.runtime;
 	if (sip_gateway_new(&alone.settings, &events, &alone.gateway, reason, sizeof(reason)) < 0) {

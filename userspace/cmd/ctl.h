@@ -79,6 +79,7 @@ int ctl_node_command(struct ctl *ctl);
 int ctl_enroll(struct ctl *ctl);
 int ctl_overlay_fetch(struct ctl *ctl);
 int ctl_configuration(struct ctl *ctl);
+int ctl_sip(struct ctl *ctl);
 
 /* From --password-file ("-": standard input) or the terminal; never from the command line, where everybody can read it. The exit
  * status when there is none. */

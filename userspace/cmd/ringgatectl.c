@@ -17,7 +17,8 @@ static const char usage[] =
 	"  ring                        predecessors, successors and fingers\n"
 	"  drops                       what was dropped, by reason\n"
 	"  fastpath                    what the kernel forwards by itself\n"
-	"  fastpath remove [DIRECTORY] end what a daemon left in the kernel that does not come back (default /sys/fs/bpf/ringgate)\n"
+	"  fastpath remove [DIRECTORY] end what a daemon left in the kernel that does not come back (default "
+	"/sys/fs/bpf/ringgate)\n"
 	"  registrations               phones registered at this gateway\n"
 	"  metrics                     all counters as Prometheus text\n"
 	"  wait                        return once the node has joined; --peers N: and is connected to N peers,\n"
@@ -26,6 +27,10 @@ static const char usage[] =
 	"  configuration update FILE   give the node a newer signed document; it passes it on to all others\n"
 	"  configuration fetch [NAME|URL]   the same with what the configuration server has now\n"
 	"  leave                       leave the overlay in order; the daemon ends\n"
+	"\n"
+	"Phones of this site:\n"
+	"  sip passwd NAME             set the password of a user's phones: of --password-file, or a new one that is printed\n"
+	"  sip forget NAME             remove it; both change DIR/sip-passwords of --directory (default /var/lib/ringgate)\n"
 	"\n"
 	"The overlay:\n"
 	"  fetch NAME --kind KIND      records of a name, for instance: fetch alice@example.org --kind SIP-REGISTRATION\n"
@@ -71,7 +76,8 @@ static const char usage[] =
 	"      --require-kind ID:MODEL:ACCESS:COUNT:SIZE[:MULTIPLE]   overlay create: a private Kind\n"
 	"      --update-interval S, --ping-interval S   overlay create: Chord timers\n"
 	"      --enrollment-server URL   overlay create: where certificates are to be had, may stand several times\n"
-	"      --self-signed sha256|sha1, --shared-secret-file FILE, --no-clients   overlay create: who may join, see ringgatectl(1)\n"
+	"      --self-signed sha256|sha1, --shared-secret-file FILE, --no-clients   overlay create: who may join, see "
+	"ringgatectl(1)\n"
 	"      --password-file FILE    the password, one line (-: standard input); enroll asks on the terminal without it\n"
 	"      --directory DIR, --output STEM, --document FILE, --keep-document, --renew   enroll: what goes where\n"
 	"      --ca-file FILE, --address ADDRESS   enroll, overlay fetch: roots for HTTPS, and where to connect instead\n"
@@ -105,6 +111,7 @@ static const struct command {
 	{"overlay", ctl_overlay, 2, 3, "create, issue, show, bump, sign, publish or fetch, and a path"},
 	{"user", ctl_user, 2, 3, "add, passwd, list, disable, enable or voucher, a directory and a name"},
 	{"node", ctl_node_command, 3, 3, "revoke, a directory and a Node-ID or account"},
+	{"sip", ctl_sip, 1, 2, "passwd or forget, and a name"},
 	{"enroll", ctl_enroll, 1, 1, "an overlay name or an https URL"},
 };
 
@@ -282,7 +289,8 @@ static int enrollment_option(struct ctl *ctl, int option) {
 			ctl->enrollment_servers[ctl->overlay.enrollment_server_count++] = optarg;
 			return 0;
 		}
-		fprintf(stderr, "ringgatectl: --enrollment-server is \"%s\", expected up to %d https URLs.\n", optarg, CTL_SERVERS_MAX);
+		fprintf(stderr, "ringgatectl: --enrollment-server is \"%s\", expected up to %d https URLs.\n", optarg,
+			CTL_SERVERS_MAX);
 		return CTL_USAGE;
 	default:
 		return CTL_USAGE;

@@ -472,9 +472,13 @@ static int open_sip(struct node *node, char *reason) {
 		.expires_max_s = node->settings->sip_expires_max_s,
 		.mode = (enum sip_mode)node->settings->sip_mode,
 		.outside_calls = node->settings->sip_outside_calls,
+		.digests = node->settings->sip_digests,
 	};
 
 	memcpy(sip_settings.listen, node->settings->sip_listen, sip_settings.listen_count * sizeof(sip_settings.listen[0]));
+	if (!node->settings->sip_authentication)
+		log_warning("SIP phones need no password here ([sip] authentication = no): whoever reaches this gateway from an "
+			    "allowed network can take over the calls of any user.");
 	if (sip_glue_new(node, &node->sip_glue) < 0)
 		return fail(reason, -ENOMEM, "Not enough memory for the SIP gateway.");
 	struct sip_gateway_events events = sip_glue_events(node->sip_glue);

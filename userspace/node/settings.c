@@ -2,7 +2,9 @@
 #include "node/settings.h"
 
 #include "fastpath/pins.h"
+#include "sip/digest.h"
 #include "sip/gateway.h"
+#include "usages/usages.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -249,6 +251,48 @@ static int set_sip_mode(struct settings *settings, size_t offset, const char *va
 	return -EINVAL;
 }
 
+static int add_digest(void *userdata, const char *word) {
+	unsigned *digests = userdata;
+
+	for (unsigned i = 0; i < SIP_DIGESTS; i++)
+		if (strcasecmp(word, digest_name(i)) == 0) {
+			*digests |= 1u << i;
+			return 0;
+		}
+	return -EINVAL;
+}
+
+static int set_digests(struct settings *settings, size_t offset, const char *value) {
+	(void)offset;
+	settings->sip_digests = 0;
+	return for_each_word(value, add_digest, &settings->sip_digests);
+}
+
+static void clear_registrars(struct settings *settings) {
+	while (settings->sip_registrar_count > 0)
+		free(settings->sip_registrars[--settings->sip_registrar_count]);
+}
+
+static int add_registrar(void *userdata, const char *word) {
+	struct settings *settings = userdata;
+	char aor[USER_NAME_MAX + 1];
+
+	if (settings->sip_registrar_count == SETTINGS_REGISTRARS_MAX || strchr(word, ':') ||
+	    sip_aor_of_uri(word, aor, sizeof(aor)) < 0)
+		return -EINVAL;
+	char *copy = strdup(aor);
+	if (!copy)
+		return -ENOMEM;
+	settings->sip_registrars[settings->sip_registrar_count++] = copy;
+	return 0;
+}
+
+static int set_registrars(struct settings *settings, size_t offset, const char *value) {
+	(void)offset;
+	clear_registrars(settings);
+	return for_each_word(value, add_registrar, settings);
+}
+
 static int set_metrics_listen(struct settings *settings, size_t offset, const char *value) {
 	(void)offset;
 	if (strcmp(value, "off") == 0) {
@@ -375,6 +419,10 @@ static const struct option {
 	{"sip", "mode", set_sip_mode, offsetof(struct settings, sip_mode), "redirect, proxy or redirect-inside"},
 	{"sip", "outside-calls", set_boolean, offsetof(struct settings, sip_outside_calls), "yes or no"},
 	{"sip", "users-directory", set_path, offsetof(struct settings, users_directory), "an absolute path"},
+	{"sip", "authentication", set_boolean, offsetof(struct settings, sip_authentication), "yes or no"},
+	{"sip", "passwords", set_path, offsetof(struct settings, sip_passwords), "an absolute path"},
+	{"sip", "digest-algorithms", set_digests, 0, "SHA-256, MD5 or both"},
+	{"sip", "registrars", set_registrars, 0, "up to 8 users such as admin@example.org"},
 	{"sip", "expires-min", set_seconds, offsetof(struct settings, sip_expires_min_s), "a number of seconds, at least 1"},
 	{"sip", "expires-default", set_seconds, offsetof(struct settings, sip_expires_default_s),
 	 "a number of seconds, at least 1"},
@@ -568,6 +616,8 @@ static int settings_defaults(struct settings *settings) {
 	if (error == 0)
 		error = default_string(&settings->users_directory, settings->state_directory, "users");
 	if (error == 0)
+		error = default_string(&settings->sip_passwords, settings->state_directory, "sip-passwords");
+	if (error == 0)
 		error = default_networks(settings);
 	if (settings->listen_count == 0) {
 		settings->listen[0] = (struct address){.family = AF_INET, .port = RELOAD_PORT};
@@ -633,7 +683,7 @@ int settings_load(const char *path, bool must_exist, struct settings **ret, char
 
 	if (!settings)
 		return fail(reason, -ENOMEM, "%.200s: not enough memory to read the settings.", path);
-	settings->sip = true;
+	settings->sip = settings->sip_authentication = true;
 	settings->log_level = LOG_INFO;
 	settings->neighbor_check_ms = DEFAULT_NEIGHBOR_CHECK_MS;
 	int error = load_file(settings, path, reason);
@@ -665,6 +715,8 @@ struct settings *settings_free(struct settings *settings) {
 	free(settings->fastpath_pins);
 	free(settings->ciphers);
 	free(settings->users_directory);
+	free(settings->sip_passwords);
+	clear_registrars(settings);
 	free(settings->enroll_server);
 	free(settings->enroll_ca_file);
 	free(settings->enroll_address);

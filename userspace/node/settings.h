@@ -14,6 +14,7 @@ enum {
 	SETTINGS_BOOTSTRAP_MAX = 16,
 	SETTINGS_BOOTSTRAP_SERVER_MAX = 4,
 	SETTINGS_NETWORKS_MAX = 32,
+	SETTINGS_REGISTRARS_MAX = 8,
 	SETTINGS_MULTICAST_MAX = 2,
 	SETTINGS_INTERFACES_MAX = 8,
 	SETTINGS_INTERFACE_SIZE = 16,
@@ -61,6 +62,11 @@ struct settings {
 	char *users_directory;
 	unsigned sip_mode; /* enum sip_mode */
 	bool sip_outside_calls;
+	bool sip_authentication;
+	unsigned sip_digests; /* bits of enum sip_digest; 0: all */
+	char *sip_passwords;
+	char *sip_registrars[SETTINGS_REGISTRARS_MAX]; /* users who may register others */
+	size_t sip_registrar_count;
 	unsigned sip_expires_min_s, sip_expires_default_s, sip_expires_max_s;
 
 	/* [enroll] */

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "node/enroller.h"
+#include "node/passwords.h"
 
 #include <errno.h>
 #include <string.h>
@@ -30,6 +31,7 @@ struct pending {
 struct sip_glue {
 	struct node *node;
 	struct pending *pending;
+	struct passwords *passwords; /* NULL: phones need none */
 };
 
 static struct pending *pending_new(struct sip_glue *glue, const char *aor, void *userdata) {
@@ -251,12 +253,33 @@ static bool on_allowed(void *userdata, const struct address *source) {
 	return false;
 }
 
+static bool on_secret(void *userdata, const char *username, const char *realm, enum sip_digest algorithm,
+		      char ret[static SIP_DIGEST_SIZE]) {
+	struct sip_glue *glue = userdata;
+
+	return passwords_ha1(glue->passwords, username, realm, algorithm, ret);
+}
+
+static bool on_registrar(void *userdata, const char *user, const char *aor) {
+	const struct settings *settings = ((struct sip_glue *)userdata)->node->settings;
+
+	(void)aor; /* any user of this site */
+	for (size_t i = 0; i < settings->sip_registrar_count; i++)
+		if (strcmp(settings->sip_registrars[i], user) == 0)
+			return true;
+	return false;
+}
+
 int sip_glue_new(struct node *node, struct sip_glue **ret) {
 	struct sip_glue *glue = calloc(1, sizeof(*glue));
 
 	if (!glue)
 		return -ENOMEM;
 	glue->node = node;
+	if (node->settings->sip_authentication && passwords_new(node->settings->sip_passwords, &glue->passwords) < 0) {
+		free(glue);
+		return -ENOMEM;
+	}
 	*ret = glue;
 	return 0;
 }
@@ -267,6 +290,7 @@ struct sip_glue *sip_glue_free(struct sip_glue *glue) {
 	/* The gateway is gone, but every question wants its one answer. */
 	while (glue->pending)
 		answer(glue->pending, 503, "Shutting Down");
+	passwords_free(glue->passwords);
 	free(glue);
 	return NULL;
 }
@@ -279,5 +303,7 @@ struct sip_gateway_events sip_glue_events(struct sip_glue *glue) {
 		.domain = on_domain,
 		.user = on_user,
 		.allowed = on_allowed,
+		.secret = glue->passwords ? on_secret : NULL,
+		.registrar = on_registrar,
 	};
 }

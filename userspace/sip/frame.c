@@ -292,3 +292,18 @@ bool sip_raw_field_next(struct reader *r, struct sip_raw_field *ret) {
 	};
 	return true;
 }
+
+bool sip_frame_next_field(const struct sip_frame *frame, const char *name, size_t *position, struct octets *ret) {
+	struct reader r = reader_of_octets(frame->header);
+	struct sip_raw_field field;
+
+	reader_octets(&r, *position);
+	while (sip_raw_field_next(&r, &field)) {
+		if (field.name.length != strlen(name) || !starts_with(field.name, name))
+			continue;
+		*position = r.position;
+		*ret = field.value;
+		return true;
+	}
+	return false;
+}

@@ -107,6 +107,11 @@ int sip_gateway_new(const struct sip_gateway_settings *settings, const struct si
 	runtime_random(gateway->runtime, gateway->hash_key, sizeof(gateway->hash_key));
 	runtime_random(gateway->runtime, gateway->merge_hash_key, sizeof(gateway->merge_hash_key));
 	runtime_random(gateway->runtime, gateway->tag_key, sizeof(gateway->tag_key));
+	error = sip_auth_open(gateway, settings->digests);
+	if (error < 0) {
+		snprintf(reason, reason_size, "none of the digest algorithms can be used: %s", strerror(-error));
+		return error;
+	}
 	for (size_t i = 0; i < settings->listen_count; i++) {
 		error = listener_open(gateway, &settings->listen[i]);
 		if (error < 0) {
@@ -140,6 +145,7 @@ struct sip_gateway *sip_gateway_free(struct sip_gateway *gateway) {
 		close(listener->udp);
 		close(listener->tcp);
 	}
+	sip_auth_close(gateway);
 	octets_wipe(gateway->tag_key, sizeof(gateway->tag_key));
 	free(gateway->datagram);
 	free(gateway);

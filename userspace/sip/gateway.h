@@ -7,6 +7,7 @@
 
 #include "base/address.h"
 #include "base/runtime.h"
+#include "sip/digest.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -43,6 +44,10 @@ enum {
 	SIP_UDP_OCTETS = 1300,		/* requests longer than that go over TCP (RFC 3261 18.1.1) */
 	SIP_OUTGOING_CONNECTIONS = 512, /* opened by us; more: 503 */
 	SIP_OUTSIDE_CONNECTIONS = 256,	/* accepted from addresses that are not of the site's networks; more are closed at once */
+	SIP_NONCE_SECONDS = 3600,	/* a nonce is good for; then stale */
+	SIP_NONCES = 131072,		/* nonces whose use is remembered; the one first used goes and is stale then */
+	SIP_AUTH_FAILURES = 30,		/* wrong passwords of one address in a row; then 503 until */
+	SIP_AUTH_FAILURE_SECONDS = 10,	/* ... this has gone by for each of them */
 	SIP_DATAGRAMS_AT_ONCE = 64,	/* read from one socket before others get their turn; also connections accepted */
 };
 
@@ -84,6 +89,14 @@ struct sip_gateway_events {
 	bool (*user)(void *userdata, const char *aor);
 	/* May a phone at this address use the gateway? */
 	bool (*allowed)(void *userdata, const struct address *source);
+	/*
+	 * HA1 of a user name in a realm (a domain), in hexadecimal; `username` is alice or alice@example.org. False: no password is
+	 * known. NULL instead of a function: phones need no password.
+	 */
+	bool (*secret)(void *userdata, const char *username, const char *realm, enum sip_digest algorithm,
+		       char ret[static SIP_DIGEST_SIZE]);
+	/* May `user`, who has shown a password, register the phones of another user (RFC 3261 10.2)? NULL: never. */
+	bool (*registrar)(void *userdata, const char *user, const char *aor);
 };
 
 struct sip_gateway_settings {
@@ -93,6 +106,7 @@ struct sip_gateway_settings {
 	unsigned expires_min_s, expires_default_s, expires_max_s; /* 0: 60, 3600, 86400 */
 	enum sip_mode mode;
 	bool outside_calls; /* anyone may call our users; SIP_MODE_REDIRECT_INSIDE lets them in any case */
+	unsigned digests;   /* bits of enum sip_digest that are offered; 0: all there are */
 };
 
 int sip_gateway_new(const struct sip_gateway_settings *settings, const struct sip_gateway_events *events, struct sip_gateway **ret,
@@ -119,7 +133,7 @@ void sip_gateway_bindings(const struct sip_gateway *gateway, void (*each)(void *
  */
 struct sip_figures {
 	uint64_t requests, responses_2xx, responses_3xx, responses_4xx, responses_5xx, malformed, dropped, bindings,
-		tcp_connections;
+		tcp_connections, challenges, auth_failures;
 	uint64_t answers; /* responses to our requests */
 	uint64_t proxied; /* requests placed on behalf of others */
 	uint64_t forks;	  /* branches of them */

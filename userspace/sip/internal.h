@@ -5,7 +5,7 @@
 #include "base/cleanup.h"
 #include "base/limits.h"
 #include "base/octets.h"
-#include "sip/gateway.h"
+#include "sip/auth.h"
 
 #include <osipparser2/osip_parser.h>
 #include <uthash.h>
@@ -80,6 +80,12 @@ struct sip_raw_field {
 
 /* The fields of a header in which nothing was found wrong, in turn; `r` reads frame->header. False after the last. */
 bool sip_raw_field_next(struct reader *r, struct sip_raw_field *ret);
+
+/*
+ * Walks through the fields named `name` (in full; without a compact form). Start with *position 0. The view points to the value,
+ * which may have continuation lines in it.
+ */
+bool sip_frame_next_field(const struct sip_frame *frame, const char *name, size_t *position, struct octets *ret);
 
 /* --- message.c: a parsed request --- */
 
@@ -389,6 +395,7 @@ struct sip_gateway {
 	size_t transaction_octets, unacknowledged;
 	struct registration *registrations; /* by AoR */
 	size_t reserved_bindings;	    /* promised to REGISTERs being worked on */
+	struct sip_auth auth;
 	struct sip_call *calls;
 	size_t call_count;
 	enum sip_mode mode;

@@ -425,27 +425,47 @@ static unsigned read_contacts(struct register_job *job, const struct sip_request
 	return job->everything && count > 1 ? 400 : 0;
 }
 
-/* Steps 1 to 5 of RFC 3261 10.3. Returns 0 or the status to refuse with. */
-static unsigned check(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow,
-		      char aor[static SIP_AOR_OCTETS + 1], const char **ret_reason) {
+/* RFC 3261 10.3 step 1: the domain whose registrar is asked. Returns 0 or the status to refuse with. */
+static unsigned check_domain(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow,
+			     char of_to[static SIP_AOR_OCTETS + 1], const char **ret_reason) {
 	const osip_message_t *message = request->message;
-	char domain[SIP_AOR_OCTETS + 1], of_to[SIP_AOR_OCTETS + 1], from[SIP_AOR_OCTETS + 1];
-	void *userdata = gateway->events.userdata;
+	char domain[SIP_AOR_OCTETS + 1];
 
 	*ret_reason = "Domain Not Served";
 	if (uri_domain(message->req_uri, domain) < 0 || uri_domain(message->to->url, of_to) < 0 ||
-	    !gateway->events.domain(userdata, of_to))
+	    !gateway->events.domain(gateway->events.userdata, of_to))
 		return 404;
-	if (strcmp(domain, of_to) != 0 && !gateway_owns_address(gateway, message->req_uri, flow))
-		return 404;
+	return strcmp(domain, of_to) != 0 && !gateway_owns_address(gateway, message->req_uri, flow) ? 404 : 0;
+}
+
+/*
+ * Step 4: whoever showed a password, `user`, may register that user's phones, and those of others only where the site says so.
+ * Without passwords From tells who asks.
+ */
+static bool authorized(const struct sip_gateway *gateway, const char *user, const char *from, const char *aor) {
+	const struct sip_gateway_events *events = &gateway->events;
+
+	if (!user)
+		return strcmp(from, aor) == 0;
+	if (strcmp(from, user) != 0 && strcmp(from, aor) != 0)
+		return false;
+	return strcmp(user, aor) == 0 || (events->registrar && events->registrar(events->userdata, user, aor));
+}
+
+/* Steps 4 and 5. `user` is NULL without passwords. Returns 0 or the status to refuse with. */
+static unsigned check_user(struct sip_gateway *gateway, const struct sip_request *request, const char *user,
+			   char aor[static SIP_AOR_OCTETS + 1], const char **ret_reason) {
+	const osip_message_t *message = request->message;
+	char from[SIP_AOR_OCTETS + 1];
+
 	*ret_reason = "Not Found";
 	if (uri_aor(message->to->url, aor) < 0)
 		return 404;
 	*ret_reason = "Third-Party Registration Not Allowed";
-	if (uri_aor(message->from->url, from) < 0 || strcmp(from, aor) != 0)
+	if (uri_aor(message->from->url, from) < 0 || !authorized(gateway, user, from, aor))
 		return 403;
 	*ret_reason = "Not Found";
-	if (!gateway->events.user(userdata, aor))
+	if (!gateway->events.user(gateway->events.userdata, aor))
 		return 404;
 	*ret_reason = "Call-ID Too Long";
 	return request->frame.field[SIP_FIELD_CALL_ID].length > SIP_CALL_ID_OCTETS ? 400 : 0;
@@ -480,10 +500,15 @@ static void refuse(const struct sip_gateway *gateway, struct sip_transaction *tr
 }
 
 void sip_register(struct sip_gateway *gateway, struct sip_transaction *transaction, const struct sip_request *request) {
-	char aor[SIP_AOR_OCTETS + 1];
+	char aor[SIP_AOR_OCTETS + 1], realm[SIP_AOR_OCTETS + 1], user[SIP_AOR_OCTETS + 1];
 	const char *reason = NULL;
 
-	unsigned status = check(gateway, request, &transaction->flow, aor, &reason);
+	unsigned status = check_domain(gateway, request, &transaction->flow, realm, &reason);
+	/* Step 3: before anything is told about who exists here. */
+	if (status == 0 && gateway->auth.on && !sip_authenticate(gateway, transaction, request, realm, false, user))
+		return;
+	if (status == 0)
+		status = check_user(gateway, request, gateway->auth.on ? user : NULL, aor, &reason);
 	if (status != 0) {
 		refuse(gateway, transaction, status, reason);
 		return;

@@ -12,6 +12,7 @@
 #include <syslog.h>
 
 #include "node/settings.h"
+#include "sip/digest.h"
 #include "sip/gateway.h"
 
 static char directory[] = "/tmp/test_settings_XXXXXX", path[64], drop_ins[64];
@@ -112,6 +113,10 @@ static void test_defaults(void **state) {
 	assert_string_equal(settings->users_directory, "/var/lib/ringgate/users");
 	assert_int_equal(settings->sip_mode, SIP_MODE_REDIRECT);
 	assert_false(settings->sip_outside_calls);
+	assert_true(settings->sip_authentication);
+	assert_int_equal(settings->sip_digests, 0);
+	assert_string_equal(settings->sip_passwords, "/var/lib/ringgate/sip-passwords");
+	assert_int_equal(settings->sip_registrar_count, 0);
 	assert_int_equal(settings->sip_expires_min_s, 60);
 	assert_int_equal(settings->sip_expires_default_s, 3600);
 	assert_int_equal(settings->sip_expires_max_s, 86400);
@@ -139,6 +144,10 @@ static void test_every_setting(void **state) {
 								   "mtu = 1280\n"
 								   "neighbor-check-interval = 100\n"
 								   "[sip]\n"
+								   "authentication = no\n"
+								   "passwords = /p\n"
+								   "digest-algorithms = md5\n"
+								   "registrars = admin@Example.org, boss@example.org\n"
 								   "enabled = off\n"
 								   "listen = 192.0.2.1:5070\n"
 								   "allow = 192.0.2.0/24 2001:db8::/32 198.51.100.7\n"
@@ -185,6 +194,11 @@ static void test_every_setting(void **state) {
 	assert_string_equal(settings->users_directory, "/srv/users");
 	assert_int_equal(settings->sip_mode, SIP_MODE_REDIRECT_INSIDE);
 	assert_true(settings->sip_outside_calls);
+	assert_false(settings->sip_authentication);
+	assert_string_equal(settings->sip_passwords, "/p");
+	assert_int_equal(settings->sip_digests, 1u << SIP_DIGEST_MD5);
+	assert_int_equal(settings->sip_registrar_count, 2);
+	assert_string_equal(settings->sip_registrars[0], "admin@example.org");
 	assert_int_equal(settings->sip_expires_min_s, 1);
 	assert_int_equal(settings->sip_expires_default_s, 2);
 	assert_int_equal(settings->sip_expires_max_s, 3);
@@ -321,6 +335,12 @@ static void test_bad_values(void **state) {
 		{"links", "neighbor-check-interval", "99999999999999999999", "100 to 3600000 milliseconds"},
 		{"sip", "enabled", "2", "yes or no"},
 		{"sip", "listen", "192.0.2.1:sip", "up to 4 addresses such as 192.0.2.1:5060"},
+		{"sip", "authentication", "maybe", "yes or no"},
+		{"sip", "passwords", "sip-passwords", "an absolute path"},
+		{"sip", "digest-algorithms", "SHA-256 SHA-1", "SHA-256, MD5 or both"},
+		{"sip", "registrars", "admin", "up to 8 users such as admin@example.org"},
+		{"sip", "registrars", "sip:admin@example.org", "up to 8 users such as admin@example.org"},
+		{"sip", "registrars", "a@b c@b d@b e@b f@b g@b h@b i@b j@b", "up to 8 users such as admin@example.org"},
 		{"sip", "allow", "192.0.2.0/33", "up to 32 networks such as 192.0.2.0/24"},
 		{"sip", "allow", "2001:db8::/129", "up to 32 networks such as 192.0.2.0/24"},
 		{"sip", "allow", "192.0.2.0/", "up to 32 networks such as 192.0.2.0/24"},

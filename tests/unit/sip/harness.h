@@ -206,6 +206,11 @@ HELPER void fixture_random(void *userdata, void *data, size_t length) {
 		octets[i] = (uint8_t)fixture_next_random(userdata);
 }
 
+/* Set before setup(): phones need a password then. */
+static __attribute__((unused)) bool (*fixture_secret)(void *userdata, const char *username, const char *realm,
+						      enum sip_digest algorithm, char ret[static SIP_DIGEST_SIZE]);
+static __attribute__((unused)) bool (*fixture_registrar)(void *userdata, const char *user, const char *aor);
+
 HELPER struct sip_gateway_events fixture_events(struct fixture *f) {
 	return (struct sip_gateway_events){
 		.userdata = f,
@@ -214,6 +219,8 @@ HELPER struct sip_gateway_events fixture_events(struct fixture *f) {
 		.domain = on_domain,
 		.user = on_user,
 		.allowed = on_allowed,
+		.secret = fixture_secret,
+		.registrar = fixture_registrar,
 	};
 }
 
