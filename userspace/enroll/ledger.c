@@ -12,13 +12,24 @@
 #include <strings.h>
 #include <sys/stat.h>
 
-enum { BUSY_MS = 5000, SCHEMA_VERSION = 2 };
+enum { BUSY_MS = 5000, SCHEMA_VERSION = 2, STATEMENTS_KEPT = 32 };
 
+/* Statements are compiled once; each is known by where its text lies, and nobody uses the same one within another's use of it. */
 struct ledger {
 	sqlite3 *database;
+	struct {
+		const char *sql;
+		sqlite3_stmt *statement;
+	} kept[STATEMENTS_KEPT];
+	size_t kept_count;
 };
 
-DEFINE_CLEANUP(sqlite3_stmt *, sqlite3_finalize)
+/* What was bound is the caller's memory, and a read that is not ended would hold up checkpoints. */
+static void statement_release(sqlite3_stmt *statement) {
+	sqlite3_reset(statement);
+	sqlite3_clear_bindings(statement);
+}
+DEFINE_CLEANUP(sqlite3_stmt *, statement_release)
 
 static const char schema[] =
 	"BEGIN IMMEDIATE;"
@@ -51,8 +62,23 @@ static int run(struct ledger *ledger, const char *sql) {
 	return status == SQLITE_OK ? 0 : status == SQLITE_BUSY ? -EBUSY : -EIO;
 }
 
+/* The statement is the ledger's; it is given back with statement_release(). -ENOSPC: STATEMENTS_KEPT is too small for this file. */
 static int prepare(struct ledger *ledger, const char *sql, sqlite3_stmt **ret) {
-	return sqlite3_prepare_v2(ledger->database, sql, -1, ret, NULL) == SQLITE_OK ? 0 : -EIO;
+	sqlite3_stmt *statement;
+
+	for (size_t i = 0; i < ledger->kept_count; i++)
+		if (ledger->kept[i].sql == sql) {
+			*ret = ledger->kept[i].statement;
+			return 0;
+		}
+	if (ledger->kept_count == STATEMENTS_KEPT)
+		return -ENOSPC;
+	if (sqlite3_prepare_v3(ledger->database, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, NULL) != SQLITE_OK)
+		return -EIO;
+	ledger->kept[ledger->kept_count].sql = sql;
+	ledger->kept[ledger->kept_count++].statement = statement;
+	*ret = statement;
+	return 0;
 }
 
 /* Runs a statement without rows; -ENOENT when it changed nothing. */
@@ -85,7 +111,7 @@ static int make_file(const char *directory, const char *path) {
 }
 
 static int user_version(struct ledger *ledger) {
-	_cleanup_(sqlite3_finalizep) sqlite3_stmt *statement = NULL;
+	_cleanup_(statement_releasep) sqlite3_stmt *statement = NULL;
 
 	if (prepare(ledger, "PRAGMA user_version", &statement) < 0 || sqlite3_step(statement) != SQLITE_ROW)
 		return -EIO;
@@ -122,17 +148,29 @@ int ledger_open(const char *directory, bool must_exist, struct ledger **ret, cha
 struct ledger *ledger_close(struct ledger *ledger) {
 	if (!ledger)
 		return NULL;
+	for (size_t i = 0; i < ledger->kept_count; i++)
+		sqlite3_finalize(ledger->kept[i].statement);
 	sqlite3_close(ledger->database);
 	free(ledger);
 	return NULL;
 }
 
+static int run_kept(struct ledger *ledger, const char *sql) {
+	_cleanup_(statement_releasep) sqlite3_stmt *statement = NULL;
+
+	int error = prepare(ledger, sql, &statement);
+	if (error < 0)
+		return error;
+	int status = sqlite3_step(statement);
+	return status == SQLITE_DONE ? 0 : status == SQLITE_BUSY ? -EBUSY : -EIO;
+}
+
 int ledger_begin(struct ledger *ledger) {
-	return run(ledger, "BEGIN IMMEDIATE");
+	return run_kept(ledger, "BEGIN IMMEDIATE");
 }
 
 int ledger_commit(struct ledger *ledger) {
-	return run(ledger, "COMMIT");
+	return run_kept(ledger, "COMMIT");
 }
 
 void ledger_rollback(struct ledger *ledger) {
@@ -147,7 +185,7 @@ bool ledger_name_usable(struct octets name) {
 }
 
 static long long count_users(struct ledger *ledger) {
-	_cleanup_(sqlite3_finalizep) sqlite3_stmt *statement = NULL;
+	_cleanup_(statement_releasep) sqlite3_stmt *statement = NULL;
 
 	if (prepare(ledger, "SELECT count(*) FROM user", &statement) < 0 || sqlite3_step(statement) != SQLITE_ROW)
 		return -EIO;
@@ -155,7 +193,7 @@ static long long count_users(struct ledger *ledger) {
 }
 
 int ledger_user_add(struct ledger *ledger, const char *name, const char *password, unsigned node_ids_max, uint64_t now_ms) {
-	_cleanup_(sqlite3_finalizep) sqlite3_stmt *statement = NULL;
+	_cleanup_(statement_releasep) sqlite3_stmt *statement = NULL;
 	long long count = count_users(ledger);
 
 	if (count < 0 || count >= LEDGER_USERS_MAX)
@@ -190,7 +228,7 @@ static void read_user(sqlite3_stmt *statement, struct ledger_user *user) {
 }
 
 int ledger_user_get(struct ledger *ledger, const char *name, struct ledger_user *ret) {
-	_cleanup_(sqlite3_finalizep) sqlite3_stmt *statement = NULL;
+	_cleanup_(statement_releasep) sqlite3_stmt *statement = NULL;
 
 	int error = prepare(ledger, USER_COLUMNS "WHERE name = ?1", &statement);
 	if (error < 0)
@@ -203,7 +241,7 @@ int ledger_user_get(struct ledger *ledger, const char *name, struct ledger_user 
 }
 
 int ledger_user_list(struct ledger *ledger, int (*each)(void *userdata, const struct ledger_user *user), void *userdata) {
-	_cleanup_(sqlite3_finalizep) sqlite3_stmt *statement = NULL;
+	_cleanup_(statement_releasep) sqlite3_stmt *statement = NULL;
 	struct ledger_user user;
 	int status = SQLITE_DONE;
 
@@ -217,7 +255,7 @@ int ledger_user_list(struct ledger *ledger, int (*each)(void *userdata, const st
 }
 
 static int update_user(struct ledger *ledger, const char *sql, const char *name, const char *text, long long number) {
-	_cleanup_(sqlite3_finalizep) sqlite3_stmt *statement = NULL;
+	_cleanup_(statement_releasep) sqlite3_stmt *statement = NULL;
 
 	int error = prepare(ledger, sql, &statement);
 	if (error < 0)
@@ -294,7 +332,7 @@ static enum covers scope_covers(const char *scope, const char *name) {
 }
 
 int ledger_voucher_set(struct ledger *ledger, const char *account, const char *scope, unsigned users_max, unsigned node_ids_max) {
-	_cleanup_(sqlite3_finalizep) sqlite3_stmt *statement = NULL;
+	_cleanup_(statement_releasep) sqlite3_stmt *statement = NULL;
 
 	if (!ledger_scope_usable(scope))
 		return -EINVAL;
@@ -313,7 +351,7 @@ int ledger_voucher_set(struct ledger *ledger, const char *account, const char *s
 }
 
 int ledger_voucher_get(struct ledger *ledger, const char *account, struct ledger_voucher *ret) {
-	_cleanup_(sqlite3_finalizep) sqlite3_stmt *statement = NULL;
+	_cleanup_(statement_releasep) sqlite3_stmt *statement = NULL;
 
 	int error = prepare(
 		ledger,
@@ -335,7 +373,7 @@ int ledger_voucher_get(struct ledger *ledger, const char *account, struct ledger
 
 /* 1 when the account opened that of `name`, else 0. */
 static int vouched_for(struct ledger *ledger, const char *account, const char *name) {
-	_cleanup_(sqlite3_finalizep) sqlite3_stmt *statement = NULL;
+	_cleanup_(statement_releasep) sqlite3_stmt *statement = NULL;
 
 	int error = prepare(ledger, "SELECT count(*) FROM vouched WHERE user = ?1 AND account = ?2", &statement);
 	if (error < 0)
@@ -346,7 +384,7 @@ static int vouched_for(struct ledger *ledger, const char *account, const char *n
 }
 
 static int open_vouched(struct ledger *ledger, const char *account, const char *name, unsigned node_ids_max, uint64_t now_ms) {
-	_cleanup_(sqlite3_finalizep) sqlite3_stmt *statement = NULL;
+	_cleanup_(statement_releasep) sqlite3_stmt *statement = NULL;
 
 	int error = ledger_user_add(ledger, name, no_password, node_ids_max, now_ms);
 	if (error == 0)
@@ -382,7 +420,7 @@ int ledger_voucher_use(struct ledger *ledger, const char *account, const char *n
 /* ---- Node-IDs ---- */
 
 static int existing_node_ids(struct ledger *ledger, const char *name, unsigned count, struct id *ids, unsigned *ret_found) {
-	_cleanup_(sqlite3_finalizep) sqlite3_stmt *statement = NULL;
+	_cleanup_(statement_releasep) sqlite3_stmt *statement = NULL;
 	unsigned found = 0;
 	int status = SQLITE_DONE;
 
@@ -409,7 +447,7 @@ int ledger_node_ids_held(struct ledger *ledger, const char *name, struct id ret[
 }
 
 static int new_node_id(struct ledger *ledger, const char *name, struct id *ret) {
-	_cleanup_(sqlite3_finalizep) sqlite3_stmt *statement = NULL;
+	_cleanup_(statement_releasep) sqlite3_stmt *statement = NULL;
 	struct id id = {.length = ID_LENGTH_CHORD};
 
 	do
@@ -441,7 +479,7 @@ int ledger_node_ids(struct ledger *ledger, const char *name, unsigned count, str
 
 int ledger_certificate_add(struct ledger *ledger, const char *name, const struct certificate *certificate, const char *source,
 			   uint64_t now_ms) {
-	_cleanup_(sqlite3_finalizep) sqlite3_stmt *statement = NULL;
+	_cleanup_(statement_releasep) sqlite3_stmt *statement = NULL;
 
 	int error = prepare(ledger,
 			    "INSERT INTO certificate (user, sha256, issued_ms, not_before_ms, not_after_ms, source, der)"
@@ -462,7 +500,7 @@ int ledger_certificate_add(struct ledger *ledger, const char *name, const struct
 /* ---- what an account got ---- */
 
 bool ledger_user_enrolled_from(struct ledger *ledger, const char *name, const struct address *address) {
-	_cleanup_(sqlite3_finalizep) sqlite3_stmt *statement = NULL;
+	_cleanup_(statement_releasep) sqlite3_stmt *statement = NULL;
 	struct address wanted = guard_network(address), source;
 
 	if (prepare(ledger, "SELECT source FROM certificate WHERE user = ?1 ORDER BY not_after_ms DESC LIMIT ?2", &statement) < 0)
@@ -483,7 +521,7 @@ bool ledger_user_enrolled_from(struct ledger *ledger, const char *name, const st
 }
 
 int ledger_user_issued(struct ledger *ledger, const char *name, uint64_t since_ms, unsigned *ret) {
-	_cleanup_(sqlite3_finalizep) sqlite3_stmt *statement = NULL;
+	_cleanup_(statement_releasep) sqlite3_stmt *statement = NULL;
 
 	int error = prepare(ledger, "SELECT count(*) FROM certificate WHERE user = ?1 AND issued_ms >= ?2", &statement);
 	if (error < 0)
@@ -500,7 +538,7 @@ static int count_revoked(struct ledger *ledger, const struct certificate *certif
 	unsigned revoked = 0;
 
 	for (size_t i = 0; i < certificate->node_id_count; i++) {
-		_cleanup_(sqlite3_finalizep) sqlite3_stmt *statement = NULL;
+		_cleanup_(statement_releasep) sqlite3_stmt *statement = NULL;
 		int error = prepare(ledger, "SELECT count(*) FROM node_id WHERE id = ?1 AND revoked = 0", &statement);
 		if (error < 0)
 			return error;
@@ -514,7 +552,7 @@ static int count_revoked(struct ledger *ledger, const struct certificate *certif
 }
 
 int ledger_certificate_for(struct ledger *ledger, const char *name, EVP_PKEY *key, uint64_t now_ms, unsigned *ret_node_ids) {
-	_cleanup_(sqlite3_finalizep) sqlite3_stmt *statement = NULL;
+	_cleanup_(statement_releasep) sqlite3_stmt *statement = NULL;
 	int status, error = prepare(ledger,
 				    "SELECT der FROM certificate WHERE user = ?1 AND not_before_ms <= ?2 AND not_after_ms > ?2"
 				    " ORDER BY not_after_ms DESC LIMIT ?3",
@@ -542,7 +580,7 @@ int ledger_certificate_for(struct ledger *ledger, const char *name, EVP_PKEY *ke
 }
 
 int ledger_revoke(struct ledger *ledger, const struct id *node_id, char name[static USER_NAME_MAX + 1]) {
-	_cleanup_(sqlite3_finalizep) sqlite3_stmt *statement = NULL;
+	_cleanup_(statement_releasep) sqlite3_stmt *statement = NULL;
 
 	int error = prepare(ledger, "UPDATE node_id SET revoked = 1 WHERE id = ?1 RETURNING user", &statement);
 	if (error < 0)
