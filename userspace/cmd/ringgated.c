@@ -159,16 +159,19 @@ static int on_terminate_early(sd_event_source *source, const struct signalfd_sig
 
 /* A node without a certificate that is good for anything gets one before it begins. */
 static int enroll_first(const struct settings *settings, sd_event *event, char *reason) {
-	sd_event_source *terminate = NULL, *interrupt = NULL;
+	static const int signals[] = {SIGTERM, SIGINT, SIGUSR1};
+	sd_event_source *sources[ARRAY_LENGTH(signals)] = {NULL};
 	bool stop = false;
+	int error = 0;
 
-	int error = sd_event_add_signal(event, &terminate, SIGTERM, on_terminate_early, &stop);
-	if (error >= 0)
-		error = sd_event_add_signal(event, &interrupt, SIGINT, on_terminate_early, &stop);
+	/* What the service manager gave us for the fast path is not for the programs we run. */
+	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	for (size_t i = 0; i < ARRAY_LENGTH(signals) && error >= 0; i++)
+		error = sd_event_add_signal(event, &sources[i], signals[i], on_terminate_early, &stop);
 	if (error >= 0)
 		error = enrollment_first(settings, event, &stop, reason);
-	sd_event_source_disable_unref(terminate);
-	sd_event_source_disable_unref(interrupt);
+	for (size_t i = 0; i < ARRAY_LENGTH(signals); i++)
+		sd_event_source_disable_unref(sources[i]);
 	return error;
 }
 

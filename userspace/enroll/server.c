@@ -110,6 +110,23 @@ static void work(struct request *request) {
 		       name_for_log(request, name), authority_overlay_name(request->authority), address, request->answer.why);
 }
 
+/* From here on it is the client again that has to be quick. Afterwards the request is not ours any more. */
+static void answer(struct request *request) {
+	struct server *server = request->server;
+	struct client *client = request->client;
+
+	pthread_mutex_lock(&server->lock);
+	if (client) {
+		client->waits = false;
+		client->since_us = clock_monotonic_us();
+		DL_DELETE(server->clients, client);
+		DL_APPEND(server->clients, client);
+	}
+	pthread_mutex_unlock(&server->lock);
+	request->stage = REQUEST_DONE;
+	MHD_resume_connection(request->connection);
+}
+
 static void *work_loop(void *userdata) {
 	struct server *server = userdata;
 
@@ -124,12 +141,17 @@ static void *work_loop(void *userdata) {
 		server->queued--;
 		pthread_mutex_unlock(&server->lock);
 		work(request);
-		request->stage = REQUEST_DONE;
-		MHD_resume_connection(request->connection); /* the request is not ours any more */
+		answer(request);
 		pthread_mutex_lock(&server->lock);
 	}
 	pthread_mutex_unlock(&server->lock);
 	return NULL;
+}
+
+static struct client *client_of(struct MHD_Connection *connection) {
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+
+	return info ? info->socket_context : NULL;
 }
 
 int server_submit(struct request *request) {
@@ -140,6 +162,9 @@ int server_submit(struct request *request) {
 	if (server->stopping || server->queued >= server->settings->queue) {
 		error = -EBUSY;
 	} else {
+		request->client = client_of(request->connection);
+		if (request->client)
+			request->client->waits = true;
 		MHD_suspend_connection(request->connection);
 		DL_APPEND(server->queue, request);
 		server->queued++;
@@ -192,6 +217,8 @@ void server_tick(struct server *server) {
 	DL_FOREACH (server->clients, client) {
 		if (now_us - client->since_us < limit_us)
 			break; /* the oldest come first */
+		if (client->waits)
+			continue; /* it would not learn of its certificate */
 		const union MHD_ConnectionInfo *info =
 			MHD_get_connection_info(client->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
 		if (info)

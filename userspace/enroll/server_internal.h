@@ -24,6 +24,7 @@ struct request {
 	struct authority *authority;
 	struct address source;
 	struct field user_name, password, node_ids, csr;
+	struct client *client; /* while a worker has it, or it waits for one */
 	size_t received;
 	unsigned status;      /* 0 while nothing is wrong; else of the answer */
 	const char *sentence; /* that goes with it */
@@ -37,7 +38,8 @@ struct request {
 
 struct client {
 	struct MHD_Connection *connection;
-	uint64_t since_us;
+	uint64_t since_us; /* when it came, or got its last answer */
+	bool waits;	   /* for us: its request is complete */
 	struct client *prev, *next;
 };
 
