@@ -11,9 +11,10 @@ enum { ADDRESS_TEXT_SIZE = 64, RELOAD_PORT = 6084 /* B-14.2-01 */ };
 
 /* Unused octets are zero, so that whole structures can be compared and hashed. */
 struct address {
-	uint16_t family; /* AF_INET, AF_INET6, or 0 for none */
-	uint16_t port;   /* host order */
-	uint32_t scope;  /* interface of an IPv6 link-local address */
+	uint8_t family;   /* AF_INET, AF_INET6, or 0 for none */
+	uint8_t protocol; /* IPPROTO_TCP, or 0: UDP, or it does not matter */
+	uint16_t port;    /* host order */
+	uint32_t scope;   /* interface of an IPv6 link-local address */
 	uint8_t octets[16];
 };
 

@@ -96,11 +96,11 @@ int ctl_peers(struct ctl *ctl) {
 
 	if (!result)
 		return status;
-	printf("%-32s  %-26s %-6s %9s %9s %9s  %s\n", "NODE-ID", "ADDRESS", "KIND", "RTT ms", "SENT", "RECEIVED", "CIPHER");
+	printf("%-32s  %-26s %-6s %9s %9s %9s  %s\n", "NODE-ID", "ADDRESS", "KIND", "RTT ms", "SENT", "RECEIVED", "LINK");
 	json_array_foreach(json_object_get(result, "peers"), index, peer)
-		printf("%-32s  %-26s %-6s %9.2f %9lld %9lld  %s%s\n", text_of(peer, "node_id"), text_of(peer, "address"),
+		printf("%-32s  %-26s %-6s %9.2f %9lld %9lld  %.4s %s%s\n", text_of(peer, "node_id"), text_of(peer, "address"),
 		       text_of(peer, "kind"), (double)number_of(peer, "rtt_us") / 1000, number_of(peer, "sent"),
-		       number_of(peer, "received"), text_of(peer, "cipher"),
+		       number_of(peer, "received"), text_of(peer, "protocol"), text_of(peer, "cipher"),
 		       json_is_true(json_object_get(peer, "suspected")) ? "  (silent)" : "");
 	json_decref(result);
 	return CTL_DONE;

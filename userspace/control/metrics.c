@@ -2,8 +2,8 @@
 /* Prometheus text, and the small HTTP responder that serves it. */
 #include "base/log.h"
 #include "control/control.h"
-#include "node/configuration.h"
 #include "layout.h"
+#include "node/configuration.h"
 #include "node/enroller.h"
 
 #include <errno.h>
@@ -67,6 +67,16 @@ static void write_links(FILE *out, const struct dtls_counters *links) {
 	for (size_t i = 0; i < ARRAY_LENGTH(drops); i++)
 		fprintf(out, "ringgate_datagrams_dropped_total{reason=\"%s\"} %llu\n", drops[i].reason,
 			(unsigned long long)drops[i].count);
+}
+
+static void write_tls(FILE *out, const struct tls_counters *links) {
+	counter(out, "tls_accepted", "TCP connections of others accepted on the RELOAD port.", links->accepted);
+	counter(out, "tls_handshakes_started", "TLS handshakes started.", links->handshakes_started);
+	counter(out, "tls_handshakes_done", "TLS links that came up.", links->handshakes_done);
+	counter(out, "tls_handshakes_failed", "TLS handshakes that failed.", links->handshakes_failed);
+	counter(out, "tls_refused", "Connections and links over TLS ended because of a limit.", links->drop_limit);
+	counter(out, "tls_malformed", "TLS links ended, and acks ignored, because of malformed frames.", links->drop_malformed);
+	counter(out, "tls_congestion", "Messages for TLS links dropped because of a full queue.", links->drop_congestion);
 }
 
 static void write_configuration(FILE *out, const struct node *node) {
@@ -164,7 +174,8 @@ char *control_metrics(struct node *node) {
 	write_certificates(out, node);
 	struct fastpath_counters kernel = control_kernel_counters(node);
 	write_router(out, router_counters(node->router), &kernel);
-	write_links(out, dtls_links_counters(node->links));
+	write_links(out, links_dtls_counters(node->links));
+	write_tls(out, links_tls_counters(node->links));
 	write_store(out, node->store);
 	if (node->sip)
 		write_sip(out, node->sip);

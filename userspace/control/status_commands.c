@@ -106,7 +106,7 @@ static json_t *json_certificate(struct node *node) {
 static void on_status(struct control_request *request) {
 	struct node *node = control_node(request);
 	const struct overlay_config *config = router_config(node->router);
-	struct address local = dtls_links_local(node->links);
+	struct address local = links_local(node->links);
 	struct topology_view *view = malloc(sizeof(*view));
 	struct store_figures store;
 
@@ -139,13 +139,14 @@ static json_t *json_connection(struct node *node, const struct connection *conne
 	struct link_statistics link;
 
 	transport->ops->statistics(transport->object, connection->slot, &link);
-	return json_pack("{s:o, s:o, s:i, s:s, s:b, s:b, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "node_id",
+	return json_pack("{s:o, s:o, s:i, s:s, s:b, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "node_id",
 			 control_id(&connection->peer), "address", json_address(&address), "slot", connection->slot, "kind",
 			 connection->update_received ? "peer" : "client", "initiated", connection->initiated, "suspected",
-			 connection->suspected, "cipher", link.cipher ? link.cipher : "", "rtt_us", (json_int_t)link.rtt_us,
-			 "rto_us", (json_int_t)link.rto_us, "window", (json_int_t)link.window, "sent", (json_int_t)link.sent,
-			 "received", (json_int_t)link.received, "resent", (json_int_t)link.resent, "octets_sent",
-			 (json_int_t)link.octets_sent, "octets_received", (json_int_t)link.octets_received, "age_s",
+			 connection->suspected, "cipher", link.cipher ? link.cipher : "", "protocol",
+			 link.protocol ? link.protocol : "", "rtt_us", (json_int_t)link.rtt_us, "rto_us", (json_int_t)link.rto_us,
+			 "window", (json_int_t)link.window, "sent", (json_int_t)link.sent, "received", (json_int_t)link.received,
+			 "resent", (json_int_t)link.resent, "octets_sent", (json_int_t)link.octets_sent, "octets_received",
+			 (json_int_t)link.octets_received, "age_s",
 			 (json_int_t)((node->runtime.now_us - connection->since_us) / USEC_PER_SEC));
 }
 
@@ -186,7 +187,7 @@ static void add_drop(json_t *drops, const char *reason, uint64_t count) {
 static void on_drops(struct control_request *request) {
 	struct node *node = control_node(request);
 	const struct router_counters *router = router_counters(node->router);
-	const struct dtls_counters *links = dtls_links_counters(node->links);
+	const struct dtls_counters *links = links_dtls_counters(node->links);
 	json_t *drops = json_object();
 
 	struct fastpath_counters kernel = control_kernel_counters(node);
@@ -201,6 +202,9 @@ static void on_drops(struct control_request *request) {
 	add_drop(drops, "link_epoch", links->drop_epoch);
 	add_drop(drops, "link_limit", links->drop_limit);
 	add_drop(drops, "link_congestion", links->drop_congestion);
+	add_drop(drops, "tls_malformed", links_tls_counters(node->links)->drop_malformed);
+	add_drop(drops, "tls_limit", links_tls_counters(node->links)->drop_limit);
+	add_drop(drops, "tls_congestion", links_tls_counters(node->links)->drop_congestion);
 	control_answer(request, json_pack("{s:o}", "drops", drops));
 }
 

@@ -71,15 +71,37 @@ void fastpath_set_tables(struct fastpath *f, const struct forward_node *node, co
 	if (f->only_suspects != only_suspects) {
 		f->only_suspects = only_suspects;
 		for (uint16_t slot = 0; slot < LAYOUT_SLOTS_MAX; slot++)
-			if (f->links[slot].reachable)
+			if (f->links[slot].reachable || f->links[slot].named)
 				store_link(f, slot);
 	}
 	tables_changed(f);
 }
 
-void fastpath_set_link(struct fastpath *f, const struct forward_link *link) {
-	if (link->slot >= LAYOUT_SLOTS_MAX || !f->links[link->slot].attached || f->stopped)
+/*
+ * A link that the kernel does not serve, over TLS for instance: the decision has to know it all the same, so that messages for it
+ * are passed up, and not taken for messages to nobody.
+ */
+static void name_link(struct fastpath *f, const struct forward_link *link) {
+	struct shared_link *shared = &f->links[link->slot];
+	uint32_t value = link->slot;
+
+	if (shared->closing.pending || shared->losing_rings.pending)
 		return;
+	shared->named = true;
+	shared->forward = *link;
+	store_link(f, link->slot);
+	if (link->flags & FORWARD_LINK_BOUND &&
+	    bpf_map_update_elem(f->tables->node_slots, &f->tables->slots[link->slot].link.id, &value, BPF_ANY) < 0)
+		log_warning("The fast path does not know link %u: %s.", link->slot, strerror(errno));
+}
+
+void fastpath_set_link(struct fastpath *f, const struct forward_link *link) {
+	if (link->slot >= LAYOUT_SLOTS_MAX || f->stopped)
+		return;
+	if (!f->links[link->slot].attached) {
+		name_link(f, link);
+		return;
+	}
 	struct shared_link *shared = &f->links[link->slot];
 	bool bound = !shared->reachable || (link->flags & FORWARD_LINK_BOUND && !(shared->forward.flags & FORWARD_LINK_BOUND));
 	shared->forward = *link;
@@ -194,6 +216,9 @@ static void on_detach(void *userdata, uint16_t number) {
 	if (link->known_flow && bpf_map_lookup_elem(f->tables->flows, &link->flow, &target) == 0 && target.slot == LAYOUT_SLOT_NONE)
 		bpf_map_delete_elem(f->tables->flows, &link->flow);
 	link->known_flow = false;
+	if (link->named && !f->stopped)
+		fastpath_slot_hide(f->tables, number);
+	link->named = false;
 	if (!link->attached)
 		return;
 	ports_unwatch(f, number);

@@ -21,6 +21,7 @@ struct shared_link {
 	bool kept;	 /* of a former run, and not yet asked for */
 	bool attached;	 /* the slot is shared with the kernel */
 	bool reachable;	 /* the kernel finds it */
+	bool named;	 /* not shared; the kernel knows whose it is and passes up what is for it */
 	bool known_flow; /* not shared, but its datagrams are not strangers' */
 	bool hop_known;
 	struct fastpath_flow flow;

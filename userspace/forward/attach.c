@@ -33,21 +33,33 @@ static uint32_t candidate_priority(size_t index) {
 	return UINT32_C(126) << 24 | (uint32_t)(65535 - index) << 8 | 255;
 }
 
+/* B-6.6.5-01, Q-57: the candidate is one to connect to, in the words of RFC 6544 4.5. */
+struct octets candidate_passive(uint8_t out[static CANDIDATE_PASSIVE_SIZE]) {
+	struct writer w = writer_fixed(out, CANDIDATE_PASSIVE_SIZE);
+
+	writer_vector16(&w, octets_of_string("tcptype"));
+	writer_vector16(&w, octets_of_string("passive"));
+	return writer_octets_written(&w);
+}
+
 int attach_body(struct router *router, const char *role, bool send_update, struct writer *w) {
 	const struct transport *transport = &router->transport;
 	struct address addresses[LINK_CANDIDATES_MAX];
 	struct writer list = writer_growing(UINT16_MAX);
+	uint8_t passive[CANDIDATE_PASSIVE_SIZE];
 
 	size_t count = transport->ops->candidates(transport->object, addresses, LINK_CANDIDATES_MAX);
 	for (size_t i = 0; i < count; i++) {
 		char foundation[24];
+		bool tcp = addresses[i].protocol == IPPROTO_TCP;
 		snprintf(foundation, sizeof(foundation), "%zu", i + 1);
 		struct ice_candidate candidate = {
 			.address = addresses[i],
-			.overlay_link = LINK_DTLS_UDP_SR_NO_ICE,
+			.overlay_link = tcp ? LINK_TLS_TCP_FH_NO_ICE : LINK_DTLS_UDP_SR_NO_ICE,
 			.foundation = octets_of_string(foundation),
 			.priority = candidate_priority(i),
 			.type = CANDIDATE_HOST,
+			.extensions = tcp ? candidate_passive(passive) : OCTETS_NONE,
 		};
 		ice_candidate_write(&list, &candidate);
 	}

@@ -29,6 +29,10 @@ struct attach {
 /* Ends it: `done` is called. */
 void attach_finish(struct attach *attach, int error, uint16_t slot, const struct id *peer);
 
+/* The extension of a TCP candidate that others may connect to. */
+enum { CANDIDATE_PASSIVE_SIZE = 18 };
+struct octets candidate_passive(uint8_t out[static CANDIDATE_PASSIVE_SIZE]);
+
 /* Encodes AttachReq or AttachAns with our candidates. -EADDRNOTAVAIL when there is none to offer. */
 int attach_body(struct router *router, const char *role, bool send_update, struct writer *w);
 

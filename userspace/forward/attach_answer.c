@@ -58,6 +58,34 @@ static bool candidate_usable(const struct address *address, const struct address
 	}
 }
 
+/* Does the extension list say that the candidate cannot be connected to (RFC 6544 4.5: active, so)? */
+static bool candidate_is_passive(const struct ice_candidate *candidate) {
+	struct reader r = reader_of_octets(candidate->extensions);
+	struct ice_extension extension;
+
+	while (ice_extension_next(&r, &extension) == 1)
+		if (octets_equal(extension.name, octets_of_string("tcptype")))
+			return octets_equal(extension.value, octets_of_string("passive"));
+	return true;
+}
+
+/* Is it of a link type that we speak, too? What we offer ourselves tells. Marks the address with its protocol. */
+static bool candidate_spoken(struct ice_candidate *candidate, const struct address *own, size_t own_count) {
+	uint8_t protocol;
+
+	if (candidate->overlay_link == LINK_DTLS_UDP_SR_NO_ICE)
+		protocol = 0;
+	else if (candidate->overlay_link == LINK_TLS_TCP_FH_NO_ICE && candidate_is_passive(candidate))
+		protocol = IPPROTO_TCP;
+	else
+		return false;
+	candidate->address.protocol = protocol;
+	for (size_t i = 0; i < own_count; i++)
+		if (own[i].protocol == protocol)
+			return true;
+	return false;
+}
+
 struct ranked {
 	struct address address;
 	uint32_t priority;
@@ -92,7 +120,7 @@ static int candidates_choose(struct router *router, struct octets list, struct a
 
 	size_t own_count = transport->ops->candidates(transport->object, own, LINK_CANDIDATES_MAX);
 	for (size_t i = 0; i < LIMIT_CANDIDATES && (found = ice_candidate_next(&r, &candidate)) == 1; i++)
-		if (candidate.overlay_link == LINK_DTLS_UDP_SR_NO_ICE && candidate.type == CANDIDATE_HOST &&
+		if (candidate_spoken(&candidate, own, own_count) && candidate.type == CANDIDATE_HOST &&
 		    candidate_usable(&candidate.address, own, own_count))
 			ranked_insert(ranked, &count, &candidate);
 	if (found < 0)

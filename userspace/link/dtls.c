@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "link/dtls_internal.h"
+#include "link/interfaces.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -45,15 +46,6 @@ void dtls_endpoint_release(struct dtls_links *links, struct endpoint *endpoint) 
 
 /* --- life --- */
 
-static int open_keylog(struct dtls_links *links, const char *path, char *reason, size_t reason_size) {
-	links->keylog_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (links->keylog_fd >= 0)
-		return 0;
-	int result = -errno;
-	snprintf(reason, reason_size, "cannot open the key log %s: %s", path, strerror(-result));
-	return result;
-}
-
 static struct dtls_receive *receive_new(void) {
 	struct dtls_receive *receive = calloc(1, sizeof(*receive));
 
@@ -90,14 +82,19 @@ static int start(struct dtls_links *links, const struct dtls_settings *settings,
 	links->send = malloc(sizeof(*links->send));
 	if (!links->receive || !links->send || endpoint_table_init(&links->endpoints, links->runtime) < 0)
 		return -ENOMEM;
-	if (settings->keylog_path) {
-		result = open_keylog(links, settings->keylog_path, reason, reason_size);
-		if (result < 0)
-			return result;
-	}
-	result = dtls_handshake_context(links, settings, reason, reason_size);
+	struct secure_settings secure = {.runtime = settings->runtime,
+					 .trust = settings->trust,
+					 .credential = settings->credential,
+					 .keylog_path = settings->keylog_path,
+					 .cipher_list = settings->cipher_list,
+					 .secret = settings->secret};
+	result = secure_context_open(&links->secure, &secure, true, reason, reason_size);
 	if (result < 0)
 		return result;
+	if (dtls_handshake_context(links) < 0) {
+		snprintf(reason, reason_size, "out of memory");
+		return -ENOMEM;
+	}
 	for (size_t i = 0; i < settings->listen_count; i++) {
 		if (settings->listen[i].family == 0)
 			continue;
@@ -127,10 +124,7 @@ int dtls_links_new(const struct dtls_settings *settings, const struct transport_
 		return -ENOMEM;
 	}
 	links->runtime = settings->runtime;
-	links->trust = settings->trust;
-	links->credential = credential_ref(settings->credential);
 	links->events = *events;
-	links->keylog_fd = -1;
 	memcpy(links->announce, settings->announce, sizeof(links->announce));
 	links->announce_count = settings->announce_count;
 	links->mtu = mtu;
@@ -139,11 +133,9 @@ int dtls_links_new(const struct dtls_settings *settings, const struct transport_
 			      : mtu < RECORD_PLAINTEXT_MAX ? mtu
 							   : RECORD_PLAINTEXT_MAX - FRAME_DATA_HEADER;
 	links->handshake_timeout_us = settings->handshake_timeout_ms != 0 ? settings->handshake_timeout_ms * 1000 : 1000000;
-	links->slots_max = settings->links_max != 0 ? settings->links_max : LINK_SLOTS_MAX;
-	links->slot_next = (uint16_t)runtime_random_below(links->runtime, links->slots_max);
-	runtime_random(links->runtime, links->generations, sizeof(links->generations));
-	for (size_t i = 0; i < LINK_SLOTS_MAX; i++)
-		links->generations[i] %= LINK_GENERATIONS;
+	links->numbers = settings->slots ? settings->slots : &links->own_numbers;
+	if (!settings->slots)
+		link_slots_init(links->numbers, links->runtime, settings->links_max != 0 ? settings->links_max : LINK_SLOTS_MAX);
 	dtls_shared_init(links);
 
 	int result = start(links, settings, reason, reason_size);
@@ -159,7 +151,7 @@ struct dtls_links *dtls_links_free(struct dtls_links *links) {
 	if (!links)
 		return NULL;
 	dtls_enter(links);
-	for (size_t i = 0; i < links->slots_max; i++)
+	for (size_t i = 0; i < LINK_SLOTS_MAX; i++)
 		if (links->slots[i])
 			dtls_link_discard(links->slots[i], true);
 	while (links->handshakes)
@@ -177,11 +169,8 @@ struct dtls_links *dtls_links_free(struct dtls_links *links) {
 	endpoint_table_free(&links->endpoints);
 	receive_free(links->receive);
 	free(links->send);
-	SSL_CTX_free(links->context);
+	secure_context_close(&links->secure);
 	BIO_meth_free(links->bio_method);
-	if (links->keylog_fd >= 0)
-		close(links->keylog_fd);
-	credential_unref(links->credential);
 	octets_wipe(&links->cookie_secret, sizeof(links->cookie_secret));
 	free(links);
 	return NULL;
@@ -215,9 +204,9 @@ void dtls_links_recheck(struct dtls_links *links) {
 	const char *why;
 
 	dtls_enter(links);
-	for (size_t i = 0; i < links->slots_max; i++) {
+	for (size_t i = 0; i < LINK_SLOTS_MAX; i++) {
 		struct dtls_link *link = links->slots[i];
-		if (!link || link->state != DTLS_LINK_UP || trust_check(links->trust, link->certificate, now_ms, &why) == 0)
+		if (!link || link->state != DTLS_LINK_UP || trust_check(links->secure.trust, link->certificate, now_ms, &why) == 0)
 			continue;
 		log_notice("closing link %u: %s", link->slot, why);
 		dtls_link_end(link, LINK_REVOKED, true); /* B-11.1-06 */
@@ -229,7 +218,7 @@ void dtls_links_recheck(struct dtls_links *links) {
 /* --- transport --- */
 
 static struct dtls_link *link_at(struct dtls_links *links, uint16_t slot) {
-	return slot < links->slots_max ? links->slots[slot] : NULL;
+	return slot < LINK_SLOTS_MAX ? links->slots[slot] : NULL;
 }
 
 static struct dtls_link *link_up_at(struct dtls_links *links, uint16_t slot) {
@@ -265,14 +254,13 @@ static void connect_timer(struct timer *timer, void *userdata) {
 
 static bool usable(const struct dtls_links *links, const struct address *candidate) {
 	for (size_t i = 0; i < links->socket_count; i++)
-		if (links->sockets[i]->family == candidate->family && candidate->port != 0)
+		if (links->sockets[i]->family == candidate->family && candidate->port != 0 && candidate->protocol != IPPROTO_TCP)
 			return true;
 	return false;
 }
 
-static int transport_connect(void *transport, const struct address *candidates, size_t count, const struct id *expected,
-			     uint16_t *ret_slot) {
-	struct dtls_links *links = transport;
+int dtls_links_connect(struct dtls_links *links, uint16_t slot, const struct address *candidates, size_t count,
+		       const struct id *expected, uint16_t *ret_slot) {
 	struct address usables[LINK_CANDIDATES_MAX] = {0};
 	struct dtls_link *link;
 	size_t usable_count = 0;
@@ -282,7 +270,7 @@ static int transport_connect(void *transport, const struct address *candidates, 
 			usables[usable_count++] = candidates[i];
 	if (usable_count == 0)
 		return -EAFNOSUPPORT;
-	int result = dtls_link_new(links, &link);
+	int result = dtls_link_new(links, slot, &link);
 	if (result < 0)
 		return result;
 	memcpy(link->candidates, usables, sizeof(link->candidates));
@@ -295,6 +283,34 @@ static int transport_connect(void *transport, const struct address *candidates, 
 	timer_arm(links->runtime, &link->timer, links->runtime->now_us);
 	*ret_slot = link->slot;
 	return 0;
+}
+
+static int transport_connect(void *transport, const struct address *candidates, size_t count, const struct id *expected,
+			     uint16_t *ret_slot) {
+	return dtls_links_connect(transport, LINK_SLOT_NONE, candidates, count, expected, ret_slot);
+}
+
+void dtls_links_abandon(struct dtls_links *links, uint16_t slot) {
+	struct dtls_link *link = link_at(links, slot);
+
+	if (!link || (link->state != DTLS_LINK_CONNECTING && link->state != DTLS_LINK_PROVING))
+		return;
+	dtls_enter(links);
+	dtls_link_discard(link, false);
+	dtls_link_leave_slot(link);
+	dtls_leave(links);
+}
+
+bool dtls_links_heard(const struct dtls_links *links, uint16_t slot) {
+	const struct dtls_link *link = slot < LINK_SLOTS_MAX ? links->slots[slot] : NULL;
+
+	return link && (link->state != DTLS_LINK_CONNECTING || (link->handshake && link->handshake->heard));
+}
+
+int dtls_links_set_secret(struct dtls_links *links, const char *secret, char *reason, size_t reason_size) {
+	int result = secure_context_set_secret(&links->secure, secret, reason, reason_size);
+
+	return result < 0 ? result : dtls_handshake_context(links);
 }
 
 static int transport_send(void *transport, uint16_t slot, const struct iovec *parts, size_t count, unsigned flags) {
@@ -323,7 +339,7 @@ static struct certificate *transport_certificate(void *transport, uint16_t slot)
 static uint8_t transport_generation(void *transport, uint16_t slot) {
 	struct dtls_links *links = transport;
 
-	return slot < LINK_SLOTS_MAX ? links->generations[slot] : 0;
+	return slot < LINK_SLOTS_MAX ? links->numbers->generations[slot] : 0;
 }
 
 static struct address transport_address(void *transport, uint16_t slot) {
@@ -351,7 +367,7 @@ static void transport_statistics(void *transport, uint16_t slot, struct link_sta
 	struct dtls_link *link = link_up_at(transport, slot);
 
 	if (!link) {
-		*ret = (struct link_statistics){.cipher = ""};
+		*ret = (struct link_statistics){.cipher = "", .protocol = ""};
 		return;
 	}
 	*ret = (struct link_statistics){
@@ -367,13 +383,17 @@ static void transport_statistics(void *transport, uint16_t slot, struct link_sta
 		.octets_received = link->octets_received,
 		.last_received_us = dtls_shared_last_received_us(link),
 		.cipher = ciphers[link->record.state.cipher],
+		.protocol = "DTLS-UDP-SR-NO-ICE",
 	};
 }
 
 static size_t transport_candidates(void *transport, struct address *out, size_t max) {
 	const struct dtls_links *links = transport;
+	struct local_socket sockets[ARRAY_LENGTH(links->sockets)];
 
-	return dtls_candidates(links, out, max);
+	for (size_t i = 0; i < links->socket_count; i++)
+		sockets[i] = (struct local_socket){links->sockets[i]->local, links->sockets[i]->wildcard};
+	return local_candidates(links->announce, links->announce_count, sockets, links->socket_count, out, max);
 }
 
 struct transport dtls_links_transport(struct dtls_links *links) {

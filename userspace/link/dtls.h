@@ -54,6 +54,7 @@ struct dtls_kernel {
 
 enum dtls_cipher { DTLS_CIPHER_CHACHA20_POLY1305, DTLS_CIPHER_AES128_GCM, DTLS_CIPHER_AES256_GCM };
 
+struct link_slots;
 struct dtls_settings {
 	struct runtime *runtime;
 	struct trust *trust;	       /* borrowed */
@@ -64,7 +65,9 @@ struct dtls_settings {
 	size_t announce_count;
 	const char *keylog_path;	  /* SSLKEYLOGFILE format for debugging, NULL: none; file mode 0600 */
 	const char *cipher_list;	  /* NULL: CHACHA20-POLY1305 preferred, then AES-GCM */
-	uint16_t links_max;		  /* 0: LINK_SLOTS_MAX */
+	const char *secret;		  /* the overlay's shared secret (link/secure.h); NULL: none */
+	struct link_slots *slots;	  /* borrowed: other kinds of links draw from it, too; NULL: own ones */
+	uint16_t links_max;		  /* of own slots; 0: LINK_SLOTS_MAX */
 	uint32_t mtu;			  /* octets of an IP packet; 0: 1500 until the kernel says otherwise */
 	const struct dtls_kernel *kernel; /* borrowed, outlives the links; NULL: none */
 	uint32_t handshake_timeout_ms; /* first wait before a handshake flight is sent again, doubled each time; 0: 1000 (RFC 6347)
@@ -90,6 +93,18 @@ struct transport dtls_links_transport(struct dtls_links *links);
  * not trusted now or their socket is another, are left out with a line in the log. Returns how many are up.
  */
 size_t dtls_links_adopt(struct dtls_links *links);
+
+/*
+ * connect() in a slot that the caller already holds, which may be in use elsewhere until the link is up; LINK_SLOT_NONE: a new one.
+ * Further: forget one that is not up yet, without down(); has the other side answered its handshake?
+ */
+int dtls_links_connect(struct dtls_links *links, uint16_t slot, const struct address *candidates, size_t count,
+		       const struct id *expected, uint16_t *ret_slot);
+void dtls_links_abandon(struct dtls_links *links, uint16_t slot);
+bool dtls_links_heard(const struct dtls_links *links, uint16_t slot);
+
+/* Another shared secret for handshakes to come, NULL: none. -EINVAL, -ENOMEM; `reason` receives one phrase. */
+int dtls_links_set_secret(struct dtls_links *links, const char *secret, char *reason, size_t reason_size);
 
 /* File descriptors to poll for reading (and writing while dtls_links_want_write()); at most 2. */
 size_t dtls_links_fds(const struct dtls_links *links, int *fds, size_t max);

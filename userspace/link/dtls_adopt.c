@@ -47,7 +47,7 @@ static int open_endpoint(struct dtls_links *links, const struct fastpath_record 
 
 /* The link has its keys and shares them; or nothing of it is left. */
 static int open_link(struct dtls_links *links, const struct dtls_kept *kept, struct certificate *certificate) {
-	if (kept->number >= links->slots_max || links->slots[kept->number])
+	if (kept->number >= LINK_SLOTS_MAX || links->slots[kept->number])
 		return -EBUSY;
 	_cleanup_free_ struct dtls_link *link = calloc(1, sizeof(*link));
 	_cleanup_free_ struct dtls_shared *shared = calloc(1, sizeof(*shared));
@@ -59,6 +59,11 @@ static int open_link(struct dtls_links *links, const struct dtls_kept *kept, str
 	int error = record_layer_start(&link->record);
 	if (error == 0)
 		error = open_endpoint(links, &kept->slot->record, &link->endpoint);
+	if (error == 0) {
+		error = link_slots_claim(links->numbers, kept->number, kept->generation);
+		if (error < 0)
+			dtls_endpoint_release(links, link->endpoint);
+	}
 	if (error < 0) {
 		record_layer_stop(&link->record);
 		return error;
@@ -68,7 +73,7 @@ static int open_link(struct dtls_links *links, const struct dtls_kept *kept, str
 	link->kernel_attached = true;
 	link->certificate = certificate_ref(certificate);
 	link->endpoint->link = link;
-	links->generations[link->slot] = kept->generation;
+	link->initiated = kept->initiated;
 	dtls_link_begin(link);
 	links->slots[kept->number] = TAKE(link);
 	return 0;
@@ -78,7 +83,8 @@ static int adopt(struct dtls_links *links, const struct dtls_kept *kept, const c
 	_cleanup_(certificate_unrefp) struct certificate *certificate = NULL;
 
 	/* Documents and clocks went on while nobody was there to look (B-11.1-06). */
-	int error = trust_certificate(links->trust, kept->certificate, runtime_realtime_ms(links->runtime), &certificate, ret_why);
+	int error = trust_certificate(links->secure.trust, kept->certificate, runtime_realtime_ms(links->runtime), &certificate,
+				      ret_why);
 	if (error == 0)
 		error = open_link(links, kept, certificate);
 	return error;

@@ -5,11 +5,11 @@
 
 #include <errno.h>
 #include <openssl/err.h>
+#include <stddef.h>
 #include <string.h>
 #include <utlist.h>
 
 enum {
-	CERTIFICATE_MESSAGE_MAX = CERTIFICATE_SIZE_MAX + 1024,
 	TIE_BREAK_SECONDS = 3,
 };
 
@@ -92,46 +92,6 @@ static int bio_create(BIO *bio) {
 	return 1;
 }
 
-/* --- certificates --- */
-
-/* The overlay's rules decide, not OpenSSL's store; done during the handshake so that the other side gets an alert. */
-static int verify_certificate(X509_STORE_CTX *store, void *userdata) {
-	SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
-	struct dtls_handshake *handshake = SSL_get_app_data(ssl);
-	struct dtls_links *links = userdata;
-	X509 *x509 = X509_STORE_CTX_get0_cert(store);
-	uint8_t der[CERTIFICATE_SIZE_MAX], *at = der;
-	struct certificate *certificate = NULL;
-	const char *reason = "too large";
-	char text[ADDRESS_TEXT_SIZE];
-
-	int length = x509 ? i2d_X509(x509, NULL) : -1;
-	if (length > 0 && length <= (int)sizeof(der)) {
-		i2d_X509(x509, &at);
-		trust_certificate(links->trust, OCTETS(der, (size_t)length), runtime_realtime_ms(links->runtime), &certificate,
-				  &reason);
-	}
-	/* B-6.5.1.11-01: who was asked for must answer. */
-	if (certificate && !handshake->server && handshake->link && !id_is_none(&handshake->link->expected) &&
-	    !certificate_has_node_id(certificate, &handshake->link->expected)) {
-		reason = "not the Node-ID that was asked for";
-		certificate = certificate_unref(certificate);
-	}
-	if (!certificate) {
-		/* Strangers cause these lines: one a second is enough to see what is going on. */
-		bool often = links->refusal_logged_us != 0 && links->runtime->now_us - links->refusal_logged_us < USEC_PER_SEC;
-		log_at(often ? LOG_DEBUG : LOG_NOTICE, "certificate of %s refused: %s",
-		       address_format(&handshake->endpoint->to.remote, text), reason);
-		if (!often)
-			links->refusal_logged_us = links->runtime->now_us;
-		X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_REJECTED);
-		return 0;
-	}
-	certificate_unref(handshake->certificate);
-	handshake->certificate = certificate;
-	return 1;
-}
-
 /* --- context --- */
 
 static int cookie_generate(SSL *ssl, unsigned char *cookie, unsigned int *length) {
@@ -147,46 +107,6 @@ static int cookie_verify(SSL *ssl, const unsigned char *cookie, unsigned int len
 	return length == COOKIE_SIZE; /* cookie_check() said yes before OpenSSL saw it */
 }
 
-static void write_keylog(const SSL *ssl, const char *line) {
-	struct dtls_handshake *handshake = SSL_get_app_data(ssl);
-	char buffer[512];
-	int length = snprintf(buffer, sizeof(buffer), "%s\n", line);
-
-	/* One write, so that processes sharing the file do not mix their lines. */
-	if (length > 0 && length < (int)sizeof(buffer) && write(handshake->links->keylog_fd, buffer, (size_t)length) < 0)
-		log_debug("key log: %s", strerror(errno));
-	octets_wipe(buffer, sizeof(buffer));
-}
-
-static bool suite_supported(const SSL_CIPHER *suite) {
-	int cipher = SSL_CIPHER_get_cipher_nid(suite);
-	int exchange = SSL_CIPHER_get_kx_nid(suite);
-
-	return (cipher == NID_chacha20_poly1305 || cipher == NID_aes_128_gcm || cipher == NID_aes_256_gcm) &&
-	       exchange == NID_kx_ecdhe;
-}
-
-static int set_suites(SSL_CTX *context, const char *list, char *reason, size_t reason_size) {
-	static const char preferred[] = "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:"
-					"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
-					"ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384";
-
-	SSL_CTX_set_ciphersuites(context, "");
-	if (SSL_CTX_set_cipher_list(context, list ? list : preferred) != 1) {
-		snprintf(reason, reason_size, "no usable cipher suite in \"%.100s\"", list ? list : preferred);
-		return -EINVAL;
-	}
-	STACK_OF(SSL_CIPHER) *suites = SSL_CTX_get_ciphers(context);
-	for (int i = 0; i < sk_SSL_CIPHER_num(suites); i++) {
-		const SSL_CIPHER *suite = sk_SSL_CIPHER_value(suites, i);
-		if (!suite_supported(suite)) {
-			snprintf(reason, reason_size, "cipher suite %s is not supported", SSL_CIPHER_get_name(suite));
-			return -EINVAL;
-		}
-	}
-	return 0;
-}
-
 static int make_bio_method(struct dtls_links *links) {
 	links->bio_method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "batch");
 	if (!links->bio_method)
@@ -198,55 +118,24 @@ static int make_bio_method(struct dtls_links *links) {
 	return 0;
 }
 
-int dtls_handshake_context(struct dtls_links *links, const struct dtls_settings *settings, char *reason, size_t reason_size) {
-	SSL_CTX *context = links->context = SSL_CTX_new(DTLS_method());
-	struct credential *credential = settings->credential;
-
-	if (!context || make_bio_method(links) < 0) {
-		snprintf(reason, reason_size, "out of memory");
+int dtls_handshake_context(struct dtls_links *links) {
+	if (!links->bio_method && make_bio_method(links) < 0)
 		return -ENOMEM;
-	}
-	SSL_CTX_set_min_proto_version(context, DTLS1_2_VERSION);
-	SSL_CTX_set_max_proto_version(context, DTLS1_2_VERSION);
-	SSL_CTX_set_options(context, SSL_OP_NO_QUERY_MTU | SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION |
-					     SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_NO_COMPRESSION);
-	SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
-	SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL); /* B-6.5.1.13-01 */
-	SSL_CTX_set_cert_verify_callback(context, verify_certificate, links);
-	SSL_CTX_set_max_cert_list(context, CERTIFICATE_MESSAGE_MAX);
-	SSL_CTX_set_cookie_generate_cb(context, cookie_generate);
-	SSL_CTX_set_cookie_verify_cb(context, cookie_verify);
-	SSL_CTX_set1_groups_list(context, "X25519:P-256:P-384");
-	if (links->keylog_fd >= 0)
-		SSL_CTX_set_keylog_callback(context, write_keylog);
-	if (SSL_CTX_use_certificate(context, credential->certificate->x509) != 1 ||
-	    SSL_CTX_use_PrivateKey(context, credential->key) != 1) {
-		snprintf(reason, reason_size, "OpenSSL refuses our certificate or key: %s",
-			 ERR_reason_error_string(ERR_peek_last_error()) ?: "unknown");
-		ERR_clear_error();
-		return -EINVAL;
-	}
-	int result = set_suites(context, settings->cipher_list, reason, reason_size);
-	ERR_clear_error();
-	return result;
+	SSL_CTX_set_cookie_generate_cb(links->secure.ssl, cookie_generate);
+	SSL_CTX_set_cookie_verify_cb(links->secure.ssl, cookie_verify);
+	return 0;
 }
 
 int dtls_links_set_credential(struct dtls_links *links, struct credential *credential) {
-	if (SSL_CTX_use_cert_and_key(links->context, credential->certificate->x509, credential->key, NULL, 1) != 1) {
-		ERR_clear_error();
-		return -EINVAL;
-	}
-	struct credential *former = links->credential;
-	links->credential = credential_ref(credential);
-	credential_unref(former);
-	return 0;
+	return secure_context_set_credential(&links->secure, credential);
 }
 
 /* --- life of one handshake --- */
 
 /* OpenSSL asks how long to wait for an answer: once with 0, then with what we said before. */
 static unsigned first_timeout(SSL *ssl, unsigned previous_us) {
-	struct dtls_handshake *handshake = SSL_get_app_data(ssl);
+	const char *session = SSL_get_app_data(ssl);
+	const struct dtls_handshake *handshake = (const void *)(session - offsetof(struct dtls_handshake, session));
 	uint64_t next_us = previous_us == 0 ? handshake->links->handshake_timeout_us : 2 * (uint64_t)previous_us;
 
 	return next_us > 60 * USEC_PER_SEC ? (unsigned)(60 * USEC_PER_SEC) : (unsigned)next_us;
@@ -276,7 +165,7 @@ void dtls_handshake_discard(struct dtls_handshake *handshake) {
 	timer_disarm(links->runtime, &handshake->timer);
 	DL_DELETE2(links->handshakes, handshake, previous, next);
 	links->handshake_count--;
-	links->handshake_server_count -= handshake->server;
+	links->handshake_server_count -= handshake->session.server;
 	if (handshake->link)
 		handshake->link->handshake = NULL;
 	handshake->link = NULL;
@@ -293,7 +182,7 @@ void dtls_handshake_free(struct dtls_handshake *handshake) {
 	for (size_t i = 0; i < handshake->early_count; i++)
 		free(handshake->early[i].data);
 	SSL_free(handshake->ssl);
-	certificate_unref(handshake->certificate);
+	certificate_unref(handshake->session.certificate);
 	free(handshake);
 }
 
@@ -304,7 +193,7 @@ static void fail(struct dtls_handshake *handshake, enum link_reason reason) {
 
 	log_debug("handshake with %s failed: %s", address_format(&handshake->endpoint->to.remote, text), link_reason_text(reason));
 	links->counters.handshakes_failed++;
-	bool server = handshake->server;
+	bool server = handshake->session.server;
 	dtls_handshake_discard(handshake);
 	if (!link)
 		return;
@@ -319,7 +208,7 @@ static void deliver_early(struct dtls_handshake *handshake, struct endpoint *end
 	for (size_t i = 0; i < handshake->early_count; i++) {
 		struct reader r = reader_of(handshake->early[i].data, handshake->early[i].length);
 		struct record record;
-		if (link->state != DTLS_LINK_UP || endpoint->link != link)
+		if (link->state == DTLS_LINK_DEAD || endpoint->link != link)
 			return;
 		if (record_next(&r, &record) == 0 && dtls_link_receive(link, &record) < 0)
 			link->links->counters.drop_forged++;
@@ -331,7 +220,9 @@ static struct dtls_link *link_for(struct dtls_handshake *handshake, bool *ret_in
 	struct dtls_link *link = handshake->link;
 
 	*ret_initiated = link != NULL;
-	if (link && (id_is_none(&link->expected) || certificate_has_node_id(handshake->certificate, &link->expected)))
+	/* With a shared secret it turns out later who the other side is (link/proof.h). */
+	if (link && (id_is_none(&link->expected) || !handshake->session.certificate ||
+		     certificate_has_node_id(handshake->session.certificate, &link->expected)))
 		return link;
 	*ret_initiated = false;
 	if (link) {
@@ -341,7 +232,7 @@ static struct dtls_link *link_for(struct dtls_handshake *handshake, bool *ret_in
 		handshake->link = NULL;
 		timer_arm(link->links->runtime, &link->timer, link->links->runtime->now_us);
 	}
-	return dtls_link_new(handshake->links, &link) == 0 ? link : NULL;
+	return dtls_link_new(handshake->links, LINK_SLOT_NONE, &link) == 0 ? link : NULL;
 }
 
 static void complete(struct dtls_handshake *handshake) {
@@ -351,7 +242,9 @@ static void complete(struct dtls_handshake *handshake) {
 	struct dtls_link *old = endpoint->link, *link = link_for(handshake, &initiated);
 
 	/* A bad node that was none when it showed its certificate (B-11.1-06). */
-	bool trusted = trust_check(links->trust, handshake->certificate, runtime_realtime_ms(links->runtime), NULL) == 0;
+	struct certificate *certificate = handshake->session.certificate;
+	bool trusted =
+		!certificate || trust_check(links->secure.trust, certificate, runtime_realtime_ms(links->runtime), NULL) == 0;
 	if (!link || !trusted || dtls_link_start(link, handshake) < 0) {
 		if (!link)
 			links->counters.drop_limit++;
@@ -370,18 +263,24 @@ static void complete(struct dtls_handshake *handshake) {
 	dtls_handshake_discard(handshake);
 	if (old) {
 		old->endpoint = NULL;
-		dtls_link_end(old, handshake->server ? LINK_CLOSED_BY_PEER : LINK_CLOSED_BY_US, false);
+		dtls_link_end(old, handshake->session.server ? LINK_CLOSED_BY_PEER : LINK_CLOSED_BY_US, false);
 	}
-	dtls_shared_remember(link, initiated);
+	link->initiated = initiated;
+	if (link->certificate)
+		dtls_shared_remember(link, initiated);
+	else
+		dtls_link_prove(link, handshake->ssl);
 	if (link->state == DTLS_LINK_UP)
 		links->events.up(links->events.userdata, link->slot, initiated);
 	deliver_early(handshake, endpoint, link);
 }
 
 static void advance(struct dtls_handshake *handshake) {
+	struct dtls_links *links = handshake->links;
+
 	ERR_clear_error();
 	int result = SSL_do_handshake(handshake->ssl);
-	if (result == 1 && handshake->certificate) {
+	if (result == 1 && (handshake->session.certificate || links->secure.secret_length > 0)) {
 		complete(handshake);
 		return;
 	}
@@ -390,7 +289,9 @@ static void advance(struct dtls_handshake *handshake) {
 		rearm(handshake);
 		return;
 	}
-	log_debug("TLS: %s", ERR_reason_error_string(ERR_peek_last_error()) ?: "closed");
+	/* A certificate that was refused has told so already. */
+	if (ERR_GET_REASON(ERR_peek_last_error()) != SSL_R_CERTIFICATE_VERIFY_FAILED)
+		secure_log_refusal(&handshake->session, secure_explain(&handshake->session));
 	ERR_clear_error();
 	fail(handshake, LINK_HANDSHAKE_FAILED);
 }
@@ -404,6 +305,10 @@ static void handshake_timer(struct timer *timer, void *userdata) {
 	if (handshake->unreachable) {
 		fail(handshake, LINK_UNREACHABLE);
 	} else if (handshake->deadline_us <= links->runtime->now_us) {
+		const char *why =
+			secure_explain_silence(&handshake->session, handshake->in_final_flight || handshake->finished_received);
+		if (why)
+			secure_log_refusal(&handshake->session, why);
 		fail(handshake, handshake->heard ? LINK_HANDSHAKE_FAILED : LINK_TIMED_OUT);
 	} else if (DTLSv1_handle_timeout(handshake->ssl) < 0) {
 		ERR_clear_error();
@@ -418,8 +323,11 @@ static int handshake_new(struct dtls_links *links, struct endpoint *endpoint, bo
 	struct dtls_handshake *handshake = calloc(1, sizeof(*handshake));
 	BIO *bio = BIO_new(links->bio_method);
 
-	if (handshake)
-		handshake->ssl = SSL_new(links->context);
+	if (handshake) {
+		handshake->session = (struct secure_session){
+			.context = &links->secure, .remote = endpoint->to.remote, .server = server, .expected = ID_NONE};
+		handshake->ssl = secure_ssl_new(&handshake->session);
+	}
 	if (!handshake || !handshake->ssl || !bio) {
 		BIO_free(bio);
 		if (handshake)
@@ -428,13 +336,11 @@ static int handshake_new(struct dtls_links *links, struct endpoint *endpoint, bo
 	}
 	handshake->links = links;
 	handshake->endpoint = endpoint;
-	handshake->server = server;
 	handshake->started_us = links->runtime->now_us;
 	handshake->deadline_us = handshake->started_us + LIMIT_HANDSHAKE_SECONDS * USEC_PER_SEC;
 	timer_init(&handshake->timer, handshake_timer, handshake);
 	BIO_set_data(bio, handshake);
 	SSL_set_bio(handshake->ssl, bio, bio);
-	SSL_set_app_data(handshake->ssl, handshake);
 	SSL_set_mtu(handshake->ssl, DTLS_HANDSHAKE_MTU - 48);
 	DTLS_set_timer_cb(handshake->ssl, first_timeout);
 	endpoint->handshake = handshake;
@@ -465,7 +371,7 @@ int dtls_handshake_connect(struct dtls_link *link, const struct address *remote)
 		return -EAFNOSUPPORT;
 	if (endpoint && endpoint->handshake) {
 		/* The other side is just calling us: if it is who we want, this will do. */
-		if (!endpoint->handshake->server || endpoint->handshake->link)
+		if (!endpoint->handshake->session.server || endpoint->handshake->link)
 			return -EBUSY;
 		endpoint->handshake->link = link;
 		link->handshake = endpoint->handshake;
@@ -483,6 +389,7 @@ int dtls_handshake_connect(struct dtls_link *link, const struct address *remote)
 		return -ENOMEM;
 	}
 	handshake->link = link;
+	handshake->session.expected = link->expected;
 	link->handshake = handshake;
 	if (link->candidate + 1 < link->candidate_count)
 		handshake->deadline_us = handshake->started_us + DTLS_CANDIDATE_SECONDS * USEC_PER_SEC;
@@ -506,7 +413,7 @@ static bool may_accept(const struct dtls_links *links, const struct address *rem
 	    links->handshake_count >= LIMIT_HANDSHAKES_OPEN)
 		return false;
 	DL_FOREACH2(links->handshakes, handshake, next) {
-		if (handshake->server && same_host(&handshake->endpoint->to.remote, remote))
+		if (handshake->session.server && same_host(&handshake->endpoint->to.remote, remote))
 			count++;
 	}
 	return count < DTLS_HANDSHAKES_PER_HOST;
@@ -521,7 +428,7 @@ static bool displaces(struct dtls_handshake *handshake, const struct record *rec
 	struct dtls_links *links = handshake->links;
 	int order = memcmp(handshake->client_random, hello->random.data, RECORD_RANDOM);
 
-	if (handshake->server) {
+	if (handshake->session.server) {
 		if (order == 0) {
 			dtls_handshake_receive(handshake, record); /* sent once more */
 			return false;
@@ -598,6 +505,8 @@ void dtls_handshake_receive(struct dtls_handshake *handshake, const struct recor
 		handshake->heard = true;
 		handshake->deadline_us = handshake->started_us + LIMIT_HANDSHAKE_SECONDS * USEC_PER_SEC;
 	}
+	if (record->epoch == RECORD_EPOCH)
+		handshake->finished_received = true;
 	handshake->input = OCTETS(record->whole, record->length);
 	advance(handshake);
 	if (!handshake->dead)
@@ -605,7 +514,7 @@ void dtls_handshake_receive(struct dtls_handshake *handshake, const struct recor
 }
 
 void dtls_handshake_unreachable(struct dtls_handshake *handshake) {
-	if (handshake->server)
+	if (handshake->session.server)
 		return; /* its cookie came back from there a moment ago */
 	handshake->unreachable = true;
 	timer_arm(handshake->links->runtime, &handshake->timer, handshake->links->runtime->now_us);

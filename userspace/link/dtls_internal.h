@@ -14,7 +14,9 @@
 #include "link/dtls.h"
 #include "link/frame.h"
 #include "link/record.h"
+#include "link/secure.h"
 #include "link/sender.h"
+#include "link/slots.h"
 
 #include <netinet/in.h>
 #include <openssl/ssl.h>
@@ -145,14 +147,24 @@ struct dtls_message {
 	uint8_t data[];
 };
 
-enum dtls_link_state { DTLS_LINK_CONNECTING, DTLS_LINK_UP, DTLS_LINK_DEAD };
+enum dtls_link_state {
+	DTLS_LINK_CONNECTING,
+	DTLS_LINK_PROVING, /* shared secret: who the other side is, is not known yet (link/proof.h) */
+	DTLS_LINK_UP,
+	DTLS_LINK_DEAD,
+};
 
 struct dtls_link {
 	struct dtls_links *links;
 	enum dtls_link_state state;
 	uint16_t slot;
-	bool suspect, broken;
+	bool suspect, broken, initiated;
 	struct timer timer;
+
+	/* while proving */
+	bool proven, proof_acked; /* theirs to us, ours by them */
+	uint8_t their_binding[SECURE_BINDING];
+	uint64_t prove_by_us;
 
 	/* while connecting */
 	struct address candidates[LINK_CANDIDATES_MAX];
@@ -180,8 +192,8 @@ struct dtls_link {
 	struct dtls_link *morgue;
 };
 
-/* A slot for a link in state CONNECTING. -ENOBUFS, -ENOMEM. */
-int dtls_link_new(struct dtls_links *links, struct dtls_link **ret);
+/* A slot for a link in state CONNECTING: a new one for LINK_SLOT_NONE, else one that somebody already has. -ENOBUFS, -ENOMEM. */
+int dtls_link_new(struct dtls_links *links, uint16_t slot, struct dtls_link **ret);
 
 /* Everything that does not depend on where the link comes from. It has its keys, endpoint and certificate. */
 void dtls_link_begin(struct dtls_link *link);
@@ -189,11 +201,15 @@ void dtls_link_begin(struct dtls_link *link);
 /* Takes a link over from a finished handshake; the link is up when this returns 0, the event is the caller's business. */
 int dtls_link_start(struct dtls_link *link, struct dtls_handshake *handshake);
 
+/* Takes over from dtls_link_start() until both sides know who the other one is: sends our proof. The link is dead if that fails. */
+void dtls_link_prove(struct dtls_link *link, SSL *ssl);
+
 /* Ends a link in whatever state, with close_notify if `notify`, and tells the owner. */
 void dtls_link_end(struct dtls_link *link, enum link_reason reason, bool notify);
 
 /* The same without telling anybody: for a link that never came up, and for dtls_links_free(). */
 void dtls_link_discard(struct dtls_link *link, bool notify);
+void dtls_link_leave_slot(struct dtls_link *link);
 void dtls_link_free(struct dtls_link *link);
 
 /* Opens and handles one record. The negative errno of record_open() when it does not open; it is counted by the caller. */
@@ -282,10 +298,10 @@ struct dtls_handshake {
 	struct endpoint *endpoint;
 	struct dtls_link *link; /* the connect() this serves, NULL if none */
 	SSL *ssl;
-	struct certificate *certificate; /* of the other side, checked */
+	struct secure_session session;
 	struct timer timer;
 	uint64_t started_us, deadline_us;
-	bool server, dead, unreachable, heard;
+	bool dead, unreachable, heard, finished_received; /* finished_received: or what may be it, nobody could tell */
 	uint8_t client_random[RECORD_RANDOM];
 	struct octets input; /* the record OpenSSL reads next */
 	uint64_t tx_next;    /* first number of epoch 1 OpenSSL has not used */
@@ -296,7 +312,8 @@ struct dtls_handshake {
 	size_t early_count;
 };
 
-int dtls_handshake_context(struct dtls_links *links, const struct dtls_settings *settings, char *reason, size_t reason_size);
+/* What OpenSSL's context for datagrams needs besides; again after every change of the context. -ENOMEM. */
+int dtls_handshake_context(struct dtls_links *links);
 
 /* Begins a handshake as client for `link`. -EBUSY: one with this address is under way. -ENOBUFS, -ENOMEM, -EAFNOSUPPORT. */
 int dtls_handshake_connect(struct dtls_link *link, const struct address *remote);
@@ -315,8 +332,7 @@ void dtls_handshake_unreachable(struct dtls_handshake *handshake);
 
 struct dtls_links {
 	struct runtime *runtime;
-	struct trust *trust;
-	struct credential *credential;
+	struct secure_context secure;
 	struct transport_events events;
 	struct address announce[LINK_CANDIDATES_MAX];
 	size_t announce_count;
@@ -324,8 +340,6 @@ struct dtls_links {
 	const struct dtls_kernel *kernel;
 	struct timer shared_timer;
 	uint32_t handshake_timeout_us;
-	int keylog_fd;
-	SSL_CTX *context;
 	BIO_METHOD *bio_method;
 
 	struct dtls_socket *sockets[2];
@@ -336,8 +350,8 @@ struct dtls_links {
 	struct cookie_secret cookie_secret;
 
 	struct dtls_link *slots[LINK_SLOTS_MAX];
-	uint8_t generations[LINK_SLOTS_MAX];
-	uint16_t slots_max, slot_next;
+	struct link_slots *numbers; /* who has which slot; other kinds of links may take from it, too */
+	struct link_slots own_numbers;
 	struct dtls_handshake *handshakes;
 	uint32_t handshake_count, handshake_server_count;
 
@@ -349,7 +363,6 @@ struct dtls_links {
 	struct dtls_link *dead_links;
 	struct dtls_handshake *dead_handshakes;
 	struct endpoint *dead_endpoints;
-	uint64_t refusal_logged_us;
 	struct dtls_counters counters;
 };
 
@@ -361,9 +374,6 @@ void dtls_leave(struct dtls_links *links);
 /* One datagram. `source`: where it was sent to, family 0 if unknown. */
 void dtls_receive_datagram(struct dtls_links *links, struct dtls_socket *socket, uint8_t *datagram, size_t length,
 			   const struct address *remote, const struct address *source);
-
-/* Own addresses, best first (dtls_candidates.c). */
-size_t dtls_candidates(const struct dtls_links *links, struct address *out, size_t max);
 
 /* The endpoint goes when neither a link nor a handshake needs it. */
 void dtls_endpoint_release(struct dtls_links *links, struct endpoint *endpoint);

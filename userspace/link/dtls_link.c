@@ -2,6 +2,7 @@
 /* Established links: data, acknowledgements, queue, failure detection, alerts. */
 #include "base/log.h"
 #include "link/dtls_internal.h"
+#include "link/proof.h"
 #include "link_state.h"
 
 #include <errno.h>
@@ -15,6 +16,7 @@ enum {
 	UDP_HEADER = 8,
 	PAYLOAD_RESERVE = 32, /* for via lists to grow (B-6.7-03) */
 	FINAL_FLIGHT_GAP_US = 100000,
+	PROOF_MAX = 8192,
 };
 
 /* --- message buffers --- */
@@ -78,6 +80,9 @@ static void queue_append(struct dtls_link *link, struct dtls_message *message) {
 /* Timers are lazy: armed for the earliest moment they may be needed, and asked again what to do when they fire. */
 static void update_timer(struct dtls_link *link) {
 	uint64_t due_us = link->broken ? 0 : sender_deadline(&link->sender);
+
+	if (link->state == DTLS_LINK_PROVING && link->prove_by_us < due_us)
+		due_us = link->prove_by_us;
 
 	if (due_us != USEC_NEVER && (!link->timer.armed || link->timer.due_us > due_us))
 		timer_arm(link->links->runtime, &link->timer, due_us);
@@ -230,8 +235,86 @@ void dtls_link_set_suspect(struct dtls_link *link, bool suspect) {
 	if (link->suspect == suspect)
 		return;
 	link->suspect = suspect;
-	if (events->suspect)
+	if (events->suspect && link->state == DTLS_LINK_UP)
 		events->suspect(events->userdata, link->slot, suspect);
+}
+
+/* --- shared secrets: who is it? (link/proof.h) --- */
+
+/* It is no link after all. */
+static void prove_failed(struct dtls_link *link, enum link_reason reason) {
+	if (link->initiated) {
+		dtls_link_end(link, reason, false);
+		return;
+	}
+	dtls_link_discard(link, false);
+	dtls_link_leave_slot(link);
+}
+
+void dtls_link_prove(struct dtls_link *link, SSL *ssl) {
+	struct dtls_links *links = link->links;
+	struct writer w = writer_growing(PROOF_MAX);
+	uint8_t binding[SECURE_BINDING];
+	bool server = SSL_is_server(ssl);
+
+	link->state = DTLS_LINK_PROVING;
+	link->prove_by_us = links->runtime->now_us + LIMIT_HANDSHAKE_SECONDS * USEC_PER_SEC;
+	int error = secure_binding(ssl, server, binding);
+	if (error == 0)
+		error = secure_binding(ssl, !server, link->their_binding);
+	if (error == 0)
+		error = proof_write(&links->secure, binding, &w);
+	if (error == 0) {
+		struct octets message = writer_octets_written(&w);
+		struct iovec part = {(void *)message.data, message.length};
+		error = dtls_link_send(link, &part, 1, LINK_SEND_OWN);
+	}
+	if (error == -EMSGSIZE)
+		log_error("our certificate is too large for links with a shared secret over UDP; use one with an ECDSA key");
+	writer_release(&w);
+	octets_wipe(binding, sizeof(binding));
+	if (error < 0)
+		prove_failed(link, LINK_HANDSHAKE_FAILED);
+}
+
+static void prove_proceed(struct dtls_link *link) {
+	struct dtls_links *links = link->links;
+
+	if (link->state != DTLS_LINK_PROVING || !link->proven || !link->proof_acked)
+		return;
+	link->state = DTLS_LINK_UP;
+	dtls_shared_remember(link, link->initiated);
+	links->events.up(links->events.userdata, link->slot, link->initiated);
+}
+
+/* Everything but their proof is ignored until it is there: it may have been overtaken. Ours was lost if theirs comes again. */
+static void prove_receive(struct dtls_link *link, const struct frame *frame) {
+	struct dtls_links *links = link->links;
+	struct secure_session session = {.context = &links->secure, .remote = link->endpoint->to.remote};
+	struct certificate *certificate;
+	const char *why = NULL;
+
+	int error = proof_check(&links->secure, frame->message, link->their_binding, &certificate, &why);
+	if (error == -EBADMSG) {
+		links->counters.drop_epoch++;
+		return;
+	}
+	if (error == 0 && link->initiated && !id_is_none(&link->expected) &&
+	    !certificate_has_node_id(certificate, &link->expected)) {
+		certificate_unref(certificate); /* B-6.5.1.11-01 */
+		why = "not the Node-ID that was asked for";
+		error = -EACCES;
+	}
+	if (error < 0) {
+		secure_log_refusal(&session, why);
+		prove_failed(link, LINK_HANDSHAKE_FAILED);
+		return;
+	}
+	certificate_unref(link->certificate);
+	link->certificate = certificate;
+	link->proven = true;
+	send_ack(link, frame->sequence);
+	prove_proceed(link);
 }
 
 static void receive_ack(struct dtls_link *link, struct frame *frame) {
@@ -249,6 +332,12 @@ static void receive_ack(struct dtls_link *link, struct frame *frame) {
 	}
 	if (result == SENDER_ACK_BOGUS) {
 		link->links->counters.drop_malformed++;
+		return;
+	}
+	if (done && link->state == DTLS_LINK_PROVING) {
+		link->proof_acked = true; /* it was the only message */
+		message_free(link->links, (struct dtls_message *)done);
+		prove_proceed(link);
 		return;
 	}
 	if (done)
@@ -270,6 +359,10 @@ static void receive_frame(struct dtls_link *link, uint8_t *plain, size_t length)
 		receive_ack(link, &frame);
 		return;
 	}
+	if (link->state == DTLS_LINK_PROVING) {
+		prove_receive(link, &frame);
+		return;
+	}
 	send_ack(link, frame.sequence); /* B-6.6.2-03, whatever the message turns out to be */
 	link->received++;
 	link->octets_received += frame.message.length;
@@ -282,6 +375,11 @@ static void receive_alert(struct dtls_link *link, const uint8_t *plain, size_t l
 
 	if (reader_finish(&r) < 0) {
 		link->links->counters.drop_malformed++;
+		return;
+	}
+	if (link->state == DTLS_LINK_PROVING) {
+		if (description == ALERT_CLOSE_NOTIFY || level == ALERT_FATAL)
+			prove_failed(link, LINK_HANDSHAKE_FAILED);
 		return;
 	}
 	/* A close_notify is answered with one (RFC 5246 7.2.1); other warnings mean nothing to us. */
@@ -339,11 +437,15 @@ static void link_timer(struct timer *timer, void *userdata) {
 
 	(void)timer;
 	dtls_enter(links);
-	if (link->broken) {
+	if (link->state == DTLS_LINK_PROVING && (link->broken || links->runtime->now_us >= link->prove_by_us)) {
+		prove_failed(link, LINK_HANDSHAKE_FAILED);
+	} else if (link->broken) {
 		dtls_link_end(link, LINK_PROTOCOL_ERROR, false);
 	} else {
 		enum sender_verdict verdict = sender_timeout(&link->sender, links->runtime->now_us);
-		if (verdict == SENDER_DEAD) {
+		if (link->state == DTLS_LINK_PROVING && (verdict == SENDER_DEAD || verdict == SENDER_UNREACHABLE)) {
+			prove_failed(link, LINK_TIMED_OUT);
+		} else if (verdict == SENDER_DEAD) {
 			dtls_link_end(link, LINK_TIMED_OUT, true);
 		} else if (verdict == SENDER_UNREACHABLE) {
 			dtls_link_end(link, LINK_UNREACHABLE, true);
@@ -356,23 +458,23 @@ static void link_timer(struct timer *timer, void *userdata) {
 	dtls_leave(links);
 }
 
-int dtls_link_new(struct dtls_links *links, struct dtls_link **ret) {
-	for (unsigned tried = 0; tried < links->slots_max; tried++) {
-		uint16_t slot = links->slot_next; /* slots rotate: an old opaque ID meets nobody for as long as possible */
-		links->slot_next = (uint16_t)((slot + 1) % links->slots_max);
-		if (links->slots[slot])
-			continue;
-		struct dtls_link *link = calloc(1, sizeof(*link));
-		if (!link)
-			return -ENOMEM;
-		link->links = links;
-		link->slot = slot;
-		link->state = DTLS_LINK_CONNECTING;
-		links->slots[slot] = link;
-		*ret = link;
-		return 0;
+int dtls_link_new(struct dtls_links *links, uint16_t slot, struct dtls_link **ret) {
+	struct dtls_link *link = calloc(1, sizeof(*link));
+
+	if (!link)
+		return -ENOMEM;
+	if (slot != LINK_SLOT_NONE) {
+		link_slots_hold(links->numbers, slot);
+	} else if (link_slots_take(links->numbers, &slot) < 0) {
+		free(link);
+		return -ENOBUFS;
 	}
-	return -ENOBUFS;
+	link->links = links;
+	link->slot = slot;
+	link->state = DTLS_LINK_CONNECTING;
+	links->slots[slot] = link;
+	*ret = link;
+	return 0;
 }
 
 static void set_addresses(struct dtls_link *link) {
@@ -425,7 +527,7 @@ static int derive(struct dtls_link *link, struct dtls_handshake *handshake) {
 		return -EIO;
 	const char *digest = EVP_MD_get0_name(SSL_CIPHER_get_handshake_digest(suite));
 	int result = record_state_derive(&link->record.state, cipher, digest, master, client_random, server_random,
-					 !handshake->server, handshake->tx_next);
+					 !handshake->session.server, handshake->tx_next);
 	octets_wipe(master, sizeof(master));
 	return result < 0 ? result : record_layer_start(&link->record);
 }
@@ -444,11 +546,11 @@ int dtls_link_start(struct dtls_link *link, struct dtls_handshake *handshake) {
 	if (result < 0)
 		return result;
 	link->endpoint = handshake->endpoint;
-	link->certificate = certificate_ref(handshake->certificate);
+	link->certificate = certificate_ref(handshake->session.certificate);
 	set_addresses(link);
 	dtls_link_begin(link);
 	/* Only the server's flight is the last one and may be missed by the other side. */
-	if (handshake->server) {
+	if (handshake->session.server) {
 		memcpy(link->final_flight, handshake->final_flight, handshake->final_length);
 		link->final_length = handshake->final_length;
 	}
@@ -488,7 +590,7 @@ void dtls_link_discard(struct dtls_link *link, bool notify) {
 		struct dtls_handshake *handshake = link->handshake;
 		link->handshake = NULL;
 		handshake->link = NULL;
-		if (!handshake->server) /* else the other side began it and may go on */
+		if (!handshake->session.server) /* else the other side began it and may go on */
 			dtls_handshake_discard(handshake);
 	}
 	while ((own = link->sender.own)) {
@@ -516,19 +618,29 @@ void dtls_link_end(struct dtls_link *link, enum link_reason reason, bool notify)
 	if (link->state == DTLS_LINK_DEAD)
 		return;
 	bool up = link->state == DTLS_LINK_UP;
+	if (link->state == DTLS_LINK_PROVING && !link->initiated) { /* nobody knows of it */
+		dtls_link_discard(link, notify);
+		dtls_link_leave_slot(link);
+		return;
+	}
 	log_debug("link %u %s: %s", link->slot, up ? "down" : "not made", link_reason_text(reason));
 	dtls_link_discard(link, notify);
 	links->events.down(links->events.userdata, link->slot, reason);
 	/* Only now may connect() take the slot again. */
+	dtls_link_leave_slot(link);
+}
+
+void dtls_link_leave_slot(struct dtls_link *link) {
+	struct dtls_links *links = link->links;
+
+	if (links->slots[link->slot] != link)
+		return;
 	links->slots[link->slot] = NULL;
-	links->generations[link->slot] = (links->generations[link->slot] + 1) % LINK_GENERATIONS;
+	link_slots_release(links->numbers, link->slot);
 }
 
 void dtls_link_free(struct dtls_link *link) {
-	if (link->links->slots[link->slot] == link) {
-		link->links->slots[link->slot] = NULL;
-		link->links->generations[link->slot] = (link->links->generations[link->slot] + 1) % LINK_GENERATIONS;
-	}
+	dtls_link_leave_slot(link);
 	certificate_unref(link->certificate);
 	free(link);
 }

@@ -7,7 +7,7 @@
 static void shared_timer(struct timer *timer, void *userdata);
 
 static bool any_shared(const struct dtls_links *links) {
-	for (size_t i = 0; i < links->slots_max; i++)
+	for (size_t i = 0; i < LINK_SLOTS_MAX; i++)
 		if (links->slots[i] && links->slots[i]->shared)
 			return true;
 	return false;
@@ -32,7 +32,7 @@ void dtls_shared_start(struct dtls_link *link) {
 		return;
 	link->kernel_attached = true;
 	struct fastpath_slot *slot =
-		kernel->attach(kernel->userdata, link->slot, links->generations[link->slot], &link->record.state);
+		kernel->attach(kernel->userdata, link->slot, links->numbers->generations[link->slot], &link->record.state);
 	if (!slot)
 		return;
 	struct dtls_shared *shared = calloc(1, sizeof(*shared));
@@ -54,7 +54,7 @@ void dtls_shared_remember(const struct dtls_link *link, bool initiated) {
 	const struct dtls_kernel *kernel = link->links->kernel;
 
 	if (link->shared && kernel->remember)
-		kernel->remember(kernel->userdata, link->slot, link->links->generations[link->slot], initiated,
+		kernel->remember(kernel->userdata, link->slot, link->links->numbers->generations[link->slot], initiated,
 				 OCTETS(link->certificate->der, link->certificate->der_length));
 }
 
@@ -194,7 +194,7 @@ static void shared_timer(struct timer *timer, void *userdata) {
 	bool busy = false;
 
 	dtls_enter(links);
-	for (size_t i = 0; i < links->slots_max; i++)
+	for (size_t i = 0; i < LINK_SLOTS_MAX; i++)
 		if (links->slots[i] && links->slots[i]->shared) {
 			check(links->slots[i], links->runtime->now_us);
 			busy |= check_silence(links->slots[i], links->runtime->now_us);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the overlay code sees of links. The daemon implements it with DTLS (link/dtls.h), tests and the simulator with virtual links.
+ * What the overlay code sees of links. The daemon implements it with DTLS (link/dtls.h), tests and the simulator with virtual
+ * links.
  *
  * A link lives in a slot, 0 to LINK_SLOTS_MAX - 1; the slot and its generation are what our opaque IDs carry (B-6.3.2.2-04).
  */
@@ -13,8 +14,8 @@
 #include <sys/uio.h>
 
 enum {
-	LINK_SLOTS_MAX = 4096,  /* 12 bits of an opaque ID */
-	LINK_GENERATIONS = 8,   /* 3 bits */
+	LINK_SLOTS_MAX = 4096, /* 12 bits of an opaque ID */
+	LINK_GENERATIONS = 8,  /* 3 bits */
 	LINK_SLOT_NONE = 0xffff,
 	LINK_CANDIDATES_MAX = 8,
 	LINK_SEND_PARTS_MAX = 8,
@@ -22,25 +23,26 @@ enum {
 
 enum link_reason {
 	LINK_CLOSED_BY_US,
-	LINK_CLOSED_BY_PEER,    /* close_notify */
+	LINK_CLOSED_BY_PEER, /* close_notify */
 	LINK_HANDSHAKE_FAILED,
-	LINK_TIMED_OUT,         /* no acknowledgement through all retransmissions, or silence */
-	LINK_UNREACHABLE,       /* hard ICMP error */
+	LINK_TIMED_OUT,	  /* no acknowledgement through all retransmissions, or silence */
+	LINK_UNREACHABLE, /* hard ICMP error */
 	LINK_PROTOCOL_ERROR,
-	LINK_REVOKED,           /* certificate no longer valid */
+	LINK_REVOKED, /* certificate no longer valid */
 };
 const char *link_reason_text(enum link_reason reason);
 
 enum link_send_flags {
-	LINK_SEND_OWN = 1,      /* our own message: resent until acknowledged; transit messages are sent once */
+	LINK_SEND_OWN = 1, /* our own message: resent until acknowledged; transit messages are sent once */
 };
 
 struct link_statistics {
 	uint32_t rtt_us, rto_us;
-	uint32_t window, in_flight, queued;  /* messages */
+	uint32_t window, in_flight, queued; /* messages */
 	uint64_t sent, received, resent, octets_sent, octets_received;
 	uint64_t last_received_us;
 	const char *cipher;
+	const char *protocol; /* name of the OverlayLinkType; NULL: a virtual link */
 };
 
 struct transport_events {
@@ -61,10 +63,12 @@ struct transport_events {
 
 struct transport_ops {
 	/*
-	 * Opens a link as (D)TLS client. Candidates are tried in order of preference. `expected` (NULL: anyone): the peer's certificate
-	 * must hold this Node-ID. Answers later with up() or down(). 0, -ENOBUFS all slots taken, -EAFNOSUPPORT.
+	 * Opens a link as (D)TLS client. Candidates are tried in order of preference; those with protocol IPPROTO_TCP are for TLS.
+	 * `expected` (NULL: anyone): the peer's certificate must hold this Node-ID. Answers later with up() or down(). 0, -ENOBUFS
+	 * all slots taken, -EAFNOSUPPORT.
 	 */
-	int (*connect)(void *transport, const struct address *candidates, size_t count, const struct id *expected, uint16_t *ret_slot);
+	int (*connect)(void *transport, const struct address *candidates, size_t count, const struct id *expected,
+		       uint16_t *ret_slot);
 
 	/*
 	 * Sends one message or fragment given in parts (at most LINK_SEND_PARTS_MAX); copied before return.

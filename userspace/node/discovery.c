@@ -191,7 +191,8 @@ static void send_answer(struct discovery *discovery, const struct address *to, s
 	struct sockaddr_storage sockaddr, own;
 	socklen_t length = address_to_sockaddr(to, &sockaddr), own_length;
 	int fds[2];
-	size_t count = dtls_links_fds(discovery->node->links, fds, 2);
+	struct dtls_links *links = links_dtls(discovery->node->links);
+	size_t count = links ? dtls_links_fds(links, fds, 2) : 0; /* without UDP there is nothing to answer with */
 
 	for (size_t i = 0; i < count; i++) {
 		own_length = sizeof(own);
@@ -358,7 +359,7 @@ static void open_mdns(struct discovery *discovery) {
 		.runtime = &node->runtime,
 		.overlay = router_config(node->router)->overlay_name,
 		.node_id = node->credential->node_id,
-		.port = dtls_links_local(node->links).port,
+		.port = links_local(node->links).port,
 		.userdata = discovery,
 		.send = on_mdns_send,
 		.found = on_mdns_found,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "node/document.h"
 
+#include "link/links.h"
 #include "wire/message.h"
 
 #include <errno.h>
@@ -10,6 +11,10 @@ int document_supported(const struct overlay_config *config, char reason[static C
 		return 0;
 	snprintf(reason, CONFIG_REASON_SIZE, "The overlay uses ICE (no-ice is not true), which this node does not implement.");
 	return -EOPNOTSUPP;
+}
+
+unsigned document_protocols(const struct overlay_config *config) {
+	return (config->link_dtls ? LINKS_DTLS : 0) | (config->link_tls ? LINKS_TLS : 0);
 }
 
 /* 0 the signature holds or nothing can be said, -EKEYREJECTED. */

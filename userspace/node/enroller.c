@@ -152,7 +152,7 @@ static int adopt_own(struct enroller *enroller, char *reason) {
 	if (error == 0)
 		error = credential_as(loaded, &node->credential->node_id, &credential);
 	if (error == 0)
-		error = dtls_links_set_credential(node->links, credential);
+		error = links_set_credential(node->links, credential);
 	if (error == 0)
 		error = router_set_credential(node->router, credential);
 	if (error < 0) {

@@ -94,6 +94,7 @@ static uint16_t connected_slot(const struct join *join, const struct address *ad
 
 	while ((connection = router_connection_next(join->node->router, &position))) {
 		struct address remote = transport->ops->address(transport->object, connection->slot);
+		remote.protocol = address->protocol; /* one link is enough, whatever it runs over */
 		if (connection->up && address_equal(&remote, address))
 			return connection->slot;
 	}
@@ -104,8 +105,11 @@ int join_connect(struct join *join, const struct address *address, uint16_t *ret
 	struct transport *transport = router_transport(join->node->router);
 	uint16_t slot = connected_slot(join, address);
 
+	/* UDP and, for networks that block it, TCP. */
+	struct address both[] = {*address, *address};
+	both[1].protocol = IPPROTO_TCP;
 	if (slot == LINK_SLOT_NONE)
-		return transport->ops->connect(transport->object, address, 1, NULL, ret_slot);
+		return transport->ops->connect(transport->object, both, ARRAY_LENGTH(both), NULL, ret_slot);
 	*ret_slot = slot;
 	return -EISCONN;
 }

@@ -9,6 +9,7 @@
 #include "node/enroller.h"
 #include "node/join.h"
 #include "node/refresh.h"
+#include "node/secret.h"
 #include "node/sip_glue.h"
 
 #include <errno.h>
@@ -50,7 +51,7 @@ static int on_link_ready(sd_event_source *source, int fd, uint32_t events, void 
 	(void)source;
 	node_enter(node);
 	if (events & ~(uint32_t)EPOLLOUT)
-		dtls_links_receive(node->links, fd);
+		links_receive(node->links, fd);
 	return 0; /* what waits for a full send buffer leaves when the round settles */
 }
 
@@ -76,7 +77,7 @@ static int on_timer(sd_event_source *source, uint64_t due_us, void *userdata) {
 
 /* Waits for room in the send buffer only while something is held back. */
 static void watch_links(struct node *node) {
-	bool want_write = dtls_links_want_write(node->links);
+	bool want_write = links_want_write(node->links);
 
 	if (want_write == node->links_want_write)
 		return;
@@ -93,7 +94,7 @@ static void watch_links(struct node *node) {
 static int node_settle(struct node *node) {
 	if (store_commit_wanted(node->store))
 		store_commit(node->store);
-	dtls_links_flush(node->links);
+	links_flush(node->links);
 	watch_links(node);
 	uint64_t due_us = runtime_next(&node->runtime);
 	if (due_us == USEC_NEVER)
@@ -208,10 +209,35 @@ static void check_ourselves(struct node *node) {
 			  config->overlay_name);
 }
 
+/* Another shared secret is for links to come: those that are up have been let in. */
+static void update_secret(struct node *node) {
+	char *secret = NULL, reason[NODE_REASON_SIZE];
+	const struct overlay_config *config = router_config(node->router);
+
+	int error = secret_load(node->settings->shared_secret, config, &secret, reason, sizeof(reason));
+	bool changed = error == 0 && strcmp(secret ? secret : "", node->secret ? node->secret : "") != 0;
+	if (changed)
+		error = links_set_secret(node->links, secret, reason, sizeof(reason));
+	if (error < 0) {
+		log_error("Configuration %u of overlay %s: the shared secret stays as it was: %s", config->sequence,
+			  config->overlay_name, reason);
+		changed = false;
+	}
+	if (changed) {
+		char *before = node->secret;
+		node->secret = secret;
+		secret = before;
+		log_notice("Overlay %s: %s.", config->overlay_name,
+			   node->secret ? "new links use another shared secret" : "new links do without a shared secret");
+	}
+	secret_free(secret);
+}
+
 static void on_configuration_changed(void *userdata) {
 	struct node *node = userdata;
 
-	dtls_links_recheck(node->links); /* B-11.1-06 */
+	update_secret(node);
+	links_recheck(node->links); /* B-11.1-06 */
 	if (node->topology)
 		node->topology->ops->configuration_changed(node->topology);
 	if (node->store)
@@ -239,7 +265,7 @@ static void on_configuration_missing(void *userdata) {
 static void on_recheck(struct timer *timer, void *userdata) {
 	struct node *node = userdata;
 
-	dtls_links_recheck(node->links);
+	links_recheck(node->links);
 	timer_arm_after(&node->runtime, timer, RECHECK_S * USEC_PER_SEC);
 }
 
@@ -326,6 +352,9 @@ static int load_identity(struct node *node, char *reason) {
 	if (error < 0)
 		return fail(reason, error, "%.200s: cannot be used in overlay %s: %s.", settings->certificate, config->overlay_name,
 			    why ? why : strerror(-error));
+	error = secret_load(settings->shared_secret, config, &node->secret, reason, NODE_REASON_SIZE);
+	if (error < 0)
+		return error;
 	error = users_load(settings->users_directory, node->trust, config->overlay_name, config->node_id_length,
 			   runtime_realtime_ms(&node->runtime), &node->users);
 	return error < 0 ? fail(reason, error, "Not enough memory for the users of %s.", settings->users_directory) : 0;
@@ -390,6 +419,7 @@ static int open_links(struct node *node, char *reason) {
 		.listen_count = settings->listen_count,
 		.announce_count = settings->announce_count,
 		.keylog_path = settings->keylog,
+		.secret = node->secret,
 		.cipher_list = settings->ciphers,
 		.mtu = settings->mtu,
 	};
@@ -405,10 +435,15 @@ static int open_links(struct node *node, char *reason) {
 	if (node->fastpath)
 		dtls_settings.kernel = fastpath_kernel(node->fastpath);
 	struct transport_events events = router_transport_events(node->router);
-	error = dtls_links_new(&dtls_settings, &events, &node->links, reason, NODE_REASON_SIZE);
+	unsigned wanted = settings->protocols ? settings->protocols : LINKS_ALL;
+	unsigned protocols = wanted & document_protocols(router_config(node->router));
+	if (protocols == 0)
+		return fail(reason, -EOPNOTSUPP, "The overlay does not use the link protocols of protocols = in [links]; add %s.",
+			    wanted & LINKS_DTLS ? "tls" : "dtls");
+	error = links_new(&dtls_settings, protocols, &events, &node->links, reason, NODE_REASON_SIZE);
 	if (error < 0)
 		return error;
-	router_set_transport(node->router, dtls_links_transport(node->links));
+	router_set_transport(node->router, links_transport(node->links));
 	return 0;
 }
 
@@ -486,13 +521,13 @@ static int open_sip(struct node *node, char *reason) {
 }
 
 static int open_event_sources(struct node *node) {
-	int fds[FASTPATH_FDS_MAX];
-	size_t count = dtls_links_fds(node->links, fds, ARRAY_LENGTH(fds));
+	int fds[FASTPATH_FDS_MAX], link_fds[LINKS_FDS];
+	size_t count = links_fds(node->links, link_fds, LINKS_FDS);
 	int error = 0;
 
 	for (size_t i = 0; error >= 0 && i < count; i++)
-		error = sd_event_add_io(node->event, &node->link_sources[i], fds[i], EPOLLIN, on_link_ready, node);
-	count = node->fastpath ? fastpath_fds(node->fastpath, fds, ARRAY_LENGTH(fds)) : 0;
+		error = sd_event_add_io(node->event, &node->link_sources[i], link_fds[i], EPOLLIN, on_link_ready, node);
+	count = node->fastpath ? fastpath_fds(node->fastpath, fds, FASTPATH_FDS_MAX) : 0;
 	for (size_t i = 0; error >= 0 && i < count; i++)
 		error = sd_event_add_io(node->event, &node->fastpath_sources[i], fds[i], EPOLLIN, on_fastpath_ready, node);
 	if (error >= 0)
@@ -534,6 +569,7 @@ int node_check(const struct settings *settings, char reason[static NODE_REASON_S
 	if (enrollment_need(settings, runtime_realtime_ms(&node.runtime), why) == ENROLLMENT_NEED_FIRST)
 		return check_enrollment(settings, reason);
 	int error = load_identity(&node, reason);
+	secret_free(node.secret);
 	users_free(node.users);
 	trust_free(node.trust);
 	credential_unref(node.credential);
@@ -583,7 +619,8 @@ static bool resume(struct node *node) {
 
 	if (!node->fastpath || !fastpath_former(node->fastpath, &former))
 		return false;
-	dtls_links_adopt(node->links);
+	if (links_dtls(node->links))
+		dtls_links_adopt(links_dtls(node->links));
 	while ((connection = router_connection_next(node->router, &position)))
 		if (fastpath_former_link(node->fastpath, connection->slot, &link))
 			router_resume_link(node->router, &link);
@@ -597,7 +634,7 @@ static bool resume(struct node *node) {
 
 void node_start(struct node *node) {
 	char text[ID_TEXT_SIZE], address[ADDRESS_TEXT_SIZE];
-	struct address local = dtls_links_local(node->links);
+	struct address local = links_local(node->links);
 
 	log_notice("Node %s of overlay %s, links on %s, %zu users.", id_format(&node->credential->node_id, text),
 		   router_config(node->router)->overlay_name, address_format(&local, address), users_count(node->users));
@@ -628,7 +665,7 @@ bool node_suspend(struct node *node) {
 		return false;
 	if (store_commit_wanted(node->store))
 		store_commit(node->store);
-	dtls_links_flush(node->links);
+	links_flush(node->links);
 	sd_notify(false, "STOPPING=1");
 	return true;
 }
@@ -658,7 +695,8 @@ struct node *node_free(struct node *node) {
 	node->discovery = discovery_free(node->discovery);
 	node->join = join_free(node->join);
 	fastpath_stop(node->fastpath);
-	node->links = dtls_links_free(node->links);
+	node->links = links_free(node->links);
+	node->secret = secret_free(node->secret);
 	if (node->router)
 		router_set_mirror(node->router, NULL);
 	node->router = router_free(node->router);

@@ -9,7 +9,7 @@
 
 #include "fastpath/engine.h"
 #include "forward/router.h"
-#include "link/dtls.h"
+#include "link/links.h"
 #include "node/settings.h"
 #include "node/users.h"
 #include "sip/gateway.h"
@@ -33,9 +33,10 @@ struct node {
 	struct settings *settings; /* owned */
 	struct runtime runtime;
 	struct credential *credential;
+	char *secret; /* the overlay's shared secret, NULL: none */
 	struct trust *trust;
 	struct router *router;
-	struct dtls_links *links;
+	struct links *links;
 	struct fastpath *fastpath; /* NULL: the daemon forwards alone, for this reason */
 	char fastpath_reason[FASTPATH_REASON_SIZE];
 	struct router_mirror mirror;
@@ -57,7 +58,7 @@ struct node {
 	uint64_t started_us;
 
 	sd_event_source *fastpath_sources[FASTPATH_FDS_MAX];
-	sd_event_source *link_sources[2], *timer_source, *settle_source;
+	sd_event_source *link_sources[LINKS_FDS], *timer_source, *settle_source;
 	struct sip_source *sip_sources; /* one per descriptor of the SIP gateway */
 	bool leaving, links_want_write;
 };

@@ -49,9 +49,14 @@ void reunion_known(struct join *join, void (*each)(struct join *join, const stru
 
 static struct cached_peer peer_of(const struct join *join, const struct connection *connection) {
 	struct transport *transport = router_transport(join->node->router);
+	struct address address = transport->ops->address(transport->object, connection->slot);
 
+	/* Who opened a TCP connection did so from any port: the registered one is worth a try. */
+	if (address.protocol == IPPROTO_TCP && !connection->initiated)
+		address.port = RELOAD_PORT;
+	address.protocol = 0;
 	return (struct cached_peer){
-		.address = transport->ops->address(transport->object, connection->slot),
+		.address = address,
 		.id = connection->peer,
 		.seen_s = runtime_realtime_ms(runtime_of(join)) / 1000,
 	};

@@ -2,6 +2,7 @@
 #include "node/settings.h"
 
 #include "fastpath/pins.h"
+#include "link/links.h"
 #include "sip/digest.h"
 #include "sip/gateway.h"
 #include "usages/usages.h"
@@ -186,6 +187,25 @@ static int set_listen(struct settings *settings, size_t offset, const char *valu
 	if (error == 0 && settings->listen_count == 2 && settings->listen[0].family == settings->listen[1].family)
 		error = -EINVAL;
 	return error;
+}
+
+static int add_protocol(void *userdata, const char *word) {
+	unsigned *protocols = userdata;
+
+	if (strcmp(word, "dtls") == 0)
+		*protocols |= LINKS_DTLS;
+	else if (strcmp(word, "tls") == 0)
+		*protocols |= LINKS_TLS;
+	else
+		return -EINVAL;
+	return 0;
+}
+
+static int set_protocols(struct settings *settings, size_t offset, const char *value) {
+	(void)offset;
+	settings->protocols = 0;
+	int error = for_each_word(value, add_protocol, &settings->protocols);
+	return error == 0 && settings->protocols == 0 ? -EINVAL : error;
 }
 
 static int set_announce(struct settings *settings, size_t offset, const char *value) {
@@ -395,10 +415,12 @@ static const struct option {
 	{"node", "overlay", set_string, offsetof(struct settings, overlay_name), "an overlay name"},
 	{"node", "certificate", set_path, offsetof(struct settings, certificate), "an absolute path"},
 	{"node", "key", set_path, offsetof(struct settings, key), "an absolute path"},
+	{"node", "shared-secret", set_path, offsetof(struct settings, shared_secret), "an absolute path"},
 	{"node", "role", set_role, 0, "peer, client or bootstrap-server"},
 	{"node", "first-node", set_boolean, offsetof(struct settings, first_node), "yes or no"},
 	{"node", "log-level", set_log_level, offsetof(struct settings, log_level), "error, warning, notice, info or debug"},
 	{"links", "listen", set_listen, 0, "one IPv4 address, one IPv6 address or both, such as 192.0.2.1:6084 [2001:db8::1]:6084"},
+	{"links", "protocols", set_protocols, 0, "dtls, tls or both"},
 	{"links", "announce", set_announce, 0, "up to 4 addresses such as 192.0.2.1:6084"},
 	{"links", "bootstrap", set_bootstrap, 0, "up to 16 addresses such as 192.0.2.1:6084"},
 	{"links", "bootstrap-server", set_bootstrap_server, 0, "up to 4 addresses such as 192.0.2.1:6084"},
@@ -711,6 +733,7 @@ struct settings *settings_free(struct settings *settings) {
 	free(settings->overlay_name);
 	free(settings->certificate);
 	free(settings->key);
+	free(settings->shared_secret);
 	free(settings->keylog);
 	free(settings->fastpath_pins);
 	free(settings->ciphers);

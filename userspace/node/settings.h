@@ -32,7 +32,7 @@ enum settings_enroll_users { ENROLL_USERS_NO, ENROLL_USERS_AT_REGISTRATION };
 
 struct settings {
 	/* [node] */
-	char *state_directory, *overlay_config, *overlay_name, *certificate, *key;
+	char *state_directory, *overlay_config, *overlay_name, *certificate, *key, *shared_secret;
 	bool client, first_node, relay; /* relay: bootstrap server, a client that passes on what joining peers need */
 	int log_level;
 
@@ -43,6 +43,7 @@ struct settings {
 	size_t bootstrap_server_count;
 	char *keylog, *ciphers;
 	uint32_t mtu, neighbor_check_ms;
+	unsigned protocols; /* enum links_protocols; 0: all */
 	bool fastpath, shield;
 	char *fastpath_pins; /* empty: no */
 

@@ -47,6 +47,7 @@ struct overlay_config {
 	uint32_t reliability_timer_ms;
 	char *link_protocols[CONFIG_LINK_PROTOCOLS_MAX];
 	size_t link_protocol_count;
+	bool link_dtls, link_tls;         /* which of those we speak are among them */
 	struct id configuration_signers[CONFIG_SIGNERS_MAX], kind_signers[CONFIG_SIGNERS_MAX];
 	size_t configuration_signer_count, kind_signer_count;
 	struct id *bad_nodes;             /* sorted */

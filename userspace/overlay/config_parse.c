@@ -462,9 +462,15 @@ static int complete(struct walk *walk, const xmlNode *node) {
 
 	if (config->root_count == 0 && !config->self_signed_permitted)
 		return xml_refuse(walk->reason, node, -EBADMSG, "has no root-cert and does not permit self-signed certificates.");
-	for (size_t i = 0; i < config->link_protocol_count; i++)
-		tls |= strcmp(config->link_protocols[i], "TLS") == 0;
-	if (!tls)
+	/* "TLS" stands for TLS and DTLS (RFC 6940 11.1); the names of the single protocols are those of the registry in 14.10. */
+	config->link_dtls = config->link_tls = tls;
+	for (size_t i = 0; i < config->link_protocol_count; i++) {
+		const char *name = config->link_protocols[i];
+		tls = strcmp(name, "TLS") == 0;
+		config->link_dtls |= tls || strcmp(name, "DTLS-UDP-SR-NO-ICE") == 0;
+		config->link_tls |= tls || strcmp(name, "TLS-TCP-FH-NO-ICE") == 0;
+	}
+	if (!config->link_dtls && !config->link_tls)
 		return xml_refuse(walk->reason, node, -EOPNOTSUPP, "the overlay link protocol TLS is not among those allowed.");
 	if (config->link_protocol_count == 0) {
 		config->link_protocols[0] = strdup("TLS");

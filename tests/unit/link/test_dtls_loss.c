@@ -464,17 +464,18 @@ static void test_wrong_epoch_and_forged(void **state) {
 
 	(void)state;
 	connect_nodes();
+	uint64_t epoch = counters->drop_epoch, forged = counters->drop_forged; /* a slow machine repeats parts of handshakes */
 	link_relay_inject(&relay, LINK_FORTH, record, sizeof(record));
 	link_net_settle(&net);
-	assert_int_equal(counters->drop_epoch, 1);
+	assert_int_equal(counters->drop_epoch, epoch + 1);
 	record[4] = 1;
 	link_relay_inject(&relay, LINK_FORTH, record, sizeof(record));
 	link_net_settle(&net);
-	assert_int_equal(counters->drop_forged, 1);
+	assert_int_equal(counters->drop_forged, forged + 1);
 	/* An alert nobody protected does not close the link. */
 	link_relay_inject(&relay, LINK_FORTH, "\x15\xfe\xfd\0\0\0\0\0\0\0\5\0\2\2\x28", 15);
 	link_net_settle(&net);
-	assert_int_equal(counters->drop_epoch, 2);
+	assert_int_equal(counters->drop_epoch, epoch + 2);
 	check_exchange();
 }
 
