@@ -46,6 +46,8 @@ gateway_create() {
 		[sip]
 		listen = $address:5060
 		allow = $SIP_ALLOW
+		# So that a step sees at once what the one before it has changed.
+		lookup-seconds = ${LOOKUP_SECONDS:-0}
 		# Only here, where the phones are programs on this machine.
 		authentication = ${SIP_AUTHENTICATION:-no}
 		[control]

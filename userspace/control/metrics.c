@@ -5,6 +5,7 @@
 #include "layout.h"
 #include "node/configuration.h"
 #include "node/enroller.h"
+#include "node/sip_glue.h"
 
 #include <errno.h>
 #include <string.h>
@@ -115,6 +116,15 @@ static void write_store(FILE *out, const struct store *store) {
 	counter(out, "revoked", "Values that a new configuration made worthless.", figures.revoked);
 }
 
+static void write_lookups(FILE *out, struct location_figures figures) {
+	counter(out, "sip_lookups", "Look-ups of users in the overlay for SIP.", figures.lookups);
+	counter(out, "sip_lookups_known", "Questions where a user is that were answered by an earlier look-up.", figures.hits);
+	counter(out, "sip_lookups_joined", "Questions where a user is that waited for a look-up under way.", figures.joined);
+	counter(out, "sip_lookups_displaced", "Users forgotten because too many were known.", figures.displaced);
+	gauge(out, "sip_lookups_kept", "Users whose whereabouts are known.", (double)figures.entries);
+	gauge(out, "sip_lookups_octets", "Memory of what is known of them.", (double)figures.octets);
+}
+
 static void write_sip(FILE *out, const struct sip_gateway *sip) {
 	struct sip_figures figures;
 
@@ -130,6 +140,8 @@ static void write_sip(FILE *out, const struct sip_gateway *sip) {
 	counter(out, "sip_forks", "Branches of SIP requests placed for others.", figures.forks);
 	gauge(out, "sip_proxying", "SIP requests being placed for others.", (double)figures.proxies);
 	gauge(out, "sip_client_transactions", "SIP client transactions.", (double)figures.clients);
+	counter(out, "sip_challenges", "SIP requests that were asked for a password.", figures.challenges);
+	counter(out, "sip_auth_failures", "Wrong passwords and unknown user names of SIP phones.", figures.auth_failures);
 	gauge(out, "sip_bindings", "Contacts registered at this gateway.", (double)figures.bindings);
 	gauge(out, "sip_tcp_connections", "Open SIP connections over TCP.", (double)figures.tcp_connections);
 }
@@ -177,8 +189,10 @@ char *control_metrics(struct node *node) {
 	write_links(out, links_dtls_counters(node->links));
 	write_tls(out, links_tls_counters(node->links));
 	write_store(out, node->store);
-	if (node->sip)
+	if (node->sip) {
 		write_sip(out, node->sip);
+		write_lookups(out, sip_glue_lookups(node->sip_glue));
+	}
 	free(view);
 	if (fclose(out) != 0) {
 		free(text);

@@ -16,7 +16,7 @@
 #include <string.h>
 #include <syslog.h>
 
-enum { DEFAULT_NEIGHBOR_CHECK_MS = 5000, DEFAULT_USER_NODE_IDS = 4, PREFIX_MAPPED_BITS = 96 };
+enum { DEFAULT_LOOKUP_S = 10, DEFAULT_NEIGHBOR_CHECK_MS = 5000, DEFAULT_USER_NODE_IDS = 4, PREFIX_MAPPED_BITS = 96 };
 
 typedef int (*setter)(struct settings *settings, size_t offset, const char *value);
 
@@ -69,6 +69,15 @@ static int set_seconds(struct settings *settings, size_t offset, const char *val
 	unsigned long number;
 
 	if (parse_number(value, 30 * 86400, &number) < 0 || number == 0)
+		return -EINVAL;
+	*FIELD(unsigned, settings, offset) = (unsigned)number;
+	return 0;
+}
+
+static int set_lookup_seconds(struct settings *settings, size_t offset, const char *value) {
+	unsigned long number;
+
+	if (parse_number(value, 3600, &number) < 0)
 		return -EINVAL;
 	*FIELD(unsigned, settings, offset) = (unsigned)number;
 	return 0;
@@ -441,6 +450,7 @@ static const struct option {
 	{"sip", "mode", set_sip_mode, offsetof(struct settings, sip_mode), "redirect, proxy or redirect-inside"},
 	{"sip", "outside-calls", set_boolean, offsetof(struct settings, sip_outside_calls), "yes or no"},
 	{"sip", "users-directory", set_path, offsetof(struct settings, users_directory), "an absolute path"},
+	{"sip", "lookup-seconds", set_lookup_seconds, offsetof(struct settings, sip_lookup_s), "0 to 3600 seconds"},
 	{"sip", "authentication", set_boolean, offsetof(struct settings, sip_authentication), "yes or no"},
 	{"sip", "passwords", set_path, offsetof(struct settings, sip_passwords), "an absolute path"},
 	{"sip", "digest-algorithms", set_digests, 0, "SHA-256, MD5 or both"},
@@ -707,6 +717,7 @@ int settings_load(const char *path, bool must_exist, struct settings **ret, char
 		return fail(reason, -ENOMEM, "%.200s: not enough memory to read the settings.", path);
 	settings->sip = settings->sip_authentication = true;
 	settings->log_level = LOG_INFO;
+	settings->sip_lookup_s = DEFAULT_LOOKUP_S;
 	settings->neighbor_check_ms = DEFAULT_NEIGHBOR_CHECK_MS;
 	int error = load_file(settings, path, reason);
 	if (error == -ENOENT && !must_exist)

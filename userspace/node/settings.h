@@ -63,6 +63,7 @@ struct settings {
 	char *users_directory;
 	unsigned sip_mode; /* enum sip_mode */
 	bool sip_outside_calls;
+	unsigned sip_lookup_s;
 	bool sip_authentication;
 	unsigned sip_digests; /* bits of enum sip_digest; 0: all */
 	char *sip_passwords;

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "node/enroller.h"
+#include "node/location.h"
 #include "node/passwords.h"
 
 #include <errno.h>
@@ -32,6 +33,7 @@ struct sip_glue {
 	struct node *node;
 	struct pending *pending;
 	struct passwords *passwords; /* NULL: phones need none */
+	struct location *location;
 };
 
 static struct pending *pending_new(struct sip_glue *glue, const char *aor, void *userdata) {
@@ -82,6 +84,7 @@ static void on_stored(void *userdata, const struct storage_outcome *outcome) {
 	struct pending *pending = userdata;
 	struct user *user = users_find(pending->glue->node->users, pending->aor);
 
+	location_forget(pending->glue->location, pending->aor);
 	if (outcome->error == 0) {
 		if (user && pending->expires_s == 0)
 			user_contact_release(user, pending->contact);
@@ -228,6 +231,16 @@ static void on_resolve(void *userdata, const char *aor, sip_resolve_answer done,
 		answer_later(pending, error == -EINVAL ? 404 : 503, NULL);
 }
 
+static void on_lookup(void *userdata, const char *aor, sip_resolve_answer done, void *done_userdata) {
+	struct sip_glue *glue = userdata;
+
+	location_resolve(glue->location, aor, done, done_userdata);
+}
+
+struct location_figures sip_glue_lookups(const struct sip_glue *glue) {
+	return location_figures(glue->location);
+}
+
 /* ---- policy ---- */
 
 static bool on_domain(void *userdata, const char *domain) {
@@ -271,16 +284,23 @@ static bool on_registrar(void *userdata, const char *user, const char *aor) {
 }
 
 int sip_glue_new(struct node *node, struct sip_glue **ret) {
-	struct sip_glue *glue = calloc(1, sizeof(*glue));
+	_cleanup_(sip_glue_freep) struct sip_glue *glue = calloc(1, sizeof(*glue));
 
 	if (!glue)
 		return -ENOMEM;
 	glue->node = node;
-	if (node->settings->sip_authentication && passwords_new(node->settings->sip_passwords, &glue->passwords) < 0) {
-		free(glue);
-		return -ENOMEM;
-	}
-	*ret = glue;
+	const struct location_settings lookups = {
+		.runtime = &node->runtime,
+		.seconds = node->settings->sip_lookup_s,
+		.userdata = glue,
+		.ask = on_resolve,
+	};
+	int error = location_new(&lookups, &glue->location);
+	if (error == 0 && node->settings->sip_authentication)
+		error = passwords_new(node->settings->sip_passwords, &glue->passwords);
+	if (error < 0)
+		return error;
+	*ret = TAKE(glue);
 	return 0;
 }
 
@@ -290,6 +310,7 @@ struct sip_glue *sip_glue_free(struct sip_glue *glue) {
 	/* The gateway is gone, but every question wants its one answer. */
 	while (glue->pending)
 		answer(glue->pending, 503, "Shutting Down");
+	location_free(glue->location);
 	passwords_free(glue->passwords);
 	free(glue);
 	return NULL;
@@ -299,7 +320,7 @@ struct sip_gateway_events sip_glue_events(struct sip_glue *glue) {
 	return (struct sip_gateway_events){
 		.userdata = glue,
 		.bind = on_bind,
-		.resolve = on_resolve,
+		.resolve = on_lookup,
 		.domain = on_domain,
 		.user = on_user,
 		.allowed = on_allowed,

@@ -113,6 +113,7 @@ static void test_defaults(void **state) {
 	assert_string_equal(settings->users_directory, "/var/lib/ringgate/users");
 	assert_int_equal(settings->sip_mode, SIP_MODE_REDIRECT);
 	assert_false(settings->sip_outside_calls);
+	assert_int_equal(settings->sip_lookup_s, 10);
 	assert_true(settings->sip_authentication);
 	assert_int_equal(settings->sip_digests, 0);
 	assert_string_equal(settings->sip_passwords, "/var/lib/ringgate/sip-passwords");
@@ -144,6 +145,7 @@ static void test_every_setting(void **state) {
 								   "mtu = 1280\n"
 								   "neighbor-check-interval = 100\n"
 								   "[sip]\n"
+								   "lookup-seconds = 0\n"
 								   "authentication = no\n"
 								   "passwords = /p\n"
 								   "digest-algorithms = md5\n"
@@ -194,6 +196,7 @@ static void test_every_setting(void **state) {
 	assert_string_equal(settings->users_directory, "/srv/users");
 	assert_int_equal(settings->sip_mode, SIP_MODE_REDIRECT_INSIDE);
 	assert_true(settings->sip_outside_calls);
+	assert_int_equal(settings->sip_lookup_s, 0);
 	assert_false(settings->sip_authentication);
 	assert_string_equal(settings->sip_passwords, "/p");
 	assert_int_equal(settings->sip_digests, 1u << SIP_DIGEST_MD5);
@@ -335,6 +338,7 @@ static void test_bad_values(void **state) {
 		{"links", "neighbor-check-interval", "99999999999999999999", "100 to 3600000 milliseconds"},
 		{"sip", "enabled", "2", "yes or no"},
 		{"sip", "listen", "192.0.2.1:sip", "up to 4 addresses such as 192.0.2.1:5060"},
+		{"sip", "lookup-seconds", "3601", "0 to 3600 seconds"},
 		{"sip", "authentication", "maybe", "yes or no"},
 		{"sip", "passwords", "sip-passwords", "an absolute path"},
 		{"sip", "digest-algorithms", "SHA-256 SHA-1", "SHA-256, MD5 or both"},
