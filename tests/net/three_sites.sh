@@ -65,9 +65,12 @@ make_tools() {
 		: >"$log"
 		as= user=$(setting User) runtime=$(setting RuntimeDirectory)
 		[ -z "$runtime" ] || install -d -o "$user" -g "$user" "/run/$runtime"
+		install -d -m "$(setting StateDirectoryMode)" -o "$user" -g "$user" "/var/lib/$(setting StateDirectory)"
 		as="setpriv --reuid=$user --regid=$user --clear-groups --no-new-privs"
 		credentials=/run/credentials/$name.service
 		for each in $(setting LoadCredential); do
+			instead=$(setting SetCredential | sed -n "s/^${each%%:*}://p")
+			[ -e "${each#*:}" ] || [ -z "$instead" ] || { each=${each%%:*}:/run/instead; printf "$instead" >/run/instead; }
 			install -D -m 400 -o "$user" "${each#*:}" "$credentials/${each%%:*}"
 			chmod 755 "$credentials"
 			export CREDENTIALS_DIRECTORY=$credentials

@@ -67,8 +67,13 @@ static int ask_password(char password[static PASSWORD_MAX + 2]) {
 
 /* From --password-file ("-": standard input) or the terminal; never from the command line, where everybody can read it. */
 int ctl_get_password(const struct ctl *ctl, char password[static PASSWORD_MAX + 2]) {
-	if (ctl->password_file)
-		return ctl_read_secret(ctl->password_file, password, PASSWORD_MAX + 2);
+	if (ctl->password_file) {
+		int status = ctl_read_secret(ctl->password_file, password, PASSWORD_MAX + 2);
+		if (status != CTL_DONE || password[0])
+			return status;
+		fprintf(stderr, "ringgatectl: the first line of %s is empty, and should be the password.\n", ctl->password_file);
+		return CTL_FAILED;
+	}
 	int error = ask_password(password);
 	if (error == 0)
 		return CTL_DONE;
