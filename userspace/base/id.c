@@ -2,6 +2,7 @@
 #include "base/id.h"
 
 #include <ctype.h>
+#include <endian.h>
 #include <errno.h>
 #include <string.h>
 
@@ -57,10 +58,30 @@ struct id id_add(const struct id *a, const struct id *b) {
 	return sum;
 }
 
+/* The usual length, on which routing spends much of its time. */
+static struct id subtract_16(const struct id *a, const struct id *b) {
+	struct id difference = {.length = 16};
+	uint64_t high[2], low[2];
+
+	memcpy(&high[0], a->octets, 8);
+	memcpy(&low[0], a->octets + 8, 8);
+	memcpy(&high[1], b->octets, 8);
+	memcpy(&low[1], b->octets + 8, 8);
+	uint64_t low_difference = be64toh(low[0]) - be64toh(low[1]);
+	uint64_t high_difference = be64toh(high[0]) - be64toh(high[1]) - (be64toh(low[0]) < be64toh(low[1]));
+	low_difference = htobe64(low_difference);
+	high_difference = htobe64(high_difference);
+	memcpy(difference.octets, &high_difference, 8);
+	memcpy(difference.octets + 8, &low_difference, 8);
+	return difference;
+}
+
 struct id id_subtract(const struct id *a, const struct id *b) {
 	struct id difference = {.length = a->length};
 	int borrow = 0;
 
+	if (a->length == 16)
+		return subtract_16(a, b);
 	for (int i = a->length - 1; i >= 0; i--) {
 		int value = a->octets[i] - b->octets[i] - borrow;
 		borrow = value < 0;

@@ -139,9 +139,11 @@ static void answer_expire(struct timer *timer, void *userdata) {
 static void answer_remember(struct router *router, struct answer_entry *entry, uint16_t code, uint8_t *rest, size_t length) {
 	uint64_t expires_us = router->runtime->now_us + request_lifetime_us(router);
 
+	uint8_t *fitting = realloc(rest, length); /* it grew by doubling, and stays for a while */
+
 	entry->open = NULL;
 	entry->code = code;
-	entry->rest = rest;
+	entry->rest = fitting ? fitting : rest;
 	entry->rest_length = length;
 	/* A shortened timer must not break the order. */
 	entry->expires_us =

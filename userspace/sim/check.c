@@ -192,8 +192,9 @@ static void find_holders(struct sim_world *world, struct sim_node **ring, size_t
 			ret->holders[ret->holder_count++] = ring[(owner + i) % count]->index;
 	if (ret->holder_count > 0)
 		return;
+	/* A disk whose node is gone does not count: it may come back, or not. */
 	for (size_t i = 0; i < world->node_count && ret->holder_count < SIM_HOLDERS_MAX; i++)
-		if (holds(world->nodes[i], record))
+		if (world->nodes[i]->host && !world->nodes[i]->left && holds(world->nodes[i], record))
 			ret->holders[ret->holder_count++] = i;
 }
 

@@ -61,13 +61,21 @@ void sim_script_release(struct sim_script *script) {
 	*script = (struct sim_script){0};
 }
 
-/* The node that `argument` chooses among the living or the dead; NULL when too few live. */
+static bool takes_part(const struct sim_node *node) {
+	return node->host && !node->left;
+}
+
+/* The node that `argument` chooses among those that take part or those that are gone; NULL when too few take part. */
 static struct sim_node *chosen(struct sim_world *world, uint32_t argument, bool living) {
-	if (world->node_count == 0 || (living && world->alive <= world->settings.nodes / 2 + 1))
+	size_t count = 0;
+
+	for (size_t i = 0; i < world->node_count; i++)
+		count += takes_part(world->nodes[i]);
+	if (world->node_count == 0 || (living && count <= world->settings.nodes / 2 + 1))
 		return NULL;
 	for (size_t i = 0; i < world->node_count; i++) {
 		struct sim_node *node = world->nodes[(argument + i) % world->node_count];
-		if ((node->host != NULL) == living && !(living && node->left))
+		if (takes_part(node) == living)
 			return node;
 	}
 	return NULL;
@@ -104,6 +112,8 @@ static void play_on_node(struct sim_world *world, const struct sim_fault *fault,
 		sim_node_leave(node);
 		break;
 	case SIM_FAULT_RESTART:
+		if (node->host) /* it left, and its process ends now */
+			sim_node_kill(node, true);
 		(void)sim_node_restart(node);
 		break;
 	case SIM_FAULT_CUT:

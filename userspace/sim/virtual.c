@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Everything that happens is a timer of the network's runtime: packets in flight and, per host, one wake-up for the earliest timer
- * of that host. Links find each other by address and a number unique in the network, never by pointer, so that hosts may vanish.
+ * Everything that happens is a timer: packets in flight and, per host, one wake-up for the earliest timer of that host. Links find
+ * each other by address and a number unique in the network, never by pointer, so that hosts may vanish.
+ *
+ * Hundreds of thousands of timers are armed at any time, mostly for the next minute. They wait in a wheel, a list for each
+ * millisecond, where arming and disarming touches two neighbors; only those of the current millisecond, and those too far away for
+ * the wheel, are in order, in the heap of the network's runtime.
  */
 #include "sim/virtual.h"
 
@@ -21,6 +25,16 @@ enum {
 	SLOTS_FIRST = 8,
 	INTERNET_MIN_US = 5 * 1000,
 	INTERNET_MAX_US = 250 * 1000,
+	TICK_US = 1024,
+	WHEEL_SIZE = 1 << 17, /* ticks: two minutes */
+	HOSTS_FIRST = 64,
+	HOSTS_MAX = 1 << 24, /* addresses in 10.0.0.0/8; a host that comes back has a new one */
+};
+
+/* A timer of the network. While it waits in the wheel its `sibling` and `previous` link the list of its tick. */
+struct event {
+	struct timer timer;
+	bool waiting;
 };
 
 /* One end of a link. */
@@ -32,6 +46,7 @@ struct virtual_end {
 	struct timer handshake;
 	struct virtual_host *host;
 	uint64_t last_arrival_us; /* of what we sent: keeps a direction in order */
+	uint64_t distance_us;	  /* between two hosts of the Internet */
 	struct link_statistics statistics;
 	uint16_t slot, peer_slot; /* the peer's slot as last heard: where to look first */
 	uint8_t generation;
@@ -46,20 +61,20 @@ struct virtual_host {
 	struct transport_events events;
 	void (*idle)(void *userdata);
 	void *idle_userdata;
-	struct timer wake;
+	struct event wake;
+	uint32_t number;
 	struct virtual_end **ends; /* by slot */
 	size_t end_count;
 	uint16_t next_slot;
 	uint64_t random_state, delay_us;
 	int64_t skew_ms;
 	unsigned group; /* hosts of different groups do not reach each other */
-	UT_hash_handle hh;
 };
 
 enum packet_type { PACKET_HELLO, PACKET_HELLO_ANSWER, PACKET_FINISHED, PACKET_FINISHED_ANSWER, PACKET_DATA, PACKET_CLOSE };
 
 struct packet {
-	struct timer timer;
+	struct event event;
 	struct virtual_network *network;
 	struct packet *previous, *next;
 	enum packet_type type;
@@ -67,7 +82,8 @@ struct packet {
 	struct address from, to;
 	struct certificate *certificate;
 	unsigned sends;
-	uint64_t delay_us; /* of a slow sender, on top of the latency */
+	uint64_t delay_us;    /* of a slow sender, on top of the latency */
+	uint64_t distance_us; /* 0: not computed yet */
 	uint16_t from_slot, to_slot;
 	bool own;
 	size_t length;
@@ -83,7 +99,12 @@ struct cut {
 
 struct virtual_network {
 	struct runtime clock;
-	struct virtual_host *hosts;
+	struct timer **wheel;	     /* lists, by tick modulo WHEEL_SIZE */
+	uint64_t tick;		     /* everything due up to its end is in the heap */
+	size_t waiting;		     /* in the wheel */
+	struct virtual_host **hosts; /* by number, NULL: gone */
+	uint32_t host_capacity;
+	bool tracked;
 	struct packet *packets;
 	struct cut *cuts;
 	uint64_t random_state, next_link;
@@ -122,11 +143,86 @@ static uint64_t host_realtime_ms(void *userdata) {
 	return host->network->realtime_base_ms + host->network->clock.now_us / USEC_PER_MSEC + (uint64_t)host->skew_ms;
 }
 
+/* ---- the agenda ---- */
+
+static uint64_t tick_of(uint64_t time_us) {
+	return time_us / TICK_US;
+}
+
+static void event_disarm(struct virtual_network *network, struct event *event) {
+	struct timer *timer = &event->timer;
+
+	if (!event->waiting) {
+		timer_disarm(&network->clock, timer);
+		return;
+	}
+	if (timer->previous)
+		timer->previous->sibling = timer->sibling;
+	else
+		network->wheel[tick_of(timer->due_us) % WHEEL_SIZE] = timer->sibling;
+	if (timer->sibling)
+		timer->sibling->previous = timer->previous;
+	timer->sibling = timer->previous = NULL;
+	event->waiting = false;
+	network->waiting--;
+}
+
+static void event_arm(struct virtual_network *network, struct event *event, uint64_t due_us) {
+	struct timer *timer = &event->timer;
+	uint64_t tick = tick_of(due_us);
+
+	event_disarm(network, event);
+	if (network->waiting == 0 && tick_of(network->clock.now_us) > network->tick)
+		network->tick = tick_of(network->clock.now_us);
+	if (tick <= network->tick || tick - network->tick >= WHEEL_SIZE) {
+		timer_arm(&network->clock, timer, due_us);
+		return;
+	}
+	struct timer **list = &network->wheel[tick % WHEEL_SIZE];
+	timer->due_us = due_us;
+	timer->sibling = *list;
+	if (*list)
+		(*list)->previous = timer;
+	*list = timer;
+	event->waiting = true;
+	network->waiting++;
+}
+
+static void event_arm_after(struct virtual_network *network, struct event *event, uint64_t delay_us) {
+	event_arm(network, event, network->clock.now_us + delay_us);
+}
+
+static bool event_is_for(const struct event *event, uint64_t due_us) {
+	return (event->waiting || event->timer.armed) && event->timer.due_us == due_us;
+}
+
+/* When something is due next, or `limit_us` if that is not before. Moves to the heap what the wheel has for that time. */
+static uint64_t agenda_next(struct virtual_network *network, uint64_t limit_us) {
+	while (network->waiting > 0) {
+		uint64_t next_us = runtime_next(&network->clock);
+		if (tick_of(next_us) <= network->tick || tick_of(limit_us) <= network->tick)
+			break;
+		struct timer **list = &network->wheel[++network->tick % WHEEL_SIZE];
+		while (*list) {
+			struct event *event = container_of(*list, struct event, timer);
+			uint64_t due_us = event->timer.due_us;
+			event_disarm(network, event);
+			timer_arm(&network->clock, &event->timer, due_us);
+		}
+	}
+	return runtime_next(&network->clock);
+}
+
 int virtual_network_new(uint64_t seed, struct virtual_network **ret) {
 	struct virtual_network *network = calloc(1, sizeof(*network));
+	struct timer **wheel = calloc(WHEEL_SIZE, sizeof(*wheel));
 
-	if (!network)
+	if (!network || !wheel) {
+		free(network);
+		free(wheel);
 		return -ENOMEM;
+	}
+	network->wheel = wheel;
 	network->random_state = seed;
 	network->next_link = 1;
 	network->next_host = 1;
@@ -141,7 +237,7 @@ int virtual_network_new(uint64_t seed, struct virtual_network **ret) {
 static void packet_free(struct packet *packet) {
 	struct virtual_network *network = packet->network;
 
-	timer_disarm(&network->clock, &packet->timer);
+	event_disarm(network, &packet->event);
 	if (packet->previous)
 		packet->previous->next = packet->next;
 	else
@@ -153,15 +249,16 @@ static void packet_free(struct packet *packet) {
 }
 
 struct virtual_network *virtual_network_free(struct virtual_network *network) {
-	struct virtual_host *host, *next_host;
-
 	if (!network)
 		return NULL;
-	HASH_ITER (hh, network->hosts, host, next_host)
-		virtual_host_kill(host);
+	for (uint32_t number = 1; number < network->next_host; number++)
+		if (network->hosts[number])
+			virtual_host_kill(network->hosts[number]);
 	while (network->packets)
 		packet_free(network->packets);
 	virtual_network_heal(network);
+	free(network->hosts);
+	free(network->wheel);
 	free(network);
 	return NULL;
 }
@@ -175,9 +272,9 @@ static void host_leave(struct virtual_host *host) {
 		host->idle(host->idle_userdata);
 	uint64_t due_us = runtime_next(&host->runtime);
 	if (due_us == USEC_NEVER)
-		timer_disarm(&host->network->clock, &host->wake);
-	else if (!host->wake.armed || host->wake.due_us != due_us)
-		timer_arm(&host->network->clock, &host->wake, due_us);
+		event_disarm(host->network, &host->wake);
+	else if (!event_is_for(&host->wake, due_us))
+		event_arm(host->network, &host->wake, due_us);
 }
 
 void virtual_host_enter(struct virtual_host *host) {
@@ -197,13 +294,29 @@ static void host_wake(struct timer *timer, void *userdata) {
 	host_leave(host);
 }
 
+static int hosts_grow(struct virtual_network *network) {
+	if (network->next_host < network->host_capacity)
+		return 0;
+	uint32_t capacity = network->host_capacity ? network->host_capacity * 2 : HOSTS_FIRST;
+	struct virtual_host **hosts = reallocarray(network->hosts, capacity, sizeof(struct virtual_host *));
+	if (!hosts)
+		return -ENOMEM;
+	memset(hosts + network->host_capacity, 0, (capacity - network->host_capacity) * sizeof(struct virtual_host *));
+	network->hosts = hosts;
+	network->host_capacity = capacity;
+	return 0;
+}
+
 int virtual_host_new(struct virtual_network *network, struct credential *credential, struct virtual_host **ret) {
 	struct virtual_host *host = calloc(1, sizeof(*host));
 
-	if (!host)
+	if (!host || network->next_host >= HOSTS_MAX || hosts_grow(network) < 0) {
+		free(host);
 		return -ENOMEM;
+	}
 	uint32_t number = network->next_host++;
 	host->network = network;
+	host->number = number;
 	host->credential = credential_ref(credential);
 	host->address = (struct address){.family = AF_INET, .port = RELOAD_PORT};
 	host->address.octets[0] = 10;
@@ -215,8 +328,8 @@ int virtual_host_new(struct virtual_network *network, struct credential *credent
 		.now_us = network->clock.now_us,
 		.source = {.realtime_ms = host_realtime_ms, .random = host_random, .userdata = host},
 	};
-	timer_init(&host->wake, host_wake, host);
-	HASH_ADD(hh, network->hosts, address, sizeof(host->address), host);
+	timer_init(&host->wake.timer, host_wake, host);
+	network->hosts[number] = host;
 	*ret = host;
 	return 0;
 }
@@ -254,17 +367,23 @@ void virtual_host_kill(struct virtual_host *host) {
 		free(host->ends[i]);
 	}
 	free(host->ends);
-	timer_disarm(&host->network->clock, &host->wake);
-	HASH_DEL(host->network->hosts, host);
+	event_disarm(host->network, &host->wake);
+	host->network->hosts[host->number] = NULL;
 	credential_unref(host->credential);
 	free(host);
 }
 
 static struct virtual_host *network_host(struct virtual_network *network, const struct address *address) {
-	struct virtual_host *host;
+	uint32_t number = (uint32_t)address->octets[1] << 16 | (uint32_t)address->octets[2] << 8 | address->octets[3];
+	struct virtual_host *host = number < network->host_capacity ? network->hosts[number] : NULL;
 
-	HASH_FIND(hh, network->hosts, address, sizeof(*address), host);
-	return host;
+	return host && address_equal(&host->address, address) ? host : NULL;
+}
+
+void *virtual_network_userdata(struct virtual_network *network, const struct address *address) {
+	struct virtual_host *host = network_host(network, address);
+
+	return host ? host->idle_userdata : NULL;
 }
 
 void virtual_network_cut(struct virtual_network *network, const struct address *from, const struct address *to, bool cut_now) {
@@ -380,15 +499,15 @@ static uint64_t network_latency(struct virtual_network *network, const struct pa
 	uint64_t least_us = network->latency_min_us, spread_us = network->latency_max_us - network->latency_min_us;
 
 	if (network->internet) {
-		least_us = internet_distance(&packet->from, &packet->to);
+		least_us = packet->distance_us ? packet->distance_us : internet_distance(&packet->from, &packet->to);
 		spread_us = least_us / 10;
 	}
 	return least_us + packet->delay_us + (spread_us ? splitmix(&network->random_state) % (spread_us + 1) : 0);
 }
 
 /* Twice the round trip, as a measured one with its variance would be. */
-static uint64_t network_rto(const struct virtual_network *network, const struct address *from, const struct address *to) {
-	uint64_t rto_us = 4 * (network->internet ? internet_distance(from, to) : network->latency_max_us);
+static uint64_t network_rto(const struct virtual_network *network, uint64_t distance_us) {
+	uint64_t rto_us = 4 * (network->internet ? distance_us : network->latency_max_us);
 
 	return rto_us > RTO_MIN_US ? rto_us : RTO_MIN_US;
 }
@@ -461,6 +580,7 @@ static int host_new_end(struct virtual_host *host, uint64_t link, const struct a
 				    .host = host,
 				    .slot = (uint16_t)slot,
 				    .peer_slot = LINK_SLOT_NONE,
+				    .distance_us = internet_distance(&host->address, peer),
 				    .generation = generation};
 	timer_init(&end->handshake, end_handshake_failed, end);
 	host->next_slot = (uint16_t)((slot + 1) % host->end_count);
@@ -486,7 +606,7 @@ static struct packet *packet_new(struct virtual_network *network, enum packet_ty
 				  .from_slot = LINK_SLOT_NONE,
 				  .to_slot = LINK_SLOT_NONE,
 				  .length = length};
-	timer_init(&packet->timer, packet_arrive, packet);
+	timer_init(&packet->event.timer, packet_arrive, packet);
 	packet->next = network->packets;
 	if (packet->next)
 		packet->next->previous = packet;
@@ -505,7 +625,7 @@ static void packet_post(struct packet *packet, uint64_t *last_arrival_us) {
 	packet->sends++;
 	packet->network->figures.packets++;
 	packet->network->figures.octets += packet->length;
-	timer_arm(&packet->network->clock, &packet->timer, due_us);
+	event_arm(packet->network, &packet->event, due_us);
 }
 
 static void send_control(struct virtual_host *host, enum packet_type type, uint64_t link, const struct address *to,
@@ -636,7 +756,7 @@ static void packet_arrive(struct timer *timer, void *userdata) {
 		packet_free(packet);
 		return;
 	}
-	timer_arm_after(&network->clock, &packet->timer, network_rto(network, &packet->from, &packet->to) << (packet->sends - 1));
+	event_arm_after(network, &packet->event, network_rto(network, packet->distance_us) << (packet->sends - 1));
 	packet->sends++;
 	network->figures.packets++;
 	network->figures.octets += packet->length;
@@ -673,6 +793,7 @@ static void packet_duplicate(const struct packet *packet, uint64_t *last_arrival
 		return;
 	memcpy(copy->data, packet->data, packet->length);
 	copy->delay_us = packet->delay_us;
+	copy->distance_us = packet->distance_us;
 	copy->from_slot = packet->from_slot;
 	copy->to_slot = packet->to_slot;
 	packet_post(copy, last_arrival_us);
@@ -700,6 +821,7 @@ static int virtual_send(void *object, uint16_t slot, const struct iovec *parts, 
 	}
 	packet->own = flags & LINK_SEND_OWN;
 	packet->delay_us = host->delay_us;
+	packet->distance_us = end->distance_us;
 	packet->from_slot = slot;
 	packet->to_slot = end->peer_slot;
 	end->statistics.sent++;
@@ -760,7 +882,7 @@ static void virtual_statistics(void *object, uint16_t slot, struct link_statisti
 
 	*ret = end ? end->statistics : (struct link_statistics){0};
 	ret->rtt_us = (uint32_t)(host->network->latency_min_us + host->network->latency_max_us);
-	ret->rto_us = end ? (uint32_t)network_rto(host->network, &host->address, &end->peer) : 0;
+	ret->rto_us = end ? (uint32_t)network_rto(host->network, end->distance_us) : 0;
 	ret->cipher = "virtual";
 }
 
@@ -782,15 +904,24 @@ struct transport virtual_host_transport(struct virtual_host *host) {
 
 /* ---- running ---- */
 
-bool virtual_network_run(struct virtual_network *network, uint64_t until_us, bool (*stop)(void *userdata), void *userdata) {
-	struct virtual_host *host, *next;
-
-	/* The caller may have used hosts since the last run. */
-	HASH_ITER (hh, network->hosts, host, next) {
-		host_enter(host);
-		host_leave(host);
+/* The caller may have used hosts since the last run. */
+static void enter_all(struct virtual_network *network, bool leave) {
+	for (uint32_t number = 1; !network->tracked && number < network->next_host; number++) {
+		if (!network->hosts[number])
+			continue;
+		host_enter(network->hosts[number]);
+		if (leave)
+			host_leave(network->hosts[number]);
 	}
-	while (runtime_next(&network->clock) <= until_us) {
+}
+
+void virtual_network_set_tracked(struct virtual_network *network) {
+	network->tracked = true;
+}
+
+bool virtual_network_run(struct virtual_network *network, uint64_t until_us, bool (*stop)(void *userdata), void *userdata) {
+	enter_all(network, true);
+	while (agenda_next(network, until_us) <= until_us) {
 		struct timer *timer = network->clock.timers;
 		if (timer->due_us > network->clock.now_us)
 			network->clock.now_us = timer->due_us;
@@ -801,7 +932,6 @@ bool virtual_network_run(struct virtual_network *network, uint64_t until_us, boo
 			return true;
 	}
 	network->clock.now_us = until_us;
-	HASH_ITER (hh, network->hosts, host, next)
-		host_enter(host);
+	enter_all(network, false);
 	return stop && stop(userdata);
 }

@@ -21,6 +21,9 @@ struct transport virtual_host_transport(struct virtual_host *host);
 /* Called before the virtual clock moves on after this host did something: commits and the like. */
 void virtual_host_set_idle(struct virtual_host *host, void (*idle)(void *userdata), void *userdata);
 
+/* What virtual_host_set_idle() gave to the host with that address; NULL: it is gone. */
+void *virtual_network_userdata(struct virtual_network *network, const struct address *address);
+
 /* The host vanishes without a word, as after SIGKILL; the other ends notice by time-out. Frees it. */
 void virtual_host_kill(struct virtual_host *host);
 
@@ -62,6 +65,10 @@ struct virtual_figures virtual_network_figures(const struct virtual_network *net
 struct runtime *virtual_network_clock(struct virtual_network *network);
 void virtual_host_enter(struct virtual_host *host);
 void virtual_host_leave(struct virtual_host *host);
+
+/* From now on hosts are used between runs as well only between virtual_host_enter() and virtual_host_leave(): a run need not look
+ * at all of them first. */
+void virtual_network_set_tracked(struct virtual_network *network);
 
 uint64_t virtual_network_now(const struct virtual_network *network);
 

@@ -107,6 +107,7 @@ int sim_world_new(const struct sim_settings *settings, struct sim_world **ret) {
 		virtual_network_set_internet(world->network);
 	else
 		virtual_network_set_latency(world->network, settings->latency_min_us, settings->latency_max_us);
+	virtual_network_set_tracked(world->network);
 	virtual_network_set_loss(world->network, settings->loss_ppm);
 	virtual_network_set_reordering(world->network, settings->reordering_ppm);
 	virtual_network_set_duplication(world->network, settings->duplication_ppm);
@@ -178,20 +179,41 @@ static void contact(struct sim_node *node, const struct sim_node *other) {
 	}
 }
 
+/* Bootstrap nodes and peers it remembers, living or not; NULL when that is nobody but itself. */
 static struct sim_node *bootstrap_node(struct sim_node *node) {
 	struct sim_world *world = node->world;
 	size_t count = world->settings.bootstraps < world->node_count ? world->settings.bootstraps : world->node_count;
-	struct sim_node *other = world->nodes[runtime_random_below(virtual_host_runtime(node->host), count)];
+	size_t draw = runtime_random_below(virtual_host_runtime(node->host), count + node->known_count);
+	struct sim_node *other = world->nodes[draw < count ? draw : node->known[draw - count]];
 
 	if (other == node)
 		other = world->nodes[(other->index + 1) % count];
 	return other == node ? NULL : other;
 }
 
+static void remember(struct sim_node *node, const struct connection *connection) {
+	struct transport *transport = router_transport(node->router);
+	struct address address = transport->ops->address(transport->object, connection->slot);
+	const struct sim_node *other = virtual_network_userdata(node->world->network, &address);
+	uint32_t at = 0;
+
+	if (!other)
+		return;
+	while (at < node->known_count && node->known[at] != other->index)
+		at++;
+	if (at == node->known_count && at < SIM_KNOWN_MAX)
+		node->known_count++;
+	else if (at == SIM_KNOWN_MAX)
+		at--;
+	memmove(node->known + 1, node->known, at * sizeof(node->known[0]));
+	node->known[0] = (uint32_t)other->index;
+}
+
 static void join_next(struct sim_node *node) {
 	struct sim_node *other = bootstrap_node(node);
+	unsigned most = node->world->settings.bootstraps + (node->index > 0 ? node->known_count : 0);
 
-	if (other && node->tried < node->world->settings.bootstraps) {
+	if (other && node->tried < most) {
 		node->tried++;
 		contact(node, other);
 	} else if (node->index == 0) { /* the first node, and nobody else is there */
@@ -233,6 +255,7 @@ static void on_partition(struct timer *timer, void *userdata) {
 static void on_up(void *userdata, const struct connection *connection) {
 	struct sim_node *node = userdata;
 
+	remember(node, connection);
 	if (connection->slot == node->pending_slot && connection->initiated)
 		link_ready(node, connection->slot);
 }
@@ -363,6 +386,7 @@ static void node_stop(struct sim_node *node) {
 	if (!node->host)
 		return;
 	struct runtime *runtime = virtual_host_runtime(node->host);
+	virtual_host_enter(node->host);
 	timer_disarm(runtime, &node->retry);
 	timer_disarm(runtime, &node->partition);
 	if (node->router)
@@ -438,10 +462,14 @@ void sim_node_kill(struct sim_node *node, bool disk) {
 	if (!node->host)
 		return;
 	node->world->figures.kills++;
-	node->died_us = node->world->fault_us = sim_now_us(node->world);
+	node->world->fault_us = sim_now_us(node->world);
+	if (!node->left) /* else it is gone since it left */
+		node->died_us = node->world->fault_us;
 	node_stop(node);
-	if (!disk)
-		node->database = record_database_close(node->database);
+	if (disk)
+		return;
+	node->database = record_database_close(node->database);
+	node->known_count = 0;
 }
 
 int sim_node_restart(struct sim_node *node) {
@@ -457,7 +485,7 @@ void sim_node_leave(struct sim_node *node) {
 	if (!node->host || node->left)
 		return;
 	node->world->figures.leaves++;
-	node->world->fault_us = sim_now_us(node->world);
+	node->died_us = node->world->fault_us = sim_now_us(node->world);
 	node->left = true;
 	virtual_host_enter(node->host);
 	timer_disarm(virtual_host_runtime(node->host), &node->retry);

@@ -16,6 +16,7 @@ enum {
 	SIM_HOPS_MAX = 100,
 	SIM_REASON_SIZE = 512,
 	SIM_OPERATION_LIMIT_S = 120, /* an operation that has not ended by then never will */
+	SIM_KNOWN_MAX = 10,	     /* peers that a node remembers, as PEER_CACHE_MAX */
 	SIM_REPAIR_S = 120,	     /* three holders that die within this may take a record with them */
 };
 
@@ -53,10 +54,13 @@ struct sim_node {
 	struct connection_listener listener;
 	struct timer retry, partition;
 	uint16_t pending_slot;
-	bool joining, checking; /* what the pending link is for */
-	unsigned tried;		/* bootstrap nodes of this round */
+	bool joining, checking;	       /* what the pending link is for */
+	unsigned tried;		       /* nodes of this round */
+	uint32_t known[SIM_KNOWN_MAX]; /* indices of nodes it was linked to, the last one first: ways back besides the bootstrap
+					  nodes */
+	uint32_t known_count;
 	uint32_t pause_ms;
-	uint64_t died_us;
+	uint64_t died_us; /* or left */
 	bool left;
 };
 
@@ -65,7 +69,7 @@ struct sim_record {
 	struct sim_world *world;
 	struct credential *user;
 	struct id place;
-	uint32_t sent, acknowledged; /* numbers of the values */
+	uint32_t sent, acknowledged;		     /* numbers of the values */
 	uint64_t acknowledged_us, seen_us, whole_us; /* when last found, and with all its copies */
 	bool storing, lost, excused;
 	size_t holders[SIM_HOLDERS_MAX]; /* nodes that held it when last looked at */

@@ -76,6 +76,7 @@ struct store_work {
 	struct request *request;
 	struct id resource_id;
 	bool original;
+	bool handed_over; /* we are joining, and this will be ours */
 	uint64_t now_ms;
 	struct kind_part parts[STORE_KINDS_PER_REQUEST];
 	size_t count;
@@ -295,7 +296,7 @@ static int put_part(struct store_work *work, struct kind_part *part) {
 		.resource_id = work->resource_id,
 		.kind = part->data.kind,
 		.generation = part->generation,
-		.owned = part->state.owned || store_responsible(work->store, &work->resource_id),
+		.owned = part->state.owned || work->handed_over || store_responsible(work->store, &work->resource_id),
 	};
 	if (!changed && state.generation == part->state.generation && state.owned == part->state.owned)
 		return 0;
@@ -399,6 +400,9 @@ void store_on_store(void *userdata, struct request *request) {
 		return;
 	}
 	work.original = store_req.replica_number == 0;
+	/* Whoever hands it over owes it to nobody from then on (B-10.5-05): should it be another's when we are in the ring, as when
+	 * rings merge meanwhile, then it is for us to offer it. */
+	work.handed_over = !work.original && !router_joined(store->router);
 	work.changes.resource_id = work.resource_id;
 	int error = check_place(&work, &store_req);
 	if (error == 0)

@@ -293,6 +293,33 @@ static void test_handover(void **state) { /* B-10.5-05, B-10.5-06, B-10.5-07, Q-
 	credential_unref(carol);
 }
 
+/* When the joiner is in the ring another peer turns out to be the owner, as when rings merge meanwhile. Whoever handed over owes
+ * the record to nobody any more, so the joiner does. */
+static void test_handover_to_no_owner(void **state) { /* B-10.5-05, B-6.4.2.3-02 */
+	struct id joiner = net.net.nodes[2].id, from = net.net.nodes[1].id, near_joiner = joiner;
+	struct handed handed = {0};
+
+	(void)state;
+	put(3, KIND_SINGLE_USER, 1000, store_net_single("abc"));
+	router_set_range(net.net.nodes[2].router, &from, false); /* it is joining */
+	store_hand_over(net.nodes[3].store, &joiner, &from, &joiner, on_handed, &handed);
+	store_net_run_ms(&net, 1000);
+	assert_int_equal(handed.calls, 1);
+	assert_int_equal(handed.error, 0);
+	assert_false(kind_state(3, KIND_SINGLE_USER).owned);
+	assert_true(kind_state(2, KIND_SINGLE_USER).owned);
+
+	assert_int_equal(record_discard(net.nodes[3].database, &at_alice, KIND_SINGLE_USER), 0);
+	near_joiner.octets[near_joiner.length - 1]--;
+	place(2, &near_joiner, false);
+	net.nodes[2].discard = true;
+	store_range_changed(net.nodes[2].store);
+	store_net_run_ms(&net, 2000);
+	assert_string_equal(held(3, KIND_SINGLE_USER), "abc ");
+	assert_true(kind_state(3, KIND_SINGLE_USER).owned);
+	assert_string_equal(held(2, KIND_SINGLE_USER), "abc "); /* not dropped before */
+}
+
 static void test_handover_of_nothing(void **state) {
 	struct id joiner = net.net.nodes[2].id, from = net.net.nodes[1].id;
 	struct handed handed = {0};
@@ -575,6 +602,7 @@ int main(void) {
 		TEST(test_gone_holder),
 		TEST(test_expired_signer),
 		TEST(test_handover),
+		TEST(test_handover_to_no_owner),
 		TEST(test_handover_of_nothing),
 		TEST(test_handover_many),
 		TEST(test_handover_fails),
