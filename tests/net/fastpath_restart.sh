@@ -112,6 +112,7 @@ for number in $others; do
 done
 more 20
 [ "$(figure "$transit" forwarded_kernel)" -gt 0 ] || die "the kernel of the transit peer forwards nothing"
+: >"$WORK/numbers"
 # Not through a function: then the process number would be that of a subshell.
 ip netns exec "$NETWORK-lan" python3 tests/net/record_numbers.py "rg$$-g$transit" 6084 >"$WORK/numbers" &
 watcher=$!

@@ -3,13 +3,17 @@
  * The two ends of a load through transit peers. Numbered and timed messages go from one to the other; the clock is that of the
  * machine, which both share.
  *
- *     transit_load sink OVERLAY.xml CERTIFICATE KEY LOCAL TRANSIT[,TRANSIT…]
- *         has a link to every TRANSIT, says "up NODE-ID", and at the end of its standard input what came:
- *         received=… highest=… duplicates=… wrong=… gap_us=… latency_us_p50=… latency_us_max=…
- *         highest: the largest number plus one. wrong: messages for others, or damaged. gap_us: the longest time in which what was
- * sent did not arrive. transit_load source OVERLAY.xml CERTIFICATE KEY LOCAL TRANSIT NODE-ID RATE MILLISECONDS SIZE has a link to
- * TRANSIT, says "up NODE-ID", and sends RATE messages a second of SIZE octets to NODE-ID: sent=… refused=… us=… RATE 0: as many as
- * the link takes, no more than 256 unacknowledged.
+ * transit_load sink OVERLAY.xml CERTIFICATE KEY LOCAL TRANSIT[,TRANSIT…]
+ *
+ *     has a link to every TRANSIT, says "up NODE-ID", and at the end of its standard input what came:
+ *     received=… highest=… duplicates=… wrong=… gap_us=… pause_us=… latency_us_p50=… latency_us_max=…
+ *     highest: the largest number plus one. wrong: messages for others, or damaged. gap_us: the longest time in which what was sent
+ *     did not arrive. pause_us: the longest time from one arrival to the next.
+ *
+ * transit_load source OVERLAY.xml CERTIFICATE KEY LOCAL TRANSIT NODE-ID RATE MILLISECONDS SIZE
+ *
+ *     has a link to TRANSIT, says "up NODE-ID", and sends RATE messages a second of SIZE octets to NODE-ID: sent=… refused=… us=…
+ *     RATE 0: as many as the link takes, no more than 256 unacknowledged. After a third of the time it says "third".
  */
 #include "base/log.h"
 #include "link/dtls.h"
@@ -39,6 +43,7 @@ struct load {
 	uint32_t *latencies_us; /* 0: did not come */
 	uint64_t *sent_us;
 	uint64_t received, duplicates, wrong, highest;
+	uint64_t last_us, pause_us;
 };
 
 static void on_up(void *userdata, uint16_t slot, bool initiated) {
@@ -100,6 +105,9 @@ static void on_receive(void *userdata, uint16_t slot, uint8_t *octets, size_t le
 	}
 	load->sent_us[number] = sent_us;
 	load->latencies_us[number] = (uint32_t)(now_us - sent_us);
+	if (load->last_us != 0 && now_us - load->last_us > load->pause_us)
+		load->pause_us = now_us - load->last_us;
+	load->last_us = now_us;
 	load->received++;
 	if (number >= load->highest)
 		load->highest = number + 1;
@@ -170,9 +178,9 @@ static void report(struct load *load) {
 	}
 	qsort(load->latencies_us, count, sizeof(load->latencies_us[0]), compare);
 	printf("received=%" PRIu64 " highest=%" PRIu64 " duplicates=%" PRIu64 " wrong=%" PRIu64 " gap_us=%" PRIu64
-	       " latency_us_p50=%u latency_us_max=%u\n",
-	       load->received, load->highest, load->duplicates, load->wrong, gap_us, count > 0 ? load->latencies_us[count / 2] : 0,
-	       count > 0 ? load->latencies_us[count - 1] : 0);
+	       " pause_us=%" PRIu64 " latency_us_p50=%u latency_us_max=%u\n",
+	       load->received, load->highest, load->duplicates, load->wrong, gap_us, load->pause_us,
+	       count > 0 ? load->latencies_us[count / 2] : 0, count > 0 ? load->latencies_us[count - 1] : 0);
 }
 
 static int run_sink(struct load *load) {
@@ -241,6 +249,7 @@ static int run_source(struct load *load, char **argv) {
 	if (length == 0)
 		return 2;
 	uint64_t begin_us = clock_monotonic_us(), now_us = begin_us;
+	bool said = false;
 	while (now_us - begin_us < duration_us && load->up[0]) {
 		uint64_t due = rate > 0 ? (uint64_t)((double)(now_us - begin_us) * rate / 1e6) + 1 : sent + IN_FLIGHT_MAX / 4;
 		struct link_statistics link = {0};
@@ -259,6 +268,11 @@ static int run_source(struct load *load, char **argv) {
 		dtls_links_flush(load->links);
 		turn(load, rate > 0 ? 200 : 50, false);
 		now_us = clock_monotonic_us();
+		if (!said && now_us - begin_us >= duration_us / 3) {
+			said = true;
+			printf("third\n");
+			fflush(stdout);
+		}
 	}
 	/* Acks of the last ones. */
 	for (uint64_t end_us = clock_monotonic_us() + 200000; clock_monotonic_us() < end_us;)

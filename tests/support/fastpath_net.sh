@@ -3,14 +3,15 @@
 # through them. Sourced after appliance/trial/network.sh and overlay.sh; needs $WORK.
 #
 #   fastpath_settings N [MODE]        gateway N runs with fastpath = MODE (auto)
-#   fastpath_gro SITE [INTERFACE]     the other end of the site's interface takes what its kernel forwards
+#   fastpath_gro INTERFACE [NETWORK [off]]  an end of a veth, on the bridge by default, takes what the kernel behind the other end forwards
 #   fastpath_on N                     is it running there? else the reason in $reason
 #   fastpath_figure N NAME            a figure of `ringgatectl fastpath --json` of gateway N
 #   fastpath_clean N…                 no record was forged, replayed, damaged or lost by the kernels of these gateways
 #   load_identity NAME                a certificate for an end of the load
 #   load_sink NAME SITE LOCAL TRANSIT[,TRANSIT]    starts it; its Node-ID is in $sink
 #   load_source NAME SITE LOCAL TRANSIT NODE-ID RATE MILLISECONDS SIZE     starts it, goes on once it has its link
-#   load_end                          waits for the source, ends the sink: $sent, $refused, $received, $highest, $duplicates, $wrong, $gap_us,
+#   load_third                        waits until a third of the load's time is over
+#   load_end                          waits for the source, ends the sink: $sent, $refused, $received, $highest, $duplicates, $wrong, $gap_us, $pause_us,
 #                                     $latency_us_p50, $latency_us_max
 
 fastpath_settings() {
@@ -18,7 +19,7 @@ fastpath_settings() {
 	printf '[links]\nfastpath = %s\n' "${2:-auto}" >"$WORK/gateway-$1/ringgate.conf.d/fastpath.conf"
 }
 
-fastpath_gro() { network_in "${2:-lan}" python3 tests/net/veth_gro.py "$1" || network_refuse "GRO of veth cannot be switched on"; }
+fastpath_gro() { network_in "${2:-lan}" python3 tests/net/veth_gro.py "$1" "${3:-on}" || network_refuse "GRO of veth cannot be switched on"; }
 
 fastpath_on() {
 	[ "$(gateway_ctl "$1" fastpath --json | grep -c '"enabled": true')" -gt 0 ] && return 0
@@ -44,6 +45,7 @@ load_identity() { overlay_issue --output "$WORK/$1"; }
 load_sink() {
 	local name=$1 site=$2
 	shift 2
+	: >"$WORK/$name.out"
 	mkfifo "$WORK/$name.in"
 	ip netns exec "$NETWORK-$site" "$BUILD/net/transit_load" sink "$WORK/ca/overlay.xml" "$WORK/$name.crt" "$WORK/$name.key" "$@" \
 		<"$WORK/$name.in" >"$WORK/$name.out" 2>&1 &
@@ -73,6 +75,8 @@ load_source() {
 }
 LOAD_PREFIX=
 
+load_third() { timeout --foreground 30 grep -q -m1 '^third' < <(tail -n +1 -f --pid="$LOAD_SOURCE" "$LOAD_SOURCE_OUT" 2>/dev/null); }
+
 load_end() {
 	local result=0
 	wait "$LOAD_SOURCE" || result=1
@@ -88,6 +92,7 @@ load_end() {
 		return 1
 		;;
 	esac
+	line=${line//third/}
 	eval "${line//[^a-z0-9_= ]/}"
 	return $result
 }

@@ -30,6 +30,7 @@ enum {
 	FASTPATH_ADOPTED_PORTS_US = 10000000, /* interfaces of a former run without a link after so long are given up */
 	FASTPATH_MUTE_FIRST_US = 2000000, /* a link whose kernel frames get no acks is the daemon's this long, doubled each time */
 	FASTPATH_MUTE_MAX_US = 512000000,
+	FASTPATH_PROVEN_US = 250000,	   /* an ack so long ago shows that the neighbor gets what other links send it */
 	FASTPATH_TRIAL_MESSAGES = 4,	   /* risked by the kernel when it tries such a link again */
 	FASTPATH_TRIAL_US = 500000,	   /* until their acks are looked for, and */
 	FASTPATH_TRIAL_ACKS_US = 200000,   /* more, when there was a message and no ack yet */

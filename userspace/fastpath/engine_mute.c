@@ -3,7 +3,7 @@
  * Links over which frames of the kernel disappear. An interface may take what is redirected to it and not send it: a virtual one
  * whose other end is not set up for it, a driver whose queues for that are missing, a switch that does not like the address. Nobody
  * reports that; it shows by acks that do not come. Then the daemon serves the link, and after a while the kernel may try again with
- * a few messages.
+ * a few messages. It is the same when the neighbor has another link-layer address and did not say so.
  */
 #include "base/log.h"
 #include "fastpath/engine_internal.h"
@@ -63,6 +63,23 @@ static void end_trial(struct fastpath *f, uint16_t number) {
 	log_notice("Link %u: what the kernel sends is acknowledged again.", number);
 }
 
+/* Are there links over the same neighbor whose frames are acknowledged? Then its address is right. */
+static bool neighbor_proven(const struct fastpath *f, uint16_t number) {
+	const struct shared_link *link = &f->links[number];
+
+	for (size_t i = 0; i < LAYOUT_SLOTS_MAX; i++) {
+		const struct shared_link *other = &f->links[i];
+		if (i == number || !other->attached || !other->hop_known || other->mute != LINK_SOUND ||
+		    other->hop.device != link->hop.device ||
+		    memcmp(other->hop.destination, link->hop.destination, sizeof(link->hop.destination)) != 0)
+			continue;
+		uint64_t acked_us = *(const volatile __u64 *)&f->tables->slots[i].last_acked_ns / 1000;
+		if (acked_us + FASTPATH_PROVEN_US > f->runtime->now_us)
+			return true;
+	}
+	return false;
+}
+
 void mute_link(struct fastpath *f, uint16_t number, bool heard) {
 	struct shared_link *link = &f->links[number];
 
@@ -70,6 +87,8 @@ void mute_link(struct fastpath *f, uint16_t number, bool heard) {
 		return;
 	if (link->mute == LINK_SOUND && link->sound_us != 0 && f->runtime->now_us - link->sound_us > FASTPATH_MUTE_MAX_US)
 		link->mutes = 0;
+	if (link->mute == LINK_SOUND && !neighbor_proven(f, number))
+		netwatch_doubt(f->netwatch, number);
 	uint64_t wait_us = FASTPATH_MUTE_FIRST_US << link->mutes;
 	if (wait_us > FASTPATH_MUTE_MAX_US)
 		wait_us = FASTPATH_MUTE_MAX_US;

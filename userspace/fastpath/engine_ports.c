@@ -42,7 +42,8 @@ static void on_changed(void *userdata, uint64_t id, const struct netwatch_hop *h
 
 	if (!hop)
 		log_debug("Link %u is not sent by the fast path: %s.", (unsigned)id, netwatch_reason_name(reason));
-	bool other_way = hop && (!link->hop_known || memcmp(hop, &link->hop, sizeof(*hop)) != 0);
+	/* Not when the former way comes back: what was found out about it stands. */
+	bool other_way = hop && memcmp(hop, &link->hop, sizeof(*hop)) != 0;
 	link->hop_known = hop != NULL;
 	if (hop)
 		link->hop = *hop;

@@ -199,6 +199,13 @@ void netwatch_refresh(struct netwatch *n, uint64_t id) {
 	timer_arm(n->runtime, &n->again, n->runtime->now_us);
 }
 
+void netwatch_doubt(struct netwatch *n, uint64_t id) {
+	struct watch *w = watch_find(n, id);
+
+	if (w && w->neighbor)
+		neighbor_doubt(n, w->neighbor);
+}
+
 enum netwatch_reason netwatch_hop(const struct netwatch *n, uint64_t id, struct netwatch_hop *ret) {
 	const struct watch *w = watch_find(n, id);
 

@@ -41,6 +41,7 @@ enum {
 	NETWATCH_REFRESH_S = 15,	   /* routes are asked for again: path MTU */
 	NETWATCH_PROBE_MIN_MS = 1000,	   /* from probe to probe of a neighbor, doubled while it is not found */
 	NETWATCH_PROBE_MAX_MS = 30000,
+	NETWATCH_DOUBT_MS = 5000, /* from one time a neighbor's link-layer address is forgotten for netwatch_doubt() to the next */
 };
 
 struct netwatch_hop {
@@ -126,6 +127,13 @@ void netwatch_unwatch(struct netwatch *netwatch, uint64_t id);
 
 /* Asks for the route again: the path MTU may have changed (EMSGSIZE), or the link is suspected to be dead. */
 void netwatch_refresh(struct netwatch *netwatch, uint64_t id);
+
+/*
+ * What is sent there is not acknowledged. The neighbor may have another link-layer address meanwhile and not have said so; the
+ * kernel would go on with the old one for half a minute and then ask that one for seconds. It is made to look for the address anew,
+ * by broadcast: until the answer, milliseconds on a wire that works, there is no hop. Entries of the operator are left alone.
+ */
+void netwatch_doubt(struct netwatch *netwatch, uint64_t id);
 
 /* What was reported last. `ret` is filled for NETWATCH_KNOWN. */
 enum netwatch_reason netwatch_hop(const struct netwatch *netwatch, uint64_t id, struct netwatch_hop *ret);

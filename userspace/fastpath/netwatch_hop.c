@@ -85,6 +85,22 @@ static bool neighbor_needs_probe(const struct neighbor *neighbor) {
 	return !neighbor->managed && !(neighbor->state & (NUD_USABLE & ~NUD_STALE));
 }
 
+void neighbor_doubt(struct netwatch *n, struct neighbor *neighbor) {
+	uint64_t now_us = n->runtime->now_us;
+
+	if (n->probing_refused || neighbor->managed || neighbor->state & (NUD_PERMANENT | NUD_NOARP) ||
+	    !neighbor_usable(neighbor) || now_us < neighbor->next_doubt_us)
+		return;
+	neighbor->next_doubt_us = now_us + NETWATCH_DOUBT_MS * USEC_PER_MSEC;
+	neighbor->want_forget = true;
+	/* Looked for as soon as the kernel says that it has forgotten. */
+	neighbor->next_probe_us = 0;
+	neighbor->delay_ms = NETWATCH_PROBE_MIN_MS;
+	timer_disarm(n->runtime, &neighbor->timer);
+	neighbor_enqueue(n, neighbor);
+	timer_arm(n->runtime, &n->again, now_us);
+}
+
 static void probe_due(struct timer *timer, void *userdata) {
 	struct neighbor *neighbor = userdata;
 	struct netwatch *n = neighbor->netwatch;
@@ -341,14 +357,20 @@ static int query_send(struct netwatch *n, struct query *query, const void *reque
 	return r;
 }
 
-/* One request about a neighbor: its state first, a probe afterwards. */
+/* What is to be asked about a neighbor next: its state first, a probe afterwards. */
+static enum netwatch_probe probe_kind(const struct neighbor *neighbor) {
+	if (neighbor->want_forget)
+		return NETWATCH_PROBE_FORGET;
+	return neighbor_usable(neighbor) ? NETWATCH_PROBE_CONFIRM : NETWATCH_PROBE_RESOLVE;
+}
+
 static int neighbor_send(struct netwatch *n, struct neighbor *neighbor) {
 	_Alignas(4) uint8_t request[NETWATCH_REQUEST_MAX];
 	size_t length;
-	bool get = neighbor->want_get;
+	bool get = neighbor->want_get, forget = !get && neighbor->want_forget;
 
-	if (!get && (n->probing_refused || !neighbor->want_probe)) {
-		neighbor->want_probe = false;
+	if (!get && (n->probing_refused || (!neighbor->want_probe && !forget))) {
+		neighbor->want_probe = neighbor->want_forget = false;
 		neighbor_queue_remove(n, neighbor);
 		return 0;
 	}
@@ -359,16 +381,18 @@ static int neighbor_send(struct netwatch *n, struct neighbor *neighbor) {
 	else {
 		n->statistics.probes++;
 		length = netwatch_write_probe(request, query->sequence, neighbor->key.ifindex, &neighbor->key.address,
-					      neighbor_usable(neighbor) ? NETWATCH_PROBE_CONFIRM : NETWATCH_PROBE_RESOLVE);
+					      probe_kind(neighbor));
 	}
 	int r = query_send(n, query, request, length);
 	if (r < 0)
 		return r;
 	if (get)
 		neighbor->want_get = false;
+	else if (forget)
+		neighbor->want_forget = false;
 	else
 		neighbor->want_probe = false;
-	if (!neighbor->want_get && !neighbor->want_probe)
+	if (!neighbor->want_get && !neighbor->want_probe && !neighbor->want_forget)
 		neighbor_queue_remove(n, neighbor);
 	return 0;
 }

@@ -39,10 +39,11 @@ struct neighbor {
 	bool heard;	/* the kernel has said something about it */
 	bool has_mac;
 	bool managed;
-	bool queued, want_get, want_probe;
+	bool queued, want_get, want_probe, want_forget;
 	uint8_t mac[6];
 	uint32_t delay_ms; /* from the last probe to the next */
 	uint64_t next_probe_us;
+	uint64_t next_doubt_us;
 	struct timer timer;
 	struct netwatch *netwatch;
 	struct watch *watches;
@@ -153,6 +154,7 @@ void watch_remove(struct netwatch *n, struct watch *w);
 void neighbor_update(struct netwatch *n, struct neighbor *neighbor, const struct netwatch_neighbor_state *state);
 void neighbor_restart(struct netwatch *n, struct neighbor *neighbor);
 void neighbor_ask(struct netwatch *n, struct neighbor *neighbor);
+void neighbor_doubt(struct netwatch *n, struct neighbor *neighbor);
 struct neighbor *neighbor_find(struct netwatch *n, uint32_t ifindex, const struct netwatch_ip *address);
 struct device *device_find(const struct netwatch *n, uint32_t ifindex);
 struct device *device_carrier(const struct netwatch *n, uint32_t ifindex);

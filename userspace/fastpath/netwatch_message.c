@@ -398,6 +398,6 @@ size_t netwatch_write_probe(void *buffer, uint32_t sequence, uint32_t ifindex, c
 	if (resolve)
 		info->ndm_flags = NTF_USE;
 	else
-		info->ndm_state = NUD_PROBE;
+		info->ndm_state = how == NETWATCH_PROBE_FORGET ? NUD_FAILED : NUD_PROBE;
 	return header->nlmsg_len;
 }

@@ -86,6 +86,7 @@ bool netwatch_prefix_holds(const struct netwatch_ip *prefix, uint8_t bits, const
 enum netwatch_probe {
 	NETWATCH_PROBE_RESOLVE, /* make an entry if there is none, and look for the address */
 	NETWATCH_PROBE_CONFIRM, /* an address that is known: still there? */
+	NETWATCH_PROBE_FORGET,	/* an address that is known is not to be used any more */
 };
 
 /* Requests, written to `buffer` of NETWATCH_REQUEST_MAX octets. Return their length. */

@@ -250,7 +250,8 @@ enum {
 	DTLS_SHARED_IDLE_US = 200000,	 /* the same when it sends none */
 	DTLS_SHARED_SUSPECT_US = 400000, /* this long without one, and a round trip, and */
 	DTLS_SHARED_SUSPECT_FRAMES = 3,	 /* as many frames sent meanwhile, make the link suspect */
-	DTLS_SHARED_SILENT_US = 200000,	 /* sooner the kernel loses the link to the daemon, which is no harm */
+	DTLS_SHARED_SILENT_US = 175000,	 /* sooner the kernel loses the link to the daemon, which is no harm */
+	DTLS_SHARED_OUTSTANDING = 32,	 /* frames looked at one by one for whose they are */
 	DTLS_SHARED_PAUSE_US = 2000000,	 /* frames without an ack before a longer pause than this prove nothing */
 };
 

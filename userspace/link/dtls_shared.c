@@ -153,6 +153,15 @@ static void check(struct dtls_link *link, uint64_t now_us) {
 	}
 }
 
+/* Frames of the kernel that left after the latest acknowledged one; more than DTLS_SHARED_OUTSTANDING are not told apart. */
+static uint32_t kernel_outstanding(const struct fastpath_slot *slot) {
+	uint32_t next = *(volatile uint32_t *)&slot->tx_sequence, flying = next - *(volatile uint32_t *)&slot->acked, count = 0;
+
+	for (uint32_t back = 1; back <= flying && back <= DTLS_SHARED_OUTSTANDING; back++)
+		count += (uint32_t)link_sequence_is_kernels(slot, next - back);
+	return count;
+}
+
 /*
  * Frames of the daemon may arrive while those of the kernel do not, when an interface does not send what is redirected to it. Then
  * the kernel has to leave this link alone: soon, because the acks it sends get lost too, and neighbors slow down (RFC 5405).
@@ -170,7 +179,7 @@ static bool check_silence(struct dtls_link *link, uint64_t now_us) {
 	    (!moved && now_us - shared->silent_moved_us > DTLS_SHARED_PAUSE_US)) {
 		shared->silent_acked = acked_ns;
 		shared->silent_broken = false;
-		shared->silent_sent = sent;
+		shared->silent_sent = sent - (moved ? kernel_outstanding(shared->slot) : 0);
 		shared->silent_us = 0;
 	}
 	if (moved) {

@@ -60,7 +60,7 @@ struct bed {
 	uint32_t neighbor_flags;
 	uint8_t neighbor_mac[6];
 
-	unsigned asked_routes, asked_neighbors, probes, confirmations, dumps;
+	unsigned asked_routes, asked_neighbors, probes, confirmations, forgotten, dumps;
 	struct netwatch_ip probed;
 	unsigned changes, interface_changes;
 	uint64_t changed_id;
@@ -254,6 +254,8 @@ static void answer_neighbor(struct bed *b, const struct nlmsghdr *request) {
 	tell(b, &m);
 }
 
+static void tell_neighbor(struct bed *b, uint16_t type);
+
 static void answer_probe(struct bed *b, const struct nlmsghdr *request) {
 	const struct ndmsg *info = mnl_nlmsg_get_payload(request);
 	struct message m;
@@ -265,6 +267,14 @@ static void answer_probe(struct bed *b, const struct nlmsghdr *request) {
 	if (info->ndm_state == NUD_PROBE) {
 		assert_int_equal(info->ndm_flags, 0);
 		b->confirmations++;
+	} else if (info->ndm_state == NUD_FAILED) {
+		assert_int_equal(info->ndm_flags, 0);
+		assert_false(request->nlmsg_flags & NLM_F_CREATE);
+		if (b->probe_error == 0) {
+			b->forgotten++;
+			b->neighbor_state = NUD_FAILED;
+			tell_neighbor(b, RTM_NEWNEIGH);
+		}
 	} else
 		assert_int_equal(info->ndm_flags, NTF_USE);
 	status_message(&m, NLMSG_ERROR, b->probe_error, 0, request->nlmsg_seq);
@@ -582,6 +592,66 @@ static void test_neighbor_of_others(void **state) {
 	tell_neighbor(b, RTM_NEWNEIGH);
 	settle(b);
 	assert_int_equal(b->probes, 1);
+}
+
+/* What is sent is not acknowledged: the address is looked for anew, not too often, and not where the operator has set it. */
+static void test_doubt(void **state) {
+	struct bed *b = *state;
+
+	watch_one(b);
+	netwatch_doubt(&b->n, 99); /* nobody */
+	settle(b);
+	assert_int_equal(b->probes, 0);
+	netwatch_doubt(&b->n, 1);
+	settle(b); /* no time passes */
+	assert_int_equal(b->forgotten, 1);
+	assert_int_equal(b->reason, NETWATCH_NO_NEIGHBOR);
+	assert_int_equal(b->probes, 2); /* the second one looks for it */
+	assert_int_equal(b->confirmations, 0);
+	b->neighbor_state = NUD_REACHABLE;
+	memcpy(b->neighbor_mac, mac_other, 6);
+	tell_neighbor(b, RTM_NEWNEIGH);
+	settle(b);
+	assert_int_equal(b->reason, NETWATCH_KNOWN);
+	assert_memory_equal(b->hop.destination, mac_other, 6);
+
+	netwatch_doubt(&b->n, 1);
+	settle(b);
+	assert_int_equal(b->forgotten, 1);
+	pass_time(b, NETWATCH_DOUBT_MS);
+	netwatch_doubt(&b->n, 1);
+	netwatch_doubt(&b->n, 1);
+	settle(b);
+	assert_int_equal(b->forgotten, 2);
+
+	/* Not one that the operator has set, nor that of another program. */
+	b->neighbor_state = NUD_PERMANENT;
+	tell_neighbor(b, RTM_NEWNEIGH);
+	pass_time(b, NETWATCH_DOUBT_MS);
+	netwatch_doubt(&b->n, 1);
+	settle(b);
+	b->neighbor_state = NUD_REACHABLE;
+	b->neighbor_flags = NTF_EXT_LEARNED;
+	tell_neighbor(b, RTM_NEWNEIGH);
+	netwatch_doubt(&b->n, 1);
+	settle(b);
+	assert_int_equal(b->forgotten, 2);
+	assert_int_equal(b->reason, NETWATCH_KNOWN);
+}
+
+/* Without the capability the kernel refuses once, and is not asked again. */
+static void test_doubt_refused(void **state) {
+	struct bed *b = *state;
+
+	watch_one(b);
+	b->probe_error = -EPERM;
+	netwatch_doubt(&b->n, 1);
+	settle(b);
+	pass_time(b, NETWATCH_DOUBT_MS);
+	netwatch_doubt(&b->n, 1);
+	settle(b);
+	assert_int_equal(b->probes, 1);
+	assert_int_equal(b->reason, NETWATCH_KNOWN);
 }
 
 static void test_probe_refused(void **state) {
@@ -1191,6 +1261,8 @@ int main(void) {
 		TEST(test_neighbor_changes),
 		TEST(test_probe_backoff),
 		TEST(test_neighbor_of_others),
+		TEST(test_doubt),
+		TEST(test_doubt_refused),
 		TEST(test_probe_refused),
 		TEST(test_link_changes),
 		TEST(test_route_changes),

@@ -540,6 +540,35 @@ static void test_silence(void **state) {
 	link_relay_close(&net, &relay);
 }
 
+/*
+ * The frames that got lost left in the same moment as the last ones that arrived, and the neighbor, whose own acks are lost, sends
+ * nothing that would make more of them.
+ */
+static void test_silence_after_acks(void **state) {
+	struct link_relay relay;
+	struct link_node *nodes[2];
+	uint16_t slots[2];
+	unsigned waited = 0;
+
+	(void)state;
+	open_pair(&relay, nodes, slots, NULL);
+	struct fastpath_slot *slot = slot_of(slots[0]);
+	for (unsigned i = 0; i < 20; i++) {
+		claim(slot);
+		link_note_acked(slot, slot->tx_sequence - 1);
+		slot->last_acked_ns += 10000000;
+		for (unsigned lost = 0; i == 19 && lost < 4; lost++)
+			claim(slot);
+		link_net_pass(&net, 10000);
+	}
+	for (; kernel.silences == 0 && waited < 100; waited++)
+		link_net_pass(&net, 10000);
+	assert_int_equal(kernel.silences, 1);
+	/* The neighbor sends again after 100 and 300 ms, and by then somebody has to be there who acknowledges. */
+	assert_in_range(waited, 15, 29);
+	link_relay_close(&net, &relay);
+}
+
 /* Links the kernel does not take, or may not: everything as without it. */
 static void test_refused(void **state) {
 	struct link_relay relay;
@@ -571,6 +600,7 @@ int main(void) {
 		cmocka_unit_test_setup_teardown(test_loss, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_suspicion, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_silence, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_silence_after_acks, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
 	};
 

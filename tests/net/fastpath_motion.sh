@@ -1,0 +1,145 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+# Everything under a transit peer moves while it is under load: the route and the hardware address of the next hop, a link that dies,
+# an interface that begins to swallow what the kernel forwards, peers that leave and peers whose power is cut. Traffic follows within
+# a second, nothing comes twice or to a wrong peer, no record number is used twice. What is lost meanwhile is lost: transit peers do
+# not resend (RFC 6940 6.6.3.1).
+#   LIMIT_US=1000000   the longest time in which what is sent may get lost, and in which nothing arrives, by the clock of the load
+#   PHASES="…"         only some of them; LOAD_MS=2400 RATE=1000: each one's load
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+BUILD=$(realpath "${BUILD:-build}")
+LIMIT_US=${LIMIT_US:-1000000}
+PHASES=${PHASES:-route address hole down silence death leave}
+RATE=${RATE:-1000} LOAD_MS=${LOAD_MS:-2400} SIZE=400
+LOG_LEVEL=${LOG_LEVEL:-notice}
+WORK=$(mktemp -d /tmp/ringgate.XXXXXX)
+. appliance/trial/network.sh
+. appliance/trial/overlay.sh
+. tests/support/fastpath_net.sh
+trap 'network_close; [ -n "${KEEP:-}" ] || rm -rf "$WORK"' EXIT
+trap 'exit 130' INT TERM
+die() {
+	echo "FAILED: $*"
+	tail -n 8 "$WORK"/gateway-*/log
+	gateway_ctl "$entry" fastpath
+	exit 1
+}
+entry=1
+declare -A ID
+
+node_id() { gateway_ctl "$1" status --json | sed -n 's/.*"node_id": "\([0-9a-f]*\)".*/\1/p'; }
+
+# Peers in the order in which they are responsible for what goes to $sink: the first one is now, the next one if that ends. Node-IDs
+# are hexadecimal digits of equal number: their order is the ring's.
+ring_from_sink() {
+	local number
+	for number in 1 2 3 4; do
+		if [[ ${ID[$number]} > $sink ]]; then echo "0${ID[$number]} $number"; else echo "1${ID[$number]} $number"; fi
+	done | sort | cut -d ' ' -f 2
+}
+
+# phase NAME LINKS COMMAND…: load from the source over the entry peer to the sink, which has links to LINKS; a third into it, COMMAND.
+phase() {
+	local name=$1 links=$2 before number
+	shift 2
+	load_sink b b $SINK "$links" || die "$name: no sink"
+	load_source a a 192.0.2.101 "$(gateway_address "$entry"):6084" "$sink" $RATE "$LOAD_MS" $SIZE || die "$name: no source"
+	before=$(fastpath_figure "$entry" forwarded_kernel)
+	load_third || die "$name: the load does not begin"
+	"$@" || die "$name: $*"
+	load_end || die "$name: the load ended badly"
+	kernel=$(($(fastpath_figure "$entry" forwarded_kernel) - before))
+	echo "$name: sent=$sent refused=$refused received=$received highest=$highest duplicates=$duplicates wrong=$wrong gap_us=$gap_us pause_us=$pause_us latency_us_max=$latency_us_max kernel=$kernel"
+	[ "$wrong" -eq 0 ] && [ "$duplicates" -eq 0 ] || die "$name: $wrong messages came to a wrong peer, $duplicates twice"
+	[ "$gap_us" -le "$LIMIT_US" ] || die "$name: nothing that was sent in $gap_us us arrived"
+	[ "$pause_us" -le "$LIMIT_US" ] || die "$name: nothing arrived for $pause_us us"
+	[ $((sent - highest)) -lt $((RATE / 4)) ] || die "$name: the last $((sent - highest)) messages did not arrive"
+	[ "$kernel" -gt $((sent / 8)) ] || die "$name: the kernel forwarded $kernel of $sent messages"
+	report+="$name $((pause_us / 1000)) ms, "
+}
+links_to() { local number list=; for number in "$@"; do list+=,$(gateway_address "$number"):6084; done; echo "${list#,}"; }
+in_entry() { network_in "g$entry" "$@"; }
+
+network_require
+network_open
+overlay_create || die "no overlay"
+for number in 1 2 3 4; do
+	gateway_create $number || die "gateway $number"
+	fastpath_settings $number
+	fastpath_gro "rg$$-g$number"
+	gateway_start $number && gateway_wait $number 0 60 || die "gateway $number does not start"
+done
+for number in 1 2 3 4; do
+	gateway_wait $number 3 60 || die "gateway $number has no three links"
+	ID[$number]=$(node_id $number)
+done
+fastpath_on 1 || network_refuse "$reason"
+
+# ---- the ends: the sink's address is on no interface, so that there are two ways to it
+SINK=203.0.113.2
+network_site a 192.0.2.101 && load_identity a || die "no source"
+network_site b 192.0.2.102 && load_identity b || die "no sink"
+network_in b ip address add $SINK/32 dev lo
+fastpath_gro "rg$$-b"
+load_sink b b $SINK "$(links_to 1)" || die "no sink"
+exec {LOAD_INPUT}>&-
+wait "$LOAD_SINK"
+rm "$WORK/b.in"
+# What has no link to the sink goes from the entry peer to the one before the sink, from there to the one that is responsible.
+read -r first second entry last < <(ring_from_sink | tr '\n' ' ')
+echo "sink $sink; then $first ${ID[$first]}, $second ${ID[$second]}, $entry ${ID[$entry]} (entry), $last ${ID[$last]}"
+ip link add side netns "$NETWORK-g$entry" type veth peer name side netns "$NETWORK-b"
+in_entry ip address add 198.51.100.1/30 dev side && in_entry ip link set side up
+network_in b ip address add 198.51.100.2/30 dev side && network_in b ip link set side up
+fastpath_gro side b
+: >"$WORK/numbers"
+ip netns exec "$NETWORK-lan" python3 tests/net/record_numbers.py "rg$$-g$entry" 6084 >"$WORK/numbers" &
+watcher=$!
+timeout 10 grep -q watching < <(tail -n +1 -f "$WORK/numbers") || die "the watcher does not start"
+
+# One that must not get anything.
+network_site c 192.0.2.103 && load_identity c && load_sink c c 192.0.2.103 "$(links_to 1 2 3 4)" || die "no bystander"
+bystander=$LOAD_SINK bystander_input=$LOAD_INPUT
+
+# ---- what happens in the phases
+move_route() { in_entry ip route replace $SINK dev side; }
+move_address() { network_in b ip link set dev lan address 02:00:5e:00:53:0$1; }
+open_hole() { fastpath_gro "rg$$-g$entry" lan off; }
+close_hole() { fastpath_gro "rg$$-g$entry"; }
+blink() { in_entry ip link set lan down && in_entry ip link set lan up && in_entry ip route replace default dev lan; }
+silence() {
+	network_in lan nft -f - <<-RULES
+		table netdev silence {
+			chain to {
+				type filter hook ingress device "rg$$-g$entry" priority 0;
+				ip daddr $(gateway_address "$last") drop
+			}
+			chain from {
+				type filter hook ingress device "rg$$-g$last" priority 0;
+				ip daddr $(gateway_address "$entry") drop
+			}
+		}
+	RULES
+}
+cut() { network_in lan ip link set "rg$$-g$1" down; }
+
+for name in $PHASES; do
+	case $name in
+	route) phase route "$(links_to "$entry")" move_route && in_entry ip route del $SINK dev side ;;
+	address) phase address "$(links_to "$entry")" move_address 1 ;;
+	hole) phase hole "$(links_to "$entry")" open_hole && close_hole ;;
+	down) phase down "$(links_to "$entry")" blink ;;
+	silence) phase silence "$(links_to "$first")" silence && network_in lan nft delete table netdev silence ;;
+	death) phase death "$(links_to "$first" "$second")" cut "$first" ;;
+	leave) phase leave "$(links_to "$second")" kill -TERM "${GATEWAY_PID[$last]}" ;;
+	esac
+done
+exec {bystander_input}>&-
+wait "$bystander"
+grep -q "^received=0 .* wrong=0 " "$WORK/c.out" || die "messages came to a bystander: $(tail -n 1 "$WORK/c.out")"
+kill -TERM $watcher
+wait $watcher
+grep -q "^records=[0-9]* repeated=0 missed=0 " "$WORK/numbers" || die "record numbers on the wire: $(tail -n 1 "$WORK/numbers")"
+fastpath_clean "$entry" || die "records were not in order"
+echo "nothing arrived for: ${report}$(sed -n 's/^records=\([0-9]*\) .*/\1/p' "$WORK/numbers") records, no number twice, nothing to a wrong peer"
