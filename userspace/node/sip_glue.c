@@ -5,6 +5,7 @@
 #include "node/enroller.h"
 #include "node/location.h"
 #include "node/passwords.h"
+#include "usages/sip_attach.h"
 
 #include <errno.h>
 #include <string.h>
@@ -27,6 +28,24 @@ struct pending {
 	struct timer later;
 	unsigned status;
 	const char *reason;
+	struct found *found; /* what a look-up has found, while gateways are being asked where they are */
+};
+
+enum { FOUND_MAX = 2 * SIP_CONTACTS_MAX };
+
+struct found {
+	struct sip_redirect_contact contacts[FOUND_MAX];
+	char uris[FOUND_MAX][SIP_CONTACT_SIZE];
+	size_t count;
+	unsigned waiting; /* gateways that have not answered */
+	int error;	  /* of one that did not */
+};
+
+/* An answer of a gateway is for this look-up. */
+struct asked {
+	struct pending *pending;
+	uint32_t lifetime_s;
+	bool secure;
 };
 
 struct sip_glue {
@@ -34,6 +53,7 @@ struct sip_glue {
 	struct pending *pending;
 	struct passwords *passwords; /* NULL: phones need none */
 	struct location *location;
+	struct sip_attach *attach; /* gateways of other sites */
 };
 
 static struct pending *pending_new(struct sip_glue *glue, const char *aor, void *userdata) {
@@ -52,6 +72,7 @@ static void pending_free(struct pending *pending) {
 	timer_disarm(&pending->glue->node->runtime, &pending->later);
 	DL_DELETE(pending->glue->pending, pending);
 	credential_unref(pending->credential);
+	free(pending->found);
 	free(pending);
 }
 
@@ -103,6 +124,17 @@ static void on_stored(void *userdata, const struct storage_outcome *outcome) {
 	}
 }
 
+/* Who is told where to call is told the phone's URI; who calls through us is told the way to us. */
+static int store_contact(struct pending *pending, struct credential *credential, const char *contact) {
+	struct node *node = pending->glue->node;
+
+	if (node->settings->sip_mode == SIP_MODE_REDIRECT)
+		return sip_registration_store(node->router, credential, pending->aor, contact, pending->expires_s, on_stored,
+					      pending);
+	return sip_registration_store_route(node->router, credential, pending->aor, strncasecmp(contact, "sips:", 5) == 0,
+					    pending->expires_s, on_stored, pending);
+}
+
 /* Its answer comes when the overlay has it. */
 static void store_pending(struct pending *pending, struct user *user, const char *contact) {
 	struct node *node = pending->glue->node;
@@ -116,8 +148,7 @@ static void store_pending(struct pending *pending, struct user *user, const char
 		answer_later(pending, 503, "Overlay Not Reachable");
 	else {
 		pending->credential = credential_ref(credential);
-		int error = sip_registration_store(node->router, credential, pending->aor, contact, pending->expires_s, on_stored,
-						   pending);
+		int error = store_contact(pending, credential, contact);
 		if (error == -EINVAL || error == -EACCES)
 			answer_later(pending, 403, "Contact Not Allowed In This Overlay");
 		else if (error < 0)
@@ -194,23 +225,117 @@ static void ask_whether_known(struct pending *pending) {
 		answer_later(pending, 503, NULL);
 }
 
+/* Everything that could be found out is known. */
+static void found_answer(struct pending *pending) {
+	struct found *found = pending->found;
+
+	if (found->count > 0) {
+		pending->resolve_done(pending->userdata, 302, found->contacts, found->count, 0);
+		pending_free(pending);
+	} else if (found->error < 0) {
+		answer(pending, 480, NULL); /* registered at a gateway that cannot be reached */
+	} else {
+		ask_whether_known(pending);
+	}
+}
+
+static struct sip_redirect_contact *found_add(struct found *found, uint32_t lifetime_s) {
+	struct sip_redirect_contact *contact = &found->contacts[found->count];
+
+	if (found->count == FOUND_MAX)
+		return NULL;
+	*contact = (struct sip_redirect_contact){.uri = found->uris[found->count++], .expires_s = lifetime_s};
+	return contact;
+}
+
+/* The phones of our own route are known here. */
+static void add_local(struct pending *pending) {
+	struct sip_redirect_contact contacts[SIP_CONTACTS_MAX];
+	size_t count = sip_gateway_contacts(pending->glue->node->sip, pending->aor, contacts, SIP_CONTACTS_MAX);
+
+	for (size_t i = 0; i < count; i++) {
+		struct sip_redirect_contact *contact = found_add(pending->found, contacts[i].expires_s);
+		if (contact)
+			snprintf((char *)contact->uri, SIP_CONTACT_SIZE, "%s", contacts[i].uri);
+	}
+}
+
+/* UDP first, as every gateway takes it, and what is too long for it finds TCP at the same port. */
+static const struct sip_place *choose_place(const struct sip_place *places, size_t count, bool secure) {
+	for (size_t i = 0; i < count; i++)
+		if (places[i].stream == secure)
+			return &places[i];
+	return count > 0 ? &places[0] : NULL;
+}
+
+/* What a phone is told that shall call there itself: the user's name at the gateway's address. */
+static void write_gateway_uri(const char *aor, const struct sip_place *place, bool secure, char *uri) {
+	char text[ADDRESS_TEXT_SIZE];
+
+	snprintf(uri, SIP_CONTACT_SIZE, "%s:%.*s@%s%s", secure ? "sips" : "sip", (int)strcspn(aor, "@"), aor,
+		 address_format(&place->address, text), place->stream && !secure ? ";transport=tcp" : "");
+}
+
+static void on_gateway(void *userdata, int error, const struct sip_place *places, size_t count) {
+	struct asked *asked = userdata;
+	struct pending *pending = asked->pending;
+	const struct sip_place *place = choose_place(places, count, asked->secure);
+	struct sip_redirect_contact *contact = place ? found_add(pending->found, asked->lifetime_s) : NULL;
+
+	if (contact) {
+		contact->gateway = place->address;
+		contact->transport = asked->secure ? SIP_TLS : place->stream ? SIP_TCP : SIP_UDP;
+		write_gateway_uri(pending->aor, place, asked->secure, (char *)contact->uri);
+	} else if (error == -ELOOP) {
+		add_local(pending);
+	} else {
+		pending->found->error = error < 0 ? error : -EHOSTUNREACH;
+	}
+	free(asked);
+	if (--pending->found->waiting == 0)
+		found_answer(pending);
+}
+
+static void ask_gateway(struct pending *pending, const struct sip_contact *contact) {
+	struct asked *asked = malloc(sizeof(*asked));
+	int error = -ENOMEM;
+
+	if (asked) {
+		*asked = (struct asked){.pending = pending, .lifetime_s = contact->lifetime_s, .secure = contact->secure};
+		error = sip_attach_find(pending->glue->attach, OCTETS(contact->destination_list, contact->destination_list_length),
+					contact->secure ? SIPS_APPLICATION : SIP_APPLICATION, on_gateway, asked);
+	}
+	if (error == 0) {
+		pending->found->waiting++;
+		return;
+	}
+	pending->found->error = error;
+	free(asked);
+}
+
 static void on_resolved(void *userdata, int error, const struct sip_contact *contacts, size_t count) {
 	struct pending *pending = userdata;
-	struct sip_redirect_contact redirect[SIP_CONTACTS_MAX];
-	size_t usable = 0;
 
-	for (size_t i = 0; error == 0 && i < count && usable < SIP_CONTACTS_MAX; i++)
-		if (!contacts[i].route && contacts[i].uri[0] != 0)
-			redirect[usable++] =
-				(struct sip_redirect_contact){.uri = contacts[i].uri, .expires_s = contacts[i].lifetime_s};
-	if (usable > 0) {
-		pending->resolve_done(pending->userdata, 302, redirect, usable, 0);
-		pending_free(pending);
-	} else if (error == 0 || error == -ENOENT) {
-		ask_whether_known(pending);
-	} else {
+	if (error < 0 && error != -ENOENT) {
 		answer(pending, error == -ELOOP ? 482 : 503, NULL);
+		return;
 	}
+	pending->found = calloc(1, sizeof(*pending->found));
+	if (!pending->found) {
+		answer(pending, 503, NULL);
+		return;
+	}
+	for (size_t i = 0; error == 0 && i < count; i++) {
+		struct sip_redirect_contact *contact = NULL;
+		if (contacts[i].route)
+			ask_gateway(pending, &contacts[i]);
+		else if (contacts[i].uri[0] != 0)
+			contact = found_add(pending->found, contacts[i].lifetime_s);
+		if (contact)
+			snprintf((char *)contact->uri, SIP_CONTACT_SIZE, "%s", contacts[i].uri);
+	}
+	if (pending->found->waiting == 0)
+		found_answer(pending);
 }
 
 static void on_resolve(void *userdata, const char *aor, sip_resolve_answer done, void *done_userdata) {
@@ -283,6 +408,53 @@ static bool on_registrar(void *userdata, const char *user, const char *aor) {
 	return false;
 }
 
+static bool on_peer(void *userdata, const struct address *source) {
+	struct sip_glue *glue = userdata;
+
+	return sip_attach_knows(glue->attach, source);
+}
+
+/* ---- gateways of other sites ---- */
+
+/* A listener on all addresses takes SIP at those where our links are. */
+static size_t add_places(struct node *node, const struct address *listener, struct sip_place *out, size_t max) {
+	static const uint8_t any[sizeof(listener->octets)];
+	struct address own[LINK_CANDIDATES_MAX];
+	size_t count = 0;
+
+	if (memcmp(listener->octets, any, sizeof(any)) != 0) {
+		out[0] = (struct sip_place){.address = *listener};
+		return 1;
+	}
+	const struct transport *transport = router_transport(node->router);
+	size_t own_count = transport->ops->candidates(transport->object, own, LINK_CANDIDATES_MAX);
+	for (size_t i = 0; i < own_count && count < max; i++) {
+		if (own[i].family != listener->family)
+			continue;
+		out[count] = (struct sip_place){.address = own[i]};
+		out[count++].address.port = listener->port;
+	}
+	return count;
+}
+
+/* Only who takes calls of others offers it (RFC 7904 5.1). */
+static size_t on_places(void *userdata, uint16_t application, struct sip_place *out, size_t max) {
+	struct sip_glue *glue = userdata;
+	struct address listener;
+	size_t count = 0;
+
+	if (!glue->node->sip || glue->node->settings->sip_mode == SIP_MODE_REDIRECT || application != SIP_APPLICATION)
+		return 0;
+	for (size_t i = 0; count < max && sip_gateway_address(glue->node->sip, i, &listener) == 0; i++)
+		count += add_places(glue->node, &listener, out + count, max - count);
+	/* Each takes UDP and TCP. */
+	for (size_t i = 0, given = count; i < given && count < max; i++) {
+		out[count] = out[i];
+		out[count++].stream = true;
+	}
+	return count;
+}
+
 int sip_glue_new(struct node *node, struct sip_glue **ret) {
 	_cleanup_(sip_glue_freep) struct sip_glue *glue = calloc(1, sizeof(*glue));
 
@@ -295,7 +467,10 @@ int sip_glue_new(struct node *node, struct sip_glue **ret) {
 		.userdata = glue,
 		.ask = on_resolve,
 	};
+	const struct sip_attach_settings attach = {.router = node->router, .userdata = glue, .places = on_places};
 	int error = location_new(&lookups, &glue->location);
+	if (error == 0)
+		error = sip_attach_new(&attach, &glue->attach);
 	if (error == 0 && node->settings->sip_authentication)
 		error = passwords_new(node->settings->sip_passwords, &glue->passwords);
 	if (error < 0)
@@ -307,6 +482,7 @@ int sip_glue_new(struct node *node, struct sip_glue **ret) {
 struct sip_glue *sip_glue_free(struct sip_glue *glue) {
 	if (!glue)
 		return NULL;
+	glue->attach = sip_attach_free(glue->attach);
 	/* The gateway is gone, but every question wants its one answer. */
 	while (glue->pending)
 		answer(glue->pending, 503, "Shutting Down");
@@ -324,6 +500,7 @@ struct sip_gateway_events sip_glue_events(struct sip_glue *glue) {
 		.domain = on_domain,
 		.user = on_user,
 		.allowed = on_allowed,
+		.peer = on_peer,
 		.secret = glue->passwords ? on_secret : NULL,
 		.registrar = on_registrar,
 	};

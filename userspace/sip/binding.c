@@ -123,3 +123,14 @@ void sip_gateway_bindings(const struct sip_gateway *gateway, void (*each)(void *
 			each(userdata, &view);
 		}
 }
+
+size_t sip_gateway_contacts(const struct sip_gateway *gateway, const char *aor, struct sip_redirect_contact *contacts, size_t max) {
+	const struct registration *registration = registration_find(gateway, aor);
+	size_t count = 0;
+
+	for (const struct binding *binding = registration ? registration->bindings : NULL; binding && count < max;
+	     binding = binding->next)
+		contacts[count++] =
+			(struct sip_redirect_contact){.uri = binding->contact, .expires_s = binding_seconds_left(binding)};
+	return count;
+}

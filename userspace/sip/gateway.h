@@ -67,9 +67,15 @@ struct sip_binding_request {
 /* Status to answer a phone with: 200, 403 not allowed, 404 no such user here, 500, 503 overlay not reachable. */
 typedef void (*sip_register_done)(void *userdata, unsigned status, const char *reason);
 
+/* How SIP travels. */
+enum sip_transport { SIP_UDP, SIP_TCP, SIP_TLS };
+
 struct sip_redirect_contact {
 	const char *uri;
 	unsigned expires_s;
+	/* A gateway of another site, at this address (family 0: none). A proxy asks it for the AoR itself, whatever `uri` says. */
+	struct address gateway;
+	enum sip_transport transport;
 };
 /* status: 302 with contacts, 404, 480, 503 (retry_after_s > 0), 482. */
 typedef void (*sip_resolve_answer)(void *userdata, unsigned status, const struct sip_redirect_contact *contacts, size_t count,
@@ -97,6 +103,8 @@ struct sip_gateway_events {
 		       char ret[static SIP_DIGEST_SIZE]);
 	/* May `user`, who has shown a password, register the phones of another user (RFC 3261 10.2)? NULL: never. */
 	bool (*registrar)(void *userdata, const char *user, const char *aor);
+	/* Is this the address of a gateway of another site, which may call our users? NULL: there are none. */
+	bool (*peer)(void *userdata, const struct address *source);
 };
 
 struct sip_gateway_settings {
@@ -120,6 +128,11 @@ int sip_gateway_address(const struct sip_gateway *gateway, size_t index, struct 
 typedef void (*sip_watch)(void *userdata, int fd, unsigned events); /* events 0: stop watching; called before close() */
 void sip_gateway_set_watch(struct sip_gateway *gateway, sip_watch watch, void *userdata);
 void sip_gateway_ready(struct sip_gateway *gateway, int fd, unsigned events);
+
+/*
+ * The local Contacts of an AoR, at most `max`, valid until the gateway is called again. Their time to live is what is left of it.
+ */
+size_t sip_gateway_contacts(const struct sip_gateway *gateway, const char *aor, struct sip_redirect_contact *contacts, size_t max);
 
 struct sip_binding_view {
 	const char *aor, *contact, *source;

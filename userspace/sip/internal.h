@@ -13,8 +13,6 @@
 /* --- transports: udp.c, tcp.c --- */
 
 /* Where a request came from, and so where its response goes. */
-enum sip_transport { SIP_UDP, SIP_TCP, SIP_TLS };
-
 struct sip_flow {
 	struct address remote, local;
 	enum sip_transport transport;
@@ -140,6 +138,9 @@ bool uri_is_secure(const osip_uri_t *uri); /* sips */
 
 /* Canonical AoR of a SIP URI: unescaped user @ lower-case domain (RFC 3261 10.3 step 5). Returns -EINVAL, -ENAMETOOLONG. */
 int uri_aor(const osip_uri_t *uri, char ret[static SIP_AOR_OCTETS + 1]);
+
+/* The other way round: a SIP or SIPS URI, with what may not stand in a user part escaped (RFC 3261 25.1). */
+void uri_of_aor(const char *aor, bool secure, char *text, size_t size);
 
 /* Lower-case host of a SIP URI without final dot. Returns -EINVAL, -ENAMETOOLONG. */
 int uri_domain(const osip_uri_t *uri, char ret[static SIP_AOR_OCTETS + 1]);

@@ -121,11 +121,24 @@ static bool place_bindings(struct sip_proxy *proxy, const char *aor) {
 	return any;
 }
 
+/* A gateway of another site knows the user by the AoR. */
+static void add_gateway(struct sip_proxy *proxy, const struct sip_redirect_contact *contact) {
+	const struct sip_hop hop = {.transport = contact->transport, .address = contact->gateway, .flow.fd = -1};
+	char uri[3 * SIP_AOR_OCTETS + 8];
+
+	uri_of_aor(proxy->aor, proxy->secure, uri, sizeof(uri));
+	add(proxy, uri, &hop, Q_WITHOUT);
+}
+
 static void add_contact(struct sip_proxy *proxy, const struct sip_redirect_contact *contact) {
 	const struct registration *registration = registration_find(proxy->gateway, proxy->aor);
 	_cleanup_(uri_freep) osip_uri_t *uri = uri_parse(contact->uri);
 	struct sip_hop hop;
 
+	if (contact->gateway.family != 0) {
+		add_gateway(proxy, contact);
+		return;
+	}
 	if (!uri || !uri_is_sip(uri) || has_own_address(proxy->gateway, uri) ||
 	    (registration && registration_binding(registration, uri)))
 		return; /* ours are known better */
@@ -158,16 +171,32 @@ static unsigned look_up(struct sip_proxy *proxy, const char *aor) {
 	return 0;
 }
 
-static unsigned place_user(struct sip_proxy *proxy, const struct sip_request *request, const char **ret_reason) {
+static unsigned place_user(struct sip_proxy *proxy, const struct sip_request *request, enum sip_trust trust,
+			   const char **ret_reason) {
 	char aor[SIP_AOR_OCTETS + 1];
 	bool ours = gateway_owns_address(proxy->gateway, request->message->req_uri, &proxy->flow);
 
 	unsigned status = sip_request_target(proxy->gateway, request, ours, aor, ret_reason);
 	if (status != 0)
 		return status;
-	place_bindings(proxy, aor);
+	bool registered = place_bindings(proxy, aor);
+	/* The gateway that asks has looked the user up, and asks the other ones itself. */
+	if (registered && trust == SIP_TRUST_GATEWAY)
+		return 0;
 	*ret_reason = "Out of Memory";
 	return look_up(proxy, aor);
+}
+
+/* Phones of the site may call whom they like. */
+static unsigned place_foreign(struct sip_proxy *proxy, const struct sip_request *request, const char **ret_reason) {
+	_cleanup_free_ char *uri = request_uri(request);
+	struct sip_hop hop;
+
+	*ret_reason = "Domain Not Reachable";
+	int error = uri ? sip_hop_of_uri(request->message->req_uri, &hop) : -ENOMEM;
+	if (error == 0)
+		error = add(proxy, uri, &hop, Q_WITHOUT);
+	return error == 0 ? 0 : error == -ENOMEM ? 500 : 404;
 }
 
 /* Requests of a dialog without Routes behind ours go where the other end of the dialog was. */
@@ -185,7 +214,7 @@ static unsigned place_dialog(struct sip_proxy *proxy, const struct sip_request *
 unsigned place_request(struct sip_proxy *proxy, const struct sip_request *request, enum sip_trust trust, const char **ret_reason) {
 	const struct sip_route_set *set = &request->route_set;
 
-	if (set->count > 0 && trust == SIP_TRUST_OUTSIDE) {
+	if (set->count > 0 && trust < SIP_TRUST_DIALOG) {
 		*ret_reason = "Forbidden";
 		return 403;
 	}
@@ -193,7 +222,9 @@ unsigned place_request(struct sip_proxy *proxy, const struct sip_request *reques
 		return place_route(proxy, request, ret_reason);
 	if (set->dialog)
 		return place_dialog(proxy, request, ret_reason);
-	return place_user(proxy, request, ret_reason);
+	if (trust == SIP_TRUST_SITE && sip_proxy_foreign(proxy->gateway, request->message->req_uri, &proxy->flow))
+		return place_foreign(proxy, request, ret_reason);
+	return place_user(proxy, request, trust, ret_reason);
 }
 
 /* --- ACK --- */

@@ -304,25 +304,35 @@ enum sip_trust sip_proxy_trust(struct sip_gateway *gateway, const struct sip_req
 		return SIP_TRUST_DIALOG;
 	if (gateway->mode == SIP_MODE_REDIRECT || request->method == SIP_REGISTER)
 		return SIP_TRUST_NONE;
+	if (gateway->events.peer && gateway->events.peer(gateway->events.userdata, &flow->remote))
+		return SIP_TRUST_GATEWAY;
 	return gateway->outside_calls ? SIP_TRUST_OUTSIDE : SIP_TRUST_NONE;
+}
+
+bool sip_proxy_foreign(struct sip_gateway *gateway, const osip_uri_t *uri, const struct sip_flow *flow) {
+	char domain[SIP_AOR_OCTETS + 1];
+
+	return uri_is_sip(uri) && !gateway_owns_address(gateway, uri, flow) &&
+	       !(uri_domain(uri, domain) == 0 && gateway->events.domain(gateway->events.userdata, domain));
 }
 
 bool sip_proxy_takes(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow,
 		     enum sip_trust trust) {
 	const osip_uri_t *uri = request->message->req_uri;
-	char domain[SIP_AOR_OCTETS + 1];
 
 	if (request->method == SIP_REGISTER || request->method == SIP_CANCEL)
 		return false;
 	if (request->route_set.dialog)
+		return true;
+	/* Phones that have us as outbound proxy bring what we have redirected them to. */
+	if (trust == SIP_TRUST_SITE && request->route_set.ours && sip_proxy_foreign(gateway, uri, flow))
 		return true;
 	if (gateway->mode == SIP_MODE_REDIRECT || (gateway->mode == SIP_MODE_REDIRECT_INSIDE && trust == SIP_TRUST_SITE))
 		return false;
 	if (request->route_set.count > 0 || !uri_is_sip(uri) || (uri->username && *uri->username))
 		return true;
 	/* For ourselves: what a proxy is asked, and not what it is to pass on. */
-	return !gateway_owns_address(gateway, uri, flow) &&
-	       !(uri_domain(uri, domain) == 0 && gateway->events.domain(gateway->events.userdata, domain));
+	return sip_proxy_foreign(gateway, uri, flow);
 }
 
 /* Parallel branches this request may have, its share of what those before us left (RFC 5393 5.3). */

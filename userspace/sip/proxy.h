@@ -113,9 +113,10 @@ struct octets sip_frame_body(const struct sip_frame *frame);
 
 /*
  * Who sends this request, as far as its treatment depends on it. DIALOG: the sender shows a Record-Route of ours with the keyed
- * hash of the Call-ID, so that nobody else can use us to reach others.
+ * hash of the Call-ID, so that nobody else can use us to reach others. GATEWAY: of another site, and like
+ * OUTSIDE for calls to our users.
  */
-enum sip_trust { SIP_TRUST_NONE, SIP_TRUST_OUTSIDE, SIP_TRUST_DIALOG, SIP_TRUST_SITE };
+enum sip_trust { SIP_TRUST_NONE, SIP_TRUST_OUTSIDE, SIP_TRUST_GATEWAY, SIP_TRUST_DIALOG, SIP_TRUST_SITE };
 
 /* Fills request->route_set, without the Routes that are ours. -EBADMSG, -ENOMEM. */
 int sip_route_set_read(struct sip_gateway *gateway, struct sip_request *request, const struct sip_flow *flow);
@@ -133,6 +134,9 @@ void sip_record_route_write(struct sip_gateway *gateway, struct octets call_id, 
 /* --- proxy.c --- */
 
 enum sip_trust sip_proxy_trust(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow);
+
+/* Does this URI point elsewhere than to us or to one of our domains? */
+bool sip_proxy_foreign(struct sip_gateway *gateway, const osip_uri_t *uri, const struct sip_flow *flow);
 
 /* Is this request to be placed, and not to be answered by us? */
 bool sip_proxy_takes(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow,

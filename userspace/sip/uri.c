@@ -55,6 +55,21 @@ int uri_aor(const osip_uri_t *uri, char ret[static SIP_AOR_OCTETS + 1]) {
 	return 0;
 }
 
+void uri_of_aor(const char *aor, bool secure, char *text, size_t size) {
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.!~*'()&=+$,";
+	const char *at = strrchr(aor, '@');
+	struct writer w = writer_fixed(text, size - 1);
+
+	writer_octets(&w, octets_of_string(secure ? "sips:" : "sip:"));
+	for (const char *c = aor; *c; c++) {
+		if (c >= at || strchr(plain, *c))
+			writer_u8(&w, (uint8_t)*c);
+		else
+			writer_format(&w, "%%%02X", (unsigned char)*c);
+	}
+	text[writer_octets_written(&w).length] = 0;
+}
+
 static bool same_text(const char *a, const char *b) {
 	return (!a && !b) || (a && b && strcmp(a, b) == 0);
 }

@@ -102,14 +102,12 @@ static int contact_text(const struct overlay_config *config, const char *aor, co
 	return 0;
 }
 
-int sip_registration_store(struct router *router, struct credential *credential, const char *aor, const char *contact_uri,
-			   uint32_t lifetime_s, sip_store_done done, void *userdata) {
+/* May this credential register the AoR here? Then its Resource-ID. */
+static int check_registrant(struct router *router, const struct credential *credential, const char *aor, struct id *ret) {
 	struct overlay_config *config = router_config(router);
 	const struct kind *kind = overlay_config_kind(config, KIND_SIP_REGISTRATION);
 	const char *user_name = credential->certificate->user_name;
-	char own[SIP_AOR_SIZE], wanted[SIP_AOR_SIZE], text[SIP_CONTACT_SIZE];
-	uint8_t buffer[SIP_CONTACT_SIZE + 8];
-	struct writer w = writer_fixed(buffer, sizeof(buffer));
+	char own[SIP_AOR_SIZE], wanted[SIP_AOR_SIZE];
 
 	if (!kind || sip_aor_of_uri(aor, wanted, sizeof(wanted)) < 0)
 		return -EINVAL;
@@ -117,13 +115,16 @@ int sip_registration_store(struct router *router, struct credential *credential,
 		return -EACCES;
 	if (!kind_domain_allowed(kind, user_name, config->overlay_name)) /* S-3.3-01 */
 		return -EACCES;
-	struct id resource_id = resource_id_of_user(user_name, config->node_id_length);
-	if (lifetime_s == 0)
-		return remove_registration(router, credential, &resource_id, done, userdata);
-	if (!contact_uri || contact_text(config, wanted, contact_uri, text) < 0)
-		return -EINVAL;
-	struct sip_registration registration = {.type = SIP_REGISTRATION_URI, .uri = octets_of_string(text)};
-	sip_registration_write(&w, &registration); /* S-3.2-01 */
+	*ret = resource_id_of_user(user_name, config->node_id_length);
+	return 0;
+}
+
+static int store(struct router *router, struct credential *credential, const struct id *resource_id,
+		 const struct sip_registration *registration, uint32_t lifetime_s, sip_store_done done, void *userdata) {
+	uint8_t buffer[SIP_CONTACT_SIZE + 512];
+	struct writer w = writer_fixed(buffer, sizeof(buffer));
+
+	sip_registration_write(&w, registration); /* S-3.2-01 */
 	if (writer_finish(&w) < 0)
 		return -EINVAL;
 	struct storage_value value = {
@@ -133,5 +134,40 @@ int sip_registration_store(struct router *router, struct credential *credential,
 			  .value = writer_octets_written(&w)},
 		.lifetime_s = lifetime_s, /* S-3.1-01 */
 	};
-	return storage_store(router, credential, &resource_id, KIND_SIP_REGISTRATION, 0, &value, 1, done, userdata);
+	return storage_store(router, credential, resource_id, KIND_SIP_REGISTRATION, 0, &value, 1, done, userdata);
+}
+
+int sip_registration_store(struct router *router, struct credential *credential, const char *aor, const char *contact_uri,
+			   uint32_t lifetime_s, sip_store_done done, void *userdata) {
+	char wanted[SIP_AOR_SIZE], text[SIP_CONTACT_SIZE];
+	struct id resource_id;
+
+	int error = check_registrant(router, credential, aor, &resource_id);
+	if (error < 0)
+		return error;
+	if (lifetime_s == 0)
+		return remove_registration(router, credential, &resource_id, done, userdata);
+	if (!contact_uri || sip_aor_of_uri(aor, wanted, sizeof(wanted)) < 0 ||
+	    contact_text(router_config(router), wanted, contact_uri, text) < 0)
+		return -EINVAL;
+	const struct sip_registration registration = {.type = SIP_REGISTRATION_URI, .uri = octets_of_string(text)};
+	return store(router, credential, &resource_id, &registration, lifetime_s, done, userdata);
+}
+
+int sip_registration_store_route(struct router *router, struct credential *credential, const char *aor, bool secure,
+				 uint32_t lifetime_s, sip_store_done done, void *userdata) {
+	uint8_t list[2 + ID_LENGTH_MAX];
+	struct writer route = writer_fixed(list, sizeof(list));
+	struct id resource_id;
+
+	int error = check_registrant(router, credential, aor, &resource_id);
+	if (error < 0)
+		return error;
+	destination_write_node(&route, router_node_id(router));
+	const struct sip_registration registration = {
+		.type = SIP_REGISTRATION_ROUTE,
+		.contact_prefs = octets_of_string(secure ? "(sip.schemes=SIPS)" : "(sip.schemes=SIP)"), /* S-3.2-02 */
+		.destination_list = writer_octets_written(&route),
+	};
+	return store(router, credential, &resource_id, &registration, lifetime_s, done, userdata);
 }

@@ -84,6 +84,7 @@ static void add_route(struct resolution *resolution, const struct fetched_value 
 	if (!contact || registration->destination_list.length > sizeof(contact->destination_list))
 		return;
 	contact->route = true;
+	contact->secure = octets_equal(registration->contact_prefs, octets_of_string("(sip.schemes=SIPS)"));
 	memcpy(contact->destination_list, registration->destination_list.data, registration->destination_list.length);
 	contact->destination_list_length = registration->destination_list.length;
 	keep_contact(resolution);

@@ -33,6 +33,7 @@ struct sip_contact {
 	bool route; /* the value was a route to `registrant`'s gateway: uri is empty */
 	uint8_t destination_list[256];
 	size_t destination_list_length;
+	bool secure; /* of a route: its gateway wants SIPS (S-5.1-04) */
 };
 
 typedef void (*sip_store_done)(void *userdata, const struct storage_outcome *outcome);
@@ -40,6 +41,13 @@ typedef void (*sip_store_done)(void *userdata, const struct storage_outcome *out
 /* Stores or (lifetime_s 0) removes one registration of the user of `credential` under the key credential->node_id. */
 int sip_registration_store(struct router *router, struct credential *credential, const char *aor, const char *contact_uri,
 			   uint32_t lifetime_s, sip_store_done done, void *userdata);
+
+/*
+ * The same with a route to our node, whose gateway takes calls for the user (RFC 7904 3.2), instead of a URI. `secure`: by SIPS
+ * only. A removal is the same for both.
+ */
+int sip_registration_store_route(struct router *router, struct credential *credential, const char *aor, bool secure,
+				 uint32_t lifetime_s, sip_store_done done, void *userdata);
 
 /* error: 0, -ENOENT no such AoR, -ENETUNREACH or -ETIMEDOUT overlay not reachable, -ELOOP. AoR-to-AoR mappings are followed,
  * bounded. */

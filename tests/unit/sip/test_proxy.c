@@ -482,6 +482,11 @@ static void test_declined(void **state) {
 
 /* --- loops and strangers --- */
 
+static bool on_peer_of_loopback(void *userdata, const struct address *source) {
+	(void)userdata;
+	return source->family == AF_INET && source->octets[0] == 127;
+}
+
 static void test_loop(void **state) {
 	struct call *call = *state;
 	char text[ANSWER_OCTETS], *rest;
@@ -533,6 +538,76 @@ static void test_strangers(void **state) {
 	send_in_dialog(bob, "INFO", 3, uri, changed, "alice");
 	phone_expect(bob, "SIP/2.0 403");
 	phone_expect_nothing(alice);
+}
+
+/* A phone that has us as outbound proxy brings what it was redirected to; strangers do not. */
+static void test_outbound_proxy(void **state) {
+	struct call *call = *state;
+	char uri[64], route[128], text[ADDRESS_TEXT_SIZE];
+
+	call->f->gateway->mode = SIP_MODE_REDIRECT;
+	snprintf(uri, sizeof(uri), "sip:bob@127.0.0.1:%u", call->bob.port);
+	snprintf(route, sizeof(route), "Route: <sip:%s;lr>\r\n", address_format(&call->f->address, text));
+	phone_send(&call->alice, request_of(&call->alice, "INVITE", uri, NULL));
+	phone_expect(&call->alice, "SIP/2.0 404");
+	call->f->number++;
+	phone_send(&call->alice, request_of(&call->alice, "INVITE", uri, route));
+	bob_gets_invite(call);
+	phone_lacks(&call->bob, "\r\nRoute:");
+	phone_answer(&call->bob, call->invite, "486 Busy Here", NULL);
+	phone_expect(&call->alice, "SIP/2.0 486");
+	call->f->forbidden = true;
+	call->f->gateway->mode = SIP_MODE_PROXY;
+	call->f->gateway->outside_calls = true;
+	call->f->number++;
+	phone_send(&call->alice, request_of(&call->alice, "INVITE", uri, route));
+	phone_expect(&call->alice, "SIP/2.0 404");
+	phone_expect(&call->bob, "ACK "); /* of the 486 */
+	phone_expect_nothing(&call->bob);
+}
+
+/* The gateway of another site is asked for the user by name. */
+static void test_gateway_of_another_site(void **state) {
+	struct call *call = *state;
+
+	call->f->contacts[0] = (struct sip_redirect_contact){.uri = "sip:bob@192.0.2.1", .expires_s = 60, .transport = SIP_UDP};
+	assert_int_equal(address_parse("127.0.0.1", call->bob.port, &call->f->contacts[0].gateway), 0);
+	call->f->contact_count = 1;
+	call->f->resolve_status = 302;
+	invite(call);
+	phone_expect(&call->bob, "INVITE sip:bob@example.org SIP/2.0\r\n");
+}
+
+/* It may call our users, and is not asked back where they are. */
+static void test_from_another_site(void **state) {
+	struct call *call = *state;
+
+	phone_register(&call->bob, "bob", "");
+	call->f->forbidden = true;
+	call->f->gateway->events.peer = on_allowed; /* nobody */
+	invite(call);
+	phone_expect(&call->alice, "SIP/2.0 403");
+	call->f->gateway->events.peer = on_peer_of_loopback;
+	size_t asked = call->f->asked;
+	call->f->number++;
+	invite(call);
+	bob_gets_invite(call);
+	assert_int_equal(call->f->asked, asked);
+	phone_answer(&call->bob, call->invite, "486 Busy Here", NULL);
+	phone_expect(&call->alice, "SIP/2.0 486");
+	call->f->number++;
+	phone_send(&call->alice, request_of(&call->alice, "INVITE", "sip:eve@example.org", NULL));
+	phone_expect(&call->alice, "SIP/2.0 404"); /* not here any more, and nowhere else */
+	assert_int_equal(call->f->asked, asked + 1);
+	call->f->number++;
+	phone_send(&call->alice, request_of(&call->alice, "INVITE", "sip:eve@192.0.2.9", NULL));
+	phone_expect(&call->alice, "SIP/2.0 404");
+	call->f->number++;
+	phone_send(&call->alice, request_of(&call->alice, "INVITE", "sip:bob@example.org", "Route: <sip:192.0.2.9;lr>\r\n"));
+	phone_expect(&call->alice, "SIP/2.0 403");
+	call->f->number++;
+	phone_send(&call->alice, request_of(&call->alice, "REGISTER", "sip:example.org", NULL));
+	phone_expect(&call->alice, "SIP/2.0 403");
 }
 
 /* Nor do we speak to ourselves, whatever a Route or a Contact says. */
@@ -631,6 +706,9 @@ int main(void) {
 		PROXY_TEST(test_declined),
 		PROXY_TEST(test_loop),
 		PROXY_TEST(test_strangers),
+		PROXY_TEST(test_outbound_proxy),
+		PROXY_TEST(test_gateway_of_another_site),
+		PROXY_TEST(test_from_another_site),
 		PROXY_TEST(test_not_to_ourselves),
 		PROXY_TEST(test_forks_bound),
 		PROXY_TEST(test_octets_bound),
