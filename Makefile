@@ -206,7 +206,7 @@ fuzzers: $(FUZZERS:%=$(BUILD)/fuzz/%)
 
 # Debian 12 and 13. Asked for by name, from the machine's own sources; nothing happens when all are there.
 DEPENDENCIES := gcc make pkg-config clang llvm libbpf-dev libmnl-dev libssl-dev libsystemd-dev libosip2-dev libxml2-dev libsqlite3-dev \
-	libjansson-dev uthash-dev libcap2-bin libcmocka-dev iproute2 tcpdump sip-tester sipsak tshark openssl mandoc bpftool \
+	libjansson-dev uthash-dev libcap2-bin libcmocka-dev iproute2 tcpdump sip-tester sipsak baresip-core tshark openssl mandoc bpftool \
 	python3 procps mount libmicrohttpd-dev libcurl4-openssl-dev libc-ares-dev libinih-dev debhelper
 
 deps:  ## install what building and testing need (apt, as root)

@@ -40,7 +40,8 @@ static bool read_hex(const char *text, struct writer *w) {
 
 static void write_flow(struct writer *w, const struct sip_flow *flow) {
 	writer_u8(w, (uint8_t)flow->transport);
-	writer_u64(w, flow->connection);
+	if (flow->transport != SIP_UDP)
+		writer_u64(w, flow->connection);
 	writer_u16(w, flow->remote.port);
 	writer_raw(w, flow->remote.octets, flow->remote.family == AF_INET ? 4 : 16);
 }
@@ -69,7 +70,7 @@ static bool read_token(struct sip_gateway *gateway, struct octets call_id, const
 	if (r.error < 0 || hash != token_hash(gateway, call_id, reader_rest(&packed)))
 		return false;
 	flow.transport = (enum sip_transport)reader_u8(&r);
-	flow.connection = reader_u64(&r);
+	flow.connection = flow.transport != SIP_UDP ? reader_u64(&r) : 0;
 	flow.remote.port = reader_u16(&r);
 	struct octets address = reader_rest(&r);
 	flow.remote.family = address.length == 4 ? AF_INET : AF_INET6;
