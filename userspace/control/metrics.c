@@ -116,6 +116,13 @@ static void write_store(FILE *out, const struct store *store) {
 	counter(out, "revoked", "Values that a new configuration made worthless.", figures.revoked);
 }
 
+static void write_phones(FILE *out, struct phones_figures figures) {
+	counter(out, "sip_restored", "Registrations of phones stored in the overlay again after the start.", figures.restored);
+	gauge(out, "sip_restore_left", "Registrations of phones still to be stored again.", (double)figures.restore_left);
+	counter(out, "sip_write_errors", "Registrations of phones that could not be written and would be lost in a restart.",
+		figures.write_errors);
+}
+
 static void write_lookups(FILE *out, struct location_figures figures) {
 	counter(out, "sip_lookups", "Look-ups of users in the overlay for SIP.", figures.lookups);
 	counter(out, "sip_lookups_known", "Questions where a user is that were answered by an earlier look-up.", figures.hits);
@@ -191,6 +198,7 @@ char *control_metrics(struct node *node) {
 	write_store(out, node->store);
 	if (node->sip) {
 		write_sip(out, node->sip);
+		write_phones(out, sip_glue_phones(node->sip_glue));
 		write_lookups(out, sip_glue_lookups(node->sip_glue));
 	}
 	free(view);

@@ -92,6 +92,8 @@ static void watch_links(struct node *node) {
  * timer of the overlay code.
  */
 static int node_settle(struct node *node) {
+	if (node->sip_glue && sip_glue_commit_wanted(node->sip_glue))
+		sip_glue_commit(node->sip_glue);
 	if (store_commit_wanted(node->store))
 		store_commit(node->store);
 	links_flush(node->links);
@@ -180,8 +182,11 @@ static void on_state_changed(void *userdata, enum topology_state state) {
 		log_info("The node is %s.", topology_state_text(state));
 		sd_notifyf(false, "STATUS=%s in overlay %s", topology_state_text(state), router_config(node->router)->overlay_name);
 	}
-	if (state == TOPOLOGY_JOINED)
+	if (state == TOPOLOGY_JOINED) {
 		certificate_store_start(node->certificates);
+		if (node->sip_glue)
+			sip_glue_joined(node->sip_glue);
+	}
 	if (state == TOPOLOGY_LEFT)
 		sd_event_exit(node->event, 0);
 	else
@@ -600,6 +605,8 @@ int node_new(struct settings *settings, sd_event *event, struct node **ret, char
 		error = open_overlay(node, reason);
 	if (error == 0)
 		error = open_certificate_store(node, reason);
+	if (error == 0 && node->sip)
+		error = sip_glue_open(node->sip_glue, reason);
 	if (error < 0)
 		return finish_reason(reason, error);
 	error = open_event_sources(node);

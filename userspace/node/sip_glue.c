@@ -5,9 +5,11 @@
 #include "node/enroller.h"
 #include "node/location.h"
 #include "node/passwords.h"
+#include "node/phones.h"
 #include "usages/sip_attach.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 #include <strings.h>
 #include <utlist.h>
@@ -54,6 +56,8 @@ struct sip_glue {
 	struct passwords *passwords; /* NULL: phones need none */
 	struct location *location;
 	struct sip_attach *attach; /* gateways of other sites */
+	char path[PATH_MAX];	   /* of its database */
+	struct phones *phones;	   /* NULL until sip_glue_open() */
 };
 
 static struct pending *pending_new(struct sip_glue *glue, const char *aor, void *userdata) {
@@ -198,6 +202,58 @@ static void on_bind(void *userdata, const struct sip_binding_request *request, s
 		enroll_pending(pending);
 	else
 		answer_later(pending, 404, "No Such User At This Site");
+}
+
+static void on_register(void *userdata, const struct sip_binding_request *request, sip_register_done done, void *done_userdata) {
+	struct sip_glue *glue = userdata;
+
+	phones_bind(glue->phones, request, done, done_userdata);
+}
+
+static void restore(void *userdata, const struct sip_binding_request *request) {
+	struct sip_glue *glue = userdata;
+	struct user *user = users_find(glue->node->users, request->aor);
+	uint64_t now_us = glue->node->runtime.now_us;
+
+	int error = user ? sip_gateway_restore(glue->node->sip, request) : -ENOENT;
+	if (error == -ENOENT || error == -EINVAL)
+		return; /* no user of this site any more */
+	if (error < 0)
+		log_warning("The registration of %s as %s is not known any more: %s.", request->contact, request->aor,
+			    strerror(-error));
+	struct credential *credential = user_credential_for(user, request->contact, now_us);
+	if (error == 0 && credential)
+		user_contact_claim(user, credential, request->contact, now_us + request->expires_s * USEC_PER_SEC);
+}
+
+int sip_glue_open(struct sip_glue *glue, char reason[static NODE_REASON_SIZE]) {
+	const struct phones_settings settings = {
+		.runtime = &glue->node->runtime, .path = glue->path, .userdata = glue, .bind = on_bind};
+
+	if (snprintf(glue->path, sizeof(glue->path), "%s/phones.db", glue->node->settings->state_directory) >=
+	    (int)sizeof(glue->path)) {
+		snprintf(reason, NODE_REASON_SIZE, "The path of the state directory is too long.");
+		return -ENAMETOOLONG;
+	}
+	int error = phones_new(&settings, &glue->phones, reason);
+	return error < 0 ? error : phones_each(glue->phones, restore, glue);
+}
+
+bool sip_glue_commit_wanted(const struct sip_glue *glue) {
+	return glue->phones && phones_commit_wanted(glue->phones);
+}
+
+void sip_glue_commit(struct sip_glue *glue) {
+	phones_commit(glue->phones);
+}
+
+void sip_glue_joined(struct sip_glue *glue) {
+	if (glue->phones)
+		phones_store_again(glue->phones);
+}
+
+struct phones_figures sip_glue_phones(const struct sip_glue *glue) {
+	return glue->phones ? phones_figures(glue->phones) : (struct phones_figures){0};
 }
 
 /* ---- look-ups ---- */
@@ -486,6 +542,7 @@ struct sip_glue *sip_glue_free(struct sip_glue *glue) {
 	/* The gateway is gone, but every question wants its one answer. */
 	while (glue->pending)
 		answer(glue->pending, 503, "Shutting Down");
+	phones_free(glue->phones);
 	location_free(glue->location);
 	passwords_free(glue->passwords);
 	free(glue);
@@ -495,7 +552,7 @@ struct sip_glue *sip_glue_free(struct sip_glue *glue) {
 struct sip_gateway_events sip_glue_events(struct sip_glue *glue) {
 	return (struct sip_gateway_events){
 		.userdata = glue,
-		.bind = on_bind,
+		.bind = on_register,
 		.resolve = on_lookup,
 		.domain = on_domain,
 		.user = on_user,

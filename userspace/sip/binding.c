@@ -2,6 +2,7 @@
 /* The table of local registrations: AoR to Contacts, each with its time to live. */
 #include "sip/internal.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
@@ -133,4 +134,49 @@ size_t sip_gateway_contacts(const struct sip_gateway *gateway, const char *aor, 
 		contacts[count++] =
 			(struct sip_redirect_contact){.uri = binding->contact, .expires_s = binding_seconds_left(binding)};
 	return count;
+}
+
+/* The way to the phone: the listener it has used, over UDP; a connection is gone with the process that had it. */
+static struct sip_flow former_flow(const struct sip_gateway *gateway, const struct sip_binding_request *request) {
+	struct sip_flow flow = {.remote = request->source, .local = request->local, .transport = request->transport, .fd = -1};
+
+	for (size_t i = 0; i < gateway->listener_count && request->transport == SIP_UDP; i++) {
+		const struct sip_listener *listener = &gateway->listeners[i];
+		if (listener->address.family != request->local.family || listener->address.port != request->local.port)
+			continue;
+		if (flow.fd < 0 || memcmp(listener->address.octets, request->local.octets, sizeof(request->local.octets)) == 0)
+			flow.fd = listener->udp;
+	}
+	return flow;
+}
+
+int sip_gateway_restore(struct sip_gateway *gateway, const struct sip_binding_request *request) {
+	_cleanup_(binding_freep) struct binding *binding = calloc(1, sizeof(*binding));
+
+	if (!binding)
+		return -ENOMEM;
+	binding->uri = uri_parse(request->contact);
+	if (!binding->uri || !uri_is_sip(binding->uri) || request->expires_s == 0 || strlen(request->aor) > SIP_AOR_OCTETS)
+		return -EINVAL;
+	binding->contact = strdup(request->contact);
+	binding->call_id = strdup(request->call_id);
+	if (!binding->contact || !binding->call_id)
+		return -ENOMEM;
+	binding->cseq = request->cseq;
+	binding->q = request->q;
+	binding->expires_s = request->expires_s;
+	binding->source = request->source;
+	binding->flow = former_flow(gateway, request);
+	struct registration *registration = registration_get(gateway, request->aor);
+	if (!registration)
+		return -ENOMEM;
+	int error = 0;
+	if (registration_binding(registration, binding->uri))
+		error = -EEXIST;
+	else if (registration->binding_count >= SIP_CONTACTS_PER_AOR || gateway->figures.bindings >= LIMIT_SIP_BINDINGS)
+		error = -ENOBUFS;
+	if (error == 0)
+		registration_commit(registration, TAKE(binding));
+	registration_release(registration);
+	return error;
 }

@@ -58,17 +58,23 @@ enum sip_mode {
 	SIP_MODE_REDIRECT_INSIDE, /* redirects phones of the site, places calls of others */
 };
 
+/* How SIP travels. */
+enum sip_transport { SIP_UDP, SIP_TCP, SIP_TLS };
+
 struct sip_binding_request {
 	const char *aor;     /* "alice@example.org" */
 	const char *contact; /* the Contact URI as the phone wrote it, without <> and header parameters */
 	unsigned expires_s;  /* 0: remove */
+	/* For sip_gateway_restore(); without meaning when it is a removal. */
+	const char *call_id;
+	uint32_t cseq;
+	int q;			      /* thousandths, -1 without */
+	struct address source, local; /* the phone, and where it has reached us */
+	enum sip_transport transport;
 };
 
 /* Status to answer a phone with: 200, 403 not allowed, 404 no such user here, 500, 503 overlay not reachable. */
 typedef void (*sip_register_done)(void *userdata, unsigned status, const char *reason);
-
-/* How SIP travels. */
-enum sip_transport { SIP_UDP, SIP_TCP, SIP_TLS };
 
 struct sip_redirect_contact {
 	const char *uri;
@@ -133,6 +139,12 @@ void sip_gateway_ready(struct sip_gateway *gateway, int fd, unsigned events);
  * The local Contacts of an AoR, at most `max`, valid until the gateway is called again. Their time to live is what is left of it.
  */
 size_t sip_gateway_contacts(const struct sip_gateway *gateway, const char *aor, struct sip_redirect_contact *contacts, size_t max);
+
+/*
+ * Puts back what a former run has bound, `expires_s` being what is left. Returns -EINVAL for what no phone could have registered,
+ * -EEXIST, -ENOBUFS at the bound, -ENOMEM.
+ */
+int sip_gateway_restore(struct sip_gateway *gateway, const struct sip_binding_request *request);
 
 struct sip_binding_view {
 	const char *aor, *contact, *source;

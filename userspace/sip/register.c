@@ -220,13 +220,22 @@ static unsigned plan(struct register_job *job, const char **ret_reason) {
 
 static void bind_done(void *userdata, unsigned status, const char *reason);
 
-static bool ask(struct register_job *job, const char *contact, unsigned expires_s) {
+/* `binding` says more about what is bound; NULL for a removal. */
+static bool ask(struct register_job *job, const char *contact, unsigned expires_s, const struct binding *binding) {
 	struct sip_gateway *gateway = job->registration->gateway;
 	struct sip_call *call = sip_call_new(gateway, job, NULL);
 
 	if (!call)
 		return false;
-	const struct sip_binding_request request = {.aor = job->registration->aor, .contact = contact, .expires_s = expires_s};
+	struct sip_binding_request request = {.aor = job->registration->aor, .contact = contact, .expires_s = expires_s, .q = -1};
+	if (binding) {
+		request.call_id = binding->call_id;
+		request.cseq = binding->cseq;
+		request.q = binding->q;
+		request.source = binding->source;
+		request.local = binding->flow.local;
+		request.transport = binding->flow.transport;
+	}
 	gateway->events.bind(gateway->events.userdata, &request, bind_done, call);
 	return true;
 }
@@ -236,8 +245,9 @@ static bool ask_undo(struct register_job *job, const struct step *step) {
 	uint64_t now_us = job->registration->gateway->runtime->now_us;
 
 	if (step->former && step->former_expires_us > now_us)
-		return ask(job, step->former, (unsigned)((step->former_expires_us - now_us + USEC_PER_SEC - 1) / USEC_PER_SEC));
-	return step->expires_s > 0 && ask(job, step->binding->contact, 0);
+		return ask(job, step->former, (unsigned)((step->former_expires_us - now_us + USEC_PER_SEC - 1) / USEC_PER_SEC),
+			   registration_binding(job->registration, step->binding->uri));
+	return step->expires_s > 0 && ask(job, step->binding->contact, 0, NULL);
 }
 
 static void commit(struct register_job *job) {
@@ -271,7 +281,7 @@ static bool advance(struct register_job *job) {
 	}
 	while (!job->undo && job->step < job->step_count) {
 		const struct step *step = &job->steps[job->step];
-		if (ask(job, step->binding->contact, step->expires_s))
+		if (ask(job, step->binding->contact, step->expires_s, step->expires_s > 0 ? step->binding : NULL))
 			return false;
 		fail(job, 500, "Out of Memory");
 	}

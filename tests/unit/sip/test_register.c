@@ -496,6 +496,48 @@ static void test_require(void **state) {
 	assert_int_equal(f->asked, 0);
 }
 
+/* After a restart a phone is as registered as before, and its next REGISTER goes on where it was. */
+static void test_restore(void **state) {
+	struct fixture *f = *state;
+	struct sip_binding_request request = {
+		.aor = "alice@example.org",
+		.contact = "sip:alice@192.0.2.7:5070",
+		.expires_s = 100,
+		.call_id = "call1",
+		.cseq = 7,
+		.q = 500,
+		.source = {.family = AF_INET, .octets = {192, 0, 2, 7}, .port = 5070},
+		.local = f->address,
+	};
+
+	assert_int_equal(sip_gateway_restore(f->gateway, &request), 0);
+	assert_int_equal(sip_gateway_restore(f->gateway, &request), -EEXIST);
+	request.contact = "mailto:alice@example.org";
+	assert_int_equal(sip_gateway_restore(f->gateway, &request), -EINVAL);
+	request.contact = "sip:alice@192.0.2.8";
+	request.expires_s = 0;
+	assert_int_equal(sip_gateway_restore(f->gateway, &request), -EINVAL);
+	assert_int_equal(binding_count(f), 1);
+	assert_int_equal(f->gateway->registrations->bindings->flow.fd, f->gateway->listeners[0].udp);
+	send_register(f, NULL);
+	expect_status(f, 200);
+	expect_text(f, "\r\nContact: <sip:alice@192.0.2.7:5070>;expires=100;q=0.500\r\n");
+	send_text(f, REQUEST(f, .method = "REGISTER", .fields = ALICE, .call_id = "call1", .cseq = 7));
+	expect_status(f, 400);
+	send_text(f, REQUEST(f, .method = "REGISTER", .fields = ALICE, .call_id = "call1", .cseq = 8));
+	expect_status(f, 200);
+	assert_int_equal(binding_count(f), 1);
+	request.expires_s = 100;
+	for (unsigned i = 1; i < SIP_CONTACTS_PER_AOR + 1; i++) {
+		char contact[64];
+		snprintf(contact, sizeof(contact), "sip:alice@198.51.100.%u", i);
+		request.contact = contact;
+		assert_int_equal(sip_gateway_restore(f->gateway, &request), i < SIP_CONTACTS_PER_AOR ? 0 : -ENOBUFS);
+	}
+	advance(f, 100 * USEC_PER_SEC);
+	assert_int_equal(binding_count(f), 1); /* the others have expired as they would have without the restart */
+}
+
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_register, setup, teardown),
@@ -519,6 +561,7 @@ int main(void) {
 		cmocka_unit_test_setup_teardown(test_contact_bounds, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_binding_limit, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_require, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_restore, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("sip registrar", tests, NULL, NULL);
