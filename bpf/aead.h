@@ -58,33 +58,39 @@ static inline __attribute__((always_inline, unused)) void aead_pad_zeros(struct 
 	*(__u64 *)&b->text[at + 8] = 0;
 }
 
-/* Ciphertext to plaintext or back. */
-FORWARD_FUNCTION int aead_xor(struct record_buffer *b, struct fastpath_pad *pad, __u32 length) {
-	__u64 *text;
-	const __u64 *stream;
-
+/* Ciphertext to plaintext or back, from octet `from` on up to `to`, whole pieces of 32 octets. */
+FORWARD_FUNCTION int aead_xor_part(struct record_buffer *b, struct fastpath_pad *pad, __u32 from, __u32 to) {
 	if (!b || !pad)
 		return 0;
-	text = (__u64 *)b->text;
-	stream = (const __u64 *)pad->keystream;
 	for (__u32 i = 0; i < FASTPATH_TEXT_MAX / 32; i++) {
-		if (i * 32 >= length)
+		__u32 at = AEAD_MASK(from + i * 32);
+		const __u64 *stream;
+		__u64 *text;
+
+		if (at >= to || at > FASTPATH_PAD_KEYSTREAM - 32)
 			break;
-		text[4 * i] ^= stream[4 * i];
-		text[4 * i + 1] ^= stream[4 * i + 1];
-		text[4 * i + 2] ^= stream[4 * i + 2];
-		text[4 * i + 3] ^= stream[4 * i + 3];
+		text = (__u64 *)&b->text[at];
+		stream = (const __u64 *)&pad->keystream[at];
+		text[0] ^= stream[0];
+		text[1] ^= stream[1];
+		text[2] ^= stream[2];
+		text[3] ^= stream[3];
 	}
 	return 1;
 }
 
-/* Encrypts the `length` octets of plaintext in `b`, and writes header and tag around them. The record starts at b->header. */
-FORWARD_FUNCTION int aead_seal(struct record_buffer *b, struct poly1305 *p, struct fastpath_pad *pad, __u64 number, __u32 length) {
+/* All of it. */
+static inline __attribute__((always_inline, unused)) int aead_xor(struct record_buffer *b, struct fastpath_pad *pad, __u32 length) {
+	return aead_xor_part(b, pad, 0, length);
+}
+
+/* Header and tag around the `length` octets of ciphertext in `b`. The record starts at b->header. */
+FORWARD_FUNCTION int aead_finish(struct record_buffer *b, struct poly1305 *p, struct fastpath_pad *pad, __u64 number,
+				 __u32 length) {
 	__u32 at;
 
 	if (!b || !p || !pad)
 		return 0;
-	aead_xor(b, pad, length);
 	aead_pad_zeros(b, length);
 	aead_additional_set(p, number, length);
 	poly1305_record(b, p, pad, length);
@@ -97,4 +103,11 @@ FORWARD_FUNCTION int aead_seal(struct record_buffer *b, struct poly1305 *p, stru
 	*(__u64 *)&b->header[3] = p->additional[0];
 	*(__u16 *)&b->header[11] = __builtin_bswap16((__u16)(length + AEAD_TAG));
 	return 1;
+}
+
+/* Encrypts the `length` octets of plaintext in `b`, and writes header and tag around them. */
+static inline __attribute__((always_inline, unused)) int aead_seal(struct record_buffer *b, struct poly1305 *p,
+								   struct fastpath_pad *pad, __u64 number, __u32 length) {
+	aead_xor(b, pad, length);
+	return aead_finish(b, p, pad, number, length);
 }

@@ -108,7 +108,7 @@ struct fastpath_slot {
 	/* pads */
 	__u16 rx_ring, tx_ring;	      /* FASTPATH_RING_NONE: this link is not hot */
 	__u32 rx_longest, tx_longest; /* kernel raises, the worker sets to 0: the longest plaintext since then, in octets */
-	__u32 wanted;		      /* kernel sets, the worker clears before it looks: pads are running out */
+	__u32 wanted;		      /* kernel sets, the worker clears before it looks: pads run out; 2: the worker was woken for it */
 
 	/* kernel and daemon: bit n % FASTPATH_OWN_SEQUENCES: the daemon sent data frame n, its ack goes up */
 	__u64 own[FASTPATH_OWN_SEQUENCES / 64];

@@ -13,7 +13,10 @@
 #define INLINE static inline __attribute__((always_inline))
 
 enum {
-	PADS_WANTED_EVERY = FASTPATH_PAD_RING / 2, /* records between two wake-ups of the pad worker */
+	PADS_LOOK_EVERY = 32,			/* records between two looks whether pads run out */
+	PADS_LOW = 96,				/* pads left of a link that wakes the pad worker: NAPI budget 64, and its way */
+	PADS_HALF = 192,			/* that has the worker look after the link too when others wake it */
+	PADS_ASK_EVERY = FASTPATH_PAD_RING / 2, /* records between two questions of a link without rings */
 	RTT_SAMPLE_EVERY = 64,
 	RTT_MAX_US = 60000000,
 	PROBE_NS = 500000000, /* between frames of a link whose limit is reached and that acknowledges nothing */
@@ -42,11 +45,13 @@ INLINE int pad_take(struct fastpath_pad *pad, __u64 number) {
 	return __sync_val_compare_and_swap(&pad->number, PAD_SEQUENCE(number), 0) == PAD_SEQUENCE(number);
 }
 
+enum { PADS_WANTED = 1, PADS_ASKED = 2 }; /* slot->wanted; 2: the worker was woken for it */
+
 /* Wakes the pad worker if it is not awake anyway. */
 INLINE void pads_want(struct fastpath_slot *slot, __u32 number, struct fastpath_counters *count) {
 	struct fastpath_event event = {FASTPATH_VERSION, FASTPATH_EVENT_PADS, number};
 
-	if (*(volatile __u32 *)&slot->wanted || __sync_val_compare_and_swap(&slot->wanted, 0, 1) != 0)
+	if (*(volatile __u32 *)&slot->wanted == PADS_ASKED || __sync_lock_test_and_set(&slot->wanted, PADS_ASKED) == PADS_ASKED)
 		return;
 	if (bpf_ringbuf_output(&events, &event, sizeof(event), BPF_RB_FORCE_WAKEUP) == 0) {
 		count->wakeups++;
@@ -56,7 +61,25 @@ INLINE void pads_want(struct fastpath_slot *slot, __u32 number, struct fastpath_
 	}
 }
 
+/*
+ * Do the pads of `ring` run out behind record `next`? A wake-up is an interrupt and two changes of threads: as much as a message or
+ * two. The links of a message use up their pads alike, so that one wake-up does for all of them.
+ */
+INLINE void pads_look(struct fastpath_slot *slot, __u32 ring, __u64 next, __u32 number, struct fastpath_counters *count) {
+	if (ring == FASTPATH_RING_NONE && next % PADS_ASK_EVERY >= 2)
+		return;
+	if (!pad_find(ring, next + PADS_LOW, 0))
+		pads_want(slot, number, count);
+	else if (!*(volatile __u32 *)&slot->wanted && !pad_find(ring, next + PADS_HALF, 0))
+		*(volatile __u32 *)&slot->wanted = PADS_WANTED;
+}
+
 enum { OPEN_OK, OPEN_FORGED, OPEN_NO_PAD, OPEN_CONTENTION };
+enum {
+	OPEN_FIRST = 64,  /* octets of plaintext in which the lengths of the lists stand */
+	OPEN_BEHIND = 16, /* read behind the forwarding header: message code, length of the body */
+};
+_Static_assert(OPEN_FIRST >= FORWARD_FRAME_DATA + FORWARD_FIXED, "fixed header");
 
 /* Does the tag of the record in work->in match, by the key in `pad`? The tag that came is in work->tag. */
 FORWARD_FUNCTION int record_verify(struct forward_work *work, struct fastpath_pad *pad) {
@@ -66,7 +89,37 @@ FORWARD_FUNCTION int record_verify(struct forward_work *work, struct fastpath_pa
 	return ((work->poly.tag[0] ^ work->tag[0]) | (work->poly.tag[1] ^ work->tag[1])) == 0;
 }
 
-/* Opens the record in work->in in place. */
+/*
+ * Decrypts the record in work->in as far as the decision reads: frame, forwarding header, message code. What follows is encrypted
+ * anew without being read, in one pass with its decryption (message_text()). A Ping is read on (forward_is_diagnostic()).
+ */
+INLINE void record_decrypt(struct forward_work *work, struct fastpath_pad *pad) {
+	__u32 length = work->packet.text_length, head, end = OPEN_FIRST;
+	const __u8 *text = work->in.text;
+	__u16 code;
+
+	aead_xor_part(&work->in, pad, 0, length < OPEN_FIRST ? length : OPEN_FIRST);
+	if (length > OPEN_FIRST) {
+		head = FORWARD_FRAME_DATA + FORWARD_FIXED;
+		head += (__u32)__builtin_bswap16(*(const __u16 *)&text[FORWARD_FRAME_DATA + 32]) +
+			__builtin_bswap16(*(const __u16 *)&text[FORWARD_FRAME_DATA + 34]) +
+			__builtin_bswap16(*(const __u16 *)&text[FORWARD_FRAME_DATA + 36]);
+		end = (head + OPEN_BEHIND + 31) & ~31U;
+		if (end > length)
+			end = length;
+		aead_xor_part(&work->in, pad, OPEN_FIRST, end);
+		if (end < length) {
+			code = __builtin_bswap16(*(const __u16 *)&text[AEAD_MASK(head)]);
+			if (code == FORWARD_CODE_PING || code == FORWARD_CODE_PING + 1) {
+				aead_xor_part(&work->in, pad, end, length);
+				end = length;
+			}
+		}
+	}
+	work->opened = end < length ? end : length;
+}
+
+/* Opens the record in work->in in place, see record_decrypt(). Its pad stays in its ring until record_used(), but an ack's. */
 FORWARD_FUNCTION int record_open(struct forward_work *work, struct fastpath_slot *slot, struct fastpath_counters *count,
 				 __u32 compute_max) {
 	struct fastpath_pad *pad;
@@ -77,17 +130,19 @@ FORWARD_FUNCTION int record_open(struct forward_work *work, struct fastpath_slot
 	at = AEAD_MASK(work->packet.text_length);
 	work->tag[0] = *(__u64 *)&work->in.text[at];
 	work->tag[1] = *(__u64 *)&work->in.text[at + 8];
+	work->rx_computed = 0;
 	aead_additional_set(&work->poly, work->packet.number, work->packet.text_length);
 	aead_pad_zeros(&work->in, work->packet.text_length);
 	pad = pad_find(slot->rx_ring, work->packet.number, work->packet.text_length);
 	if (pad) {
 		if (record_verify(work, pad)) {
-			aead_xor(&work->in, pad, work->packet.text_length);
-			if (work->packet.text_length == ACK_TEXT)
+			record_decrypt(work, pad);
+			if (work->packet.text_length == ACK_TEXT) {
 				count->ack_pad_hits++;
-			else
-				count->pad_hits++;
-			return pad_take(pad, work->packet.number) ? OPEN_OK : OPEN_CONTENTION;
+				return pad_take(pad, work->packet.number) ? OPEN_OK : OPEN_CONTENTION;
+			}
+			count->pad_hits++;
+			return *(volatile __u64 *)&pad->number == PAD_SEQUENCE(work->packet.number) ? OPEN_OK : OPEN_CONTENTION;
 		}
 		if (*(volatile __u64 *)&pad->number == PAD_SEQUENCE(work->packet.number))
 			return OPEN_FORGED;
@@ -98,7 +153,8 @@ FORWARD_FUNCTION int record_open(struct forward_work *work, struct fastpath_slot
 	if (!record_verify(work, &work->rx_pad))
 		return OPEN_FORGED;
 	chacha20_pad_stream(&work->chacha, &work->rx_pad, work->packet.text_length);
-	aead_xor(&work->in, &work->rx_pad, work->packet.text_length);
+	work->rx_computed = 1;
+	record_decrypt(work, &work->rx_pad);
 	if (work->packet.text_length == ACK_TEXT)
 		count->ack_pad_misses++;
 	else
@@ -203,26 +259,96 @@ INLINE int congested(struct fastpath_slot *slot) {
 	return 0;
 }
 
-/* Moves what forward_edit() left alone behind the new head: from work->in to work->out. */
-FORWARD_FUNCTION int message_rest(struct forward_work *work) {
-	__u32 from, to, length;
+/*
+ * From the frame with the edited head in work->out, and what forward_edit() left alone in work->in, to ciphertext in work->out. Of
+ * work->in the first work->opened octets are plaintext; from there on it is decrypted by `rx` and encrypted by `tx` on the way.
+ */
+FORWARD_FUNCTION int message_text(struct forward_work *work, struct fastpath_pad *rx, struct fastpath_pad *tx, __u32 total) {
+	__u32 from, to, plain, back, odd;
 
-	if (!work)
+	if (!work || !rx || !tx)
 		return 0;
-	from = work->verdict.rest_offset;
-	to = work->verdict.head_length;
-	length = work->length - from;
+	from = FORWARD_FRAME_DATA + work->verdict.rest_offset;
+	to = FORWARD_FRAME_DATA + work->verdict.head_length;
+	plain = AEAD_MASK(work->opened);
+	if (plain < work->packet.text_length) {
+		/* Up to where the target is aligned, so that stores are: Poly1305 loads what was stored. */
+		odd = -(plain + to - from) & 7;
+		if (plain > FASTPATH_PAD_KEYSTREAM - 8)
+			return 0;
+		*(__u64 *)&work->in.text[plain] ^= *(__u64 *)&rx->keystream[plain] & ((1ULL << 8 * odd) - 1);
+		plain += odd;
+	}
 	for (__u32 i = 0; i < FASTPATH_TEXT_MAX / 32; i++) {
 		__u32 source = AEAD_MASK(from + i * 32), target = AEAD_MASK(to + i * 32);
 
-		if (i * 32 >= length)
+		if (from + i * 32 >= plain)
 			break;
+		*(__u64 *)&work->out.text[target] = *(__u64 *)&work->in.text[source];
 		*(__u64 *)&work->out.text[target + 8] = *(__u64 *)&work->in.text[source + 8];
 		*(__u64 *)&work->out.text[target + 16] = *(__u64 *)&work->in.text[source + 16];
 		*(__u64 *)&work->out.text[target + 24] = *(__u64 *)&work->in.text[source + 24];
-		*(__u64 *)&work->out.text[target + 32] = *(__u64 *)&work->in.text[source + 32];
+	}
+	back = to - from;
+	aead_xor_part(&work->out, tx, 0, plain + back);
+	if (plain >= work->packet.text_length)
+		return 1;
+	for (__u32 i = 0; i < FASTPATH_TEXT_MAX / 32; i++) {
+		__u32 source = AEAD_MASK(plain + i * 32), target = AEAD_MASK(plain + back + i * 32);
+		const __u64 *in, *opening, *sealing;
+		__u64 *out;
+
+		if (target >= total || target > FASTPATH_PAD_KEYSTREAM - 32 || source > FASTPATH_PAD_KEYSTREAM - 32)
+			break;
+		in = (const __u64 *)&work->in.text[source];
+		out = (__u64 *)&work->out.text[target];
+		opening = (const __u64 *)&rx->keystream[source];
+		sealing = (const __u64 *)&tx->keystream[target];
+		out[0] = in[0] ^ opening[0] ^ sealing[0];
+		out[1] = in[1] ^ opening[1] ^ sealing[1];
+		out[2] = in[2] ^ opening[2] ^ sealing[2];
+		out[3] = in[3] ^ opening[3] ^ sealing[3];
 	}
 	return 1;
+}
+
+/* The pad by which the record in work->in was opened. NULL: it was overwritten, or another CPU used it up. */
+INLINE struct fastpath_pad *record_pad(struct forward_work *work, const struct fastpath_slot *slot) {
+	if (work->rx_computed)
+		return &work->rx_pad;
+	return pad_find(slot->rx_ring, work->packet.number, work->packet.text_length);
+}
+
+/*
+ * Seals the message whose edited head is in work->out, `length` octets of plaintext with its frame header, with a number claimed of
+ * the link. 0: a pad was overwritten while in use, the number is lost.
+ */
+FORWARD_FUNCTION int message_seal(struct forward_work *work, struct fastpath_slot *from, struct fastpath_slot *next,
+				  struct fastpath_counters *count, __u32 length) {
+	struct fastpath_pad *opening, *sealing;
+	__u64 number;
+
+	if (!work || !from || !next || !count)
+		return 0;
+	opening = record_pad(work, from);
+	number = link_claim_number(&next->record);
+	if (number >> NUMBER_LIMIT_BITS || !opening)
+		return 0;
+	sealing = pad_find(next->tx_ring, number, length);
+	if (sealing) {
+		count->pad_hits++;
+		message_text(work, opening, sealing, length);
+		aead_finish(&work->out, &work->poly, sealing, number, length);
+		if (!pad_take(sealing, number))
+			return 0;
+	} else {
+		count->pad_misses++;
+		aead_pad_key(&work->chacha, &work->tx_pad, &next->record, number, 1);
+		chacha20_pad_stream(&work->chacha, &work->tx_pad, length);
+		message_text(work, opening, &work->tx_pad, length);
+		aead_finish(&work->out, &work->poly, &work->tx_pad, number, length);
+	}
+	return work->rx_computed || pad_take(opening, work->packet.number);
 }
 
 /* link_received_note() for a data frame. */
@@ -248,13 +374,13 @@ FORWARD_FUNCTION int ack_build(struct forward_work *work, struct fastpath_slot *
 }
 
 /* The message for the next hop in work->out, edited and sealed. Returns the length of its packet's headers, 0: it is lost. */
-FORWARD_FUNCTION int message_build(struct forward_work *work, struct fastpath_slot *next, struct fastpath_counters *count) {
+FORWARD_FUNCTION int message_build(struct forward_work *work, struct fastpath_slot *from, struct fastpath_slot *next,
+				   struct fastpath_counters *count) {
 	__u32 sequence, length;
 
-	if (!work || !next || !count)
+	if (!work || !from || !next || !count)
 		return 0;
 	forward_edit(work);
-	message_rest(work);
 	sequence = link_claim_sequence(next, 0);
 	if (sequence % RTT_SAMPLE_EVERY == 0) {
 		next->rtt_sequence = sequence;
@@ -263,7 +389,7 @@ FORWARD_FUNCTION int message_build(struct forward_work *work, struct fastpath_sl
 	*(__u64 *)work->out.text =
 		__builtin_bswap64((__u64)FORWARD_FRAME_TYPE_DATA << 56 | (__u64)sequence << 24 | (work->verdict.length & 0xffffff));
 	length = FORWARD_FRAME_DATA + work->verdict.length;
-	if (!record_seal(work, next, &work->out, count, length))
+	if (!message_seal(work, from, next, count, length))
 		return 0;
 	if (length > next->tx_longest)
 		next->tx_longest = length;
@@ -504,7 +630,7 @@ INLINE int data_frame(struct xdp_md *context, struct forward_work *work, struct 
 	now_ns = bpf_ktime_get_ns();
 	owed = owed_possible(work, set, now_ns);
 	ack_headers = owed ? 0 : (__u32)ack_build(work, slot, count, sequence, (__u32)frame_note(slot, sequence));
-	headers = (__u32)message_build(work, next, count);
+	headers = (__u32)message_build(work, slot, next, count);
 	if (headers == 0 || (!owed && (ack_headers == 0 || !pending_fill(work, headers, ack_headers))))
 		return fail(count);
 	if (!packet_replace(context, &work->out, headers, AEAD_HEADER + text + AEAD_TAG, work->packet.frame_length))
@@ -513,8 +639,10 @@ INLINE int data_frame(struct xdp_md *context, struct forward_work *work, struct 
 	next_count->sent_octets += work->verdict.length;
 	count->verdicts[FASTPATH_FORWARDED]++;
 	pads_ran_out = count->pad_misses + count->ack_pad_misses != misses;
-	if (next->record.tx_next % PADS_WANTED_EVERY < 2 || (pads_ran_out && next->tx_ring != FASTPATH_RING_NONE))
+	if (pads_ran_out && next->tx_ring != FASTPATH_RING_NONE)
 		pads_want(next, number, count);
+	else if (next->record.tx_next % PADS_LOOK_EVERY < 2)
+		pads_look(next, next->tx_ring, next->record.tx_next, number, count);
 	if (pads_ran_out && slot->rx_ring != FASTPATH_RING_NONE)
 		pads_want(slot, work->packet.slot, count);
 	if (!owed)
@@ -596,8 +724,8 @@ INLINE int link_datagram(struct xdp_md *context, struct forward_work *work, stru
 	length = work->packet.text_length;
 	if (length > slot->rx_longest)
 		slot->rx_longest = length;
-	if (work->packet.number % PADS_WANTED_EVERY == 0)
-		pads_want(slot, work->packet.slot, count);
+	if (work->packet.number % PADS_LOOK_EVERY == 0)
+		pads_look(slot, slot->rx_ring, work->packet.number, work->packet.slot, count);
 	if (length == ACK_TEXT && work->in.text[0] == FORWARD_FRAME_TYPE_ACK)
 		return ack_frame(context, work, slot, count, link_count);
 	if (length >= FORWARD_FRAME_DATA && work->in.text[0] == FORWARD_FRAME_TYPE_DATA &&

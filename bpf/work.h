@@ -35,7 +35,7 @@ struct work_owed {
 	__u32 reserved;
 };
 
-/* in: the record that came; its plaintext is the frame, the message starts FORWARD_FRAME_DATA octets into it. */
+/* in: the record that came; its plaintext is the frame, the message starts FORWARD_FRAME_DATA octets into it. See `opened`. */
 #define FORWARD_WORK_MEMBERS                                                                                                       \
 	__u32 busy;                                                                                                                \
 	__u32 messages; /* sent by this CPU */                                                                                     \
@@ -52,6 +52,8 @@ struct work_owed {
 	struct poly1305 poly;                                                                                                      \
 	__u64 tag[2];                                                                                                              \
 	struct fastpath_pad rx_pad, tx_pad; /* computed here */                                                                    \
+	__u32 rx_computed;		    /* of the record in `in`, whole */                                                     \
+	__u32 opened;			    /* octets of it that are plaintext, a multiple of 32, or all; ciphertext follows */    \
 	struct record_buffer in, out, ack;
 
 #include "forward.h"

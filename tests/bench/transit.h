@@ -30,6 +30,7 @@ struct node {
 	struct router *router; /* T only, as what follows */
 	struct fastpath *fastpath;
 	struct router_mirror mirror;
+	struct dtls_kernel kernel;
 	int fd;
 	bool up;
 
@@ -129,7 +130,10 @@ static void node_start(struct node *node, uint8_t octet, const char *address, co
 			fail("no fast path: %s", reason);
 		node->mirror = (struct router_mirror){.userdata = node->fastpath, .tables = mirror_tables, .link = mirror_link};
 		router_set_mirror(node->router, &node->mirror);
-		settings.kernel = fastpath_kernel(node->fastpath);
+		/* Neighbors whose core others have for a while stand still; that is no reason to take their links from the kernel. */
+		node->kernel = *fastpath_kernel(node->fastpath);
+		node->kernel.silent = NULL;
+		settings.kernel = &node->kernel;
 	}
 	if (dtls_links_new(&settings, &events, &node->links, reason, sizeof(reason)) < 0)
 		fail("%s", reason);

@@ -696,20 +696,29 @@ static void test_pads(void **state) {
 	next = &bed.tables->slots[5];
 	bed_fill_pads(1, false, 2, 512);
 	bed_fill_pads(5, true, 3, 512);
+	bed_fill_pads(1, true, 4, 64); /* for acks */
 	before = bed_counters();
-	for (unsigned i = 0; i < 130; i++) {
+	for (unsigned i = 0; i < 180; i++) {
 		uint64_t number = next->record.tx_next, received = bed.peer[1].state.tx_next;
 		assert_int_equal(bed.tables->pads[3 * FASTPATH_PAD_RING + number % FASTPATH_PAD_RING].number, 1ULL << 48 | number);
 		length = bed_data(1, message, message_length, packet);
 		expect_sent(packet, length);
 		assert_int_equal(bed.tables->pads[3 * FASTPATH_PAD_RING + number % FASTPATH_PAD_RING].number, 0);
 		assert_int_equal(bed.tables->pads[2 * FASTPATH_PAD_RING + received % FASTPATH_PAD_RING].number, 0);
+		if (i == 32)
+			assert_int_equal(from->wanted | next->wanted, 0); /* there are plenty */
+		if (i == 110) {
+			/* to be looked after when another link wakes the worker */
+			assert_int_equal(bed_counters().wakeups, before.wakeups);
+			assert_int_equal(from->wanted, 1);
+			assert_int_equal(next->wanted, 1);
+		}
 	}
 	after = bed_counters();
-	assert_int_equal(after.pad_hits - before.pad_hits, 260);
+	assert_int_equal(after.pad_hits - before.pad_hits, 360);
 	assert_int_equal(after.wakeups - before.wakeups, 2); /* one for each link */
-	assert_int_equal(from->wanted, 1);
-	assert_int_equal(next->wanted, 1);
+	assert_int_equal(from->wanted, 2);
+	assert_int_equal(next->wanted, 2);
 	assert_int_equal(from->rx_longest, message_length + 8);
 	assert_int_equal(next->tx_longest, message_length + 10);
 	/* a pad of another number, or too short: computed */
@@ -718,8 +727,8 @@ static void test_pads(void **state) {
 	length = bed_data(1, message, message_length, packet);
 	next->wanted = from->wanted = 0;
 	expect_sent(packet, length);
-	assert_int_equal(from->wanted, 1);
-	assert_int_equal(next->wanted, 1);
+	assert_int_equal(from->wanted, 2);
+	assert_int_equal(next->wanted, 2);
 	bed.tables->pads[3 * FASTPATH_PAD_RING + (number + 1) % FASTPATH_PAD_RING].length = 256;
 	length = bed_data(1, message, message_length, packet);
 	expect_sent(packet, length);
