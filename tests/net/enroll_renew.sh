@@ -188,6 +188,36 @@ until_true "alice is renewed" sh -c "[ '$alice' != \"\$(openssl x509 -in '$state
 sipp_run invite_302 -s alice -key expect "sip:alice@192.0.2.6:5070" -p 5080 192.0.2.12:5060 || die "a call for alice: $(tail -n 3 "$WORK/sipp.log")"
 echo "certificates are renewed without a restart; links and registrations go on"
 
+# What is put there by hand is taken up without a restart, too: users in bulk, and the certificate of a node that does not renew by itself.
+printf '%s\n' "carol@$OVERLAY" "dave@$OVERLAY" >"$WORK/people"
+at_site g1 "$CTL" enroll "$OVERLAY" --users "$WORK/people" --account "site1@$OVERLAY" --password-file "$state/password" --ca-file "$WORK/tls.crt" \
+	--directory "$state" >"$WORK/bulk" 2>&1 || die "bulk enrollment: $(cat "$WORK/bulk")"
+grep -q "^2 enrolled, 0 renewed, 0 not due, 0 failed" "$WORK/bulk" || die "bulk enrollment says: $(cat "$WORK/bulk")"
+wait_log "$state/log" "carol@$OVERLAY is a user of this site now"
+wait_log "$state/log" "dave@$OVERLAY is a user of this site now"
+cp "$state/users/carol@$OVERLAY.crt" "$state/users/half.crt" # without a key
+cp "$state/users/carol@$OVERLAY.crt" "$state/users/wrong.crt" && cp "$state/users/dave@$OVERLAY.key" "$state/users/wrong.key"
+wait_log "$state/log" "User left out: .*wrong"
+grep -q "half" "$state/log" && die "half of a pair was looked at"
+rm "$state/users/half.crt" "$state/users/wrong."*
+[ "$(status_of users)" = 3 ] || die "$(status_of users) users"
+sipp_run register -s carol -p 5071 192.0.2.11:5060 || die "carol's phone does not register: $(tail -n 3 "$WORK/sipp.log")"
+gateway_create 3 || die "gateway 3"
+rm -f "$WORK/gateway-3"/node.*
+third_password=$(add_user "site3@$OVERLAY")
+by_hand() {
+	at_site g3 "$CTL" enroll "$OVERLAY" --user "site3@$OVERLAY" --ca-file "$WORK/tls.crt" --directory "$WORK/gateway-3" --keep-document "$@" >"$WORK/by-hand" 2>&1 ||
+		die "by hand: $(cat "$WORK/by-hand")"
+}
+by_hand --password-file - <<<"$third_password"
+gateway_run 3
+wait_log "$WORK/gateway-3/log" "The node is joined"
+gateway_wait 3 1 || die "gateway 3 does not join"
+by_hand --renew
+wait_log "$WORK/gateway-3/log" "The certificate of this node is renewed"
+gateway_end 3
+echo "certificates that are installed by hand are taken up without a restart"
+
 # The server is gone for a while: warned about, and tried again. One gateway is switched off meanwhile, and its certificate ends.
 server_stop
 wait_log "$state/log" "The certificate of this node is not renewed: None of the 3 servers .*cannot be reached.*trying again in"

@@ -107,15 +107,15 @@ static void on_answer(void *userdata, int status, int timeouts, unsigned char *a
 static int wait_some(ares_channel channel, uint64_t until_us) {
 	ares_socket_t sockets[ARES_GETSOCK_MAXNUM];
 	struct pollfd fds[ARES_GETSOCK_MAXNUM];
-	int bits = ares_getsock(channel, sockets, ARES_GETSOCK_MAXNUM);
+	unsigned bits = (unsigned)ares_getsock(channel, sockets, ARES_GETSOCK_MAXNUM);
 	uint64_t now_us = clock_monotonic_us();
 	nfds_t count = 0;
 
 	if (now_us >= until_us)
 		return -ETIMEDOUT;
 	for (unsigned i = 0; i < ARES_GETSOCK_MAXNUM; i++) {
-		short events =
-			(short)((ARES_GETSOCK_READABLE(bits, i) ? POLLIN : 0) | (ARES_GETSOCK_WRITABLE(bits, i) ? POLLOUT : 0));
+		/* As ARES_GETSOCK_READABLE() and _WRITABLE(), which shift a signed 1 into the sign. */
+		short events = (short)((bits >> i & 1 ? POLLIN : 0) | (bits >> (i + ARES_GETSOCK_MAXNUM) & 1 ? POLLOUT : 0));
 		if (events)
 			fds[count++] = (struct pollfd){.fd = sockets[i], .events = events};
 	}

@@ -2,6 +2,7 @@
 #include "node/enroller.h"
 
 #include "base/log.h"
+#include "node/credential_watch.h"
 #include "node/helper.h"
 
 #include <errno.h>
@@ -36,6 +37,7 @@ struct enroller {
 	char user[USER_NAME_MAX + 1]; /* whom it works for; "": the node */
 	bool first, by_password;
 	struct enroll_command command;
+	struct credential_watch *watch;
 
 	struct waiting *waiting;
 	size_t waiting_count;
@@ -137,7 +139,8 @@ static void failed(struct enroller *enroller, struct renewal *renewal, const cha
 		    (unsigned long long)pause_s);
 }
 
-/* The same Node-ID with a new certificate: links that are up go on, handshakes and signatures show the new one. */
+/* The same Node-ID with a new certificate: links that are up go on, handshakes and signatures show the new one. -EALREADY: it is
+ * the one in use. */
 static int adopt_own(struct enroller *enroller, char *reason) {
 	_cleanup_(credential_unrefp) struct credential *loaded = NULL, *credential = NULL;
 	struct node *node = enroller->node;
@@ -148,6 +151,8 @@ static int adopt_own(struct enroller *enroller, char *reason) {
 				    &loaded, reason, ENROLLER_REASON_SIZE);
 	if (error < 0)
 		return error;
+	if (memcmp(loaded->certificate->sha256, node->credential->certificate->sha256, sizeof(loaded->certificate->sha256)) == 0)
+		return -EALREADY;
 	error = trust_check(node->trust, loaded->certificate, runtime_realtime_ms(&node->runtime), &why);
 	if (error == 0)
 		error = credential_as(loaded, &node->credential->node_id, &credential);
@@ -169,10 +174,19 @@ static int adopt_own(struct enroller *enroller, char *reason) {
 	return 0;
 }
 
+static void own_adopted(struct enroller *enroller) {
+	enroller->last_failure[0] = 0;
+	enroller->warned_ms = 0;
+	enroller->own = (struct renewal){.due_ms = 0};
+	log_notice("The certificate of this node is renewed.");
+}
+
 static void own_done(struct enroller *enroller, int status, char *reason) {
 	struct node *node = enroller->node;
 	int error = status == 0 ? adopt_own(enroller, reason) : -EACCES;
 
+	if (error == -EALREADY)
+		snprintf(reason, ENROLLER_REASON_SIZE, "The server gave out the same certificate again.");
 	if (error < 0) {
 		enroller->failed++;
 		snprintf(enroller->last_failure, sizeof(enroller->last_failure), "%s", reason);
@@ -180,10 +194,15 @@ static void own_done(struct enroller *enroller, int status, char *reason) {
 		return;
 	}
 	enroller->renewed++;
-	enroller->last_failure[0] = 0;
-	enroller->warned_ms = 0;
-	enroller->own = (struct renewal){.due_ms = 0};
-	log_notice("The certificate of this node is renewed.");
+	own_adopted(enroller);
+}
+
+static struct user *user_of_stem(struct users *users, const char *stem) {
+	struct user *user = users_next(users, NULL);
+
+	while (user && strcmp(user->stem, stem) != 0)
+		user = users_next(users, user);
+	return user;
 }
 
 struct restore {
@@ -210,24 +229,32 @@ static void restore_binding(void *userdata, const struct sip_binding_view *bindi
 					     on_restored, NULL);
 }
 
-static int adopt_user(struct enroller *enroller, char *reason) {
+/* `first`: nothing can be registered for it yet. -EALREADY: it is the one in use. */
+static int adopt_user(struct enroller *enroller, const char *stem, bool first, struct user **ret, char *reason) {
 	struct node *node = enroller->node;
 	const struct overlay_config *config = router_config(node->router);
+	const struct user *known = user_of_stem(node->users, stem);
+	uint64_t known_ms = known ? known->not_after_ms : 0;
 	char sentence[USERS_REASON_SIZE] = "";
 	struct restore restore = {.node = node};
 
-	int error = users_put(node->users, enroller->command.stem, node->trust, config->overlay_name, config->node_id_length,
+	int error = users_put(node->users, stem, node->trust, config->overlay_name, config->node_id_length,
 			      runtime_realtime_ms(&node->runtime), &restore.user, sentence);
 	if (error < 0) {
 		snprintf(reason, ENROLLER_REASON_SIZE, "%.*s", ENROLLER_REASON_SIZE - 1, sentence);
 		return error;
 	}
+	if (known && restore.user == known && known->not_after_ms == known_ms) {
+		snprintf(reason, ENROLLER_REASON_SIZE, "The new certificate is not good for longer than the former one.");
+		return -EALREADY;
+	}
 	for (size_t i = 0; error == 0 && i < restore.user->count; i++)
 		error = certificate_store_add(node->certificates, restore.user->credentials[i]);
 	if (error < 0)
 		log_warning("Not enough memory to store the certificate of %s in the overlay.", restore.user->name);
-	if (node->sip && !enroller->first && node->state == TOPOLOGY_JOINED)
+	if (node->sip && !first && node->state == TOPOLOGY_JOINED)
 		sip_gateway_bindings(node->sip, restore_binding, &restore);
+	*ret = restore.user;
 	return 0;
 }
 
@@ -254,7 +281,7 @@ static void answer_waiting(struct enroller *enroller, const char *aor, int error
 
 static void user_done(struct enroller *enroller, int status, char *reason) {
 	struct user *user = users_find(enroller->node->users, enroller->user);
-	int error = status == 0 ? adopt_user(enroller, reason) : -EACCES;
+	int error = status == 0 ? adopt_user(enroller, enroller->command.stem, enroller->first, &user, reason) : -EACCES;
 
 	enroller->failed += error < 0;
 	if (enroller->first) {
@@ -288,6 +315,47 @@ static void on_helper(void *userdata, int status, const char *output) {
 		own_done(enroller, status, reason);
 	if (!enroller->node->leaving)
 		work(enroller);
+}
+
+/* ---- put there by somebody else ---- */
+
+static void look_at_user(struct enroller *enroller, const char *stem) {
+	char certificate[PATH_MAX + 8], key[PATH_MAX + 8], reason[ENROLLER_REASON_SIZE] = "";
+	struct users *users = enroller->node->users;
+	size_t before = users_count(users);
+	struct user *user = user_of_stem(users, stem);
+
+	snprintf(certificate, sizeof(certificate), "%s.crt", stem);
+	snprintf(key, sizeof(key), "%s.key", stem);
+	if (access(certificate, F_OK) < 0 || access(key, F_OK) < 0)
+		return; /* half of a pair; the other half will be noticed as well */
+	int error = adopt_user(enroller, stem, !user, &user, reason);
+	if (error == 0 && users_count(users) > before)
+		log_notice("%s is a user of this site now.", user->name);
+	else if (error == 0)
+		log_info("The certificate of %s is renewed.", user->name);
+	else if (error != -EALREADY)
+		log_warning("User left out: %s", reason);
+}
+
+static void on_changed(void *userdata, const char *stem) {
+	struct enroller *enroller = userdata;
+	char own[PATH_MAX], reason[ENROLLER_REASON_SIZE] = "";
+
+	if (enroller->helper && strcmp(enroller->command.stem, stem) == 0)
+		return; /* our own doing; looked at when it is done */
+	if (settings_stem(enroller->node->settings->certificate, enroller->node->settings->key, own) < 0 ||
+	    strcmp(own, stem) != 0) {
+		look_at_user(enroller, stem);
+	} else {
+		int error = adopt_own(enroller, reason);
+		if (error == 0)
+			own_adopted(enroller);
+		else if (error != -EALREADY)
+			log_warning("The certificate that was installed is not used: %s", reason);
+	}
+	if (!enroller->helper)
+		work(enroller); /* something else may be due next */
 }
 
 /* ---- one after the other ---- */
@@ -458,6 +526,7 @@ struct enroller *enroller_free(struct enroller *enroller) {
 	if (!enroller)
 		return NULL;
 	timer_disarm(&enroller->node->runtime, &enroller->look);
+	credential_watch_free(enroller->watch);
 	helper_free(enroller->helper);
 	answer_waiting(enroller, NULL, -ECANCELED);
 	free(enroller);
@@ -465,6 +534,8 @@ struct enroller *enroller_free(struct enroller *enroller) {
 }
 
 void enroller_start(struct enroller *enroller) {
+	if (credential_watch_new(enroller->node, on_changed, enroller, &enroller->watch) < 0)
+		log_warning("Not enough memory to notice certificates that are installed.");
 	timer_arm_after(&enroller->node->runtime, &enroller->look, 0);
 }
 
