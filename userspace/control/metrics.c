@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "control/control.h"
 #include "layout.h"
+#include "node/clients.h"
 #include "node/configuration.h"
 #include "node/enroller.h"
 #include "node/sip_glue.h"
@@ -95,6 +96,7 @@ static void write_configuration(FILE *out, const struct node *node) {
 			(unsigned long long)figures->documents[i]);
 	counter(out, "configuration_sent", "Configuration documents sent to other nodes.", spread->sent);
 	counter(out, "configuration_confirmed", "Those that arrived.", spread->confirmed);
+	counter(out, "clients_closed", "Links closed because the document permits no clients.", clients_closed(node->clients));
 	counter(out, "kinds_learned", "Definitions of Kinds taken from ConfigUpdates.", figures->kinds_learned);
 	counter(out, "kinds_refused", "Definitions of Kinds that were refused.", figures->kinds_refused);
 }

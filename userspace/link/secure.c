@@ -119,6 +119,14 @@ const char *secure_explain(const struct secure_session *session) {
 	case SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE:
 		return secret ? "it does not use a shared secret, as this overlay does"
 			      : "no cipher suite in common; maybe it uses a shared secret that this node has not been given";
+	case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:
+	case SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN:
+	case SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED:
+	case SSL_R_SSLV3_ALERT_CERTIFICATE_REVOKED:
+	case SSL_R_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE:
+	case SSL_R_TLSV1_ALERT_UNKNOWN_CA:
+	case SSL_R_TLSV1_ALERT_ACCESS_DENIED:
+		return "it refuses our certificate";
 	case SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC:
 	case SSL_R_SSLV3_ALERT_BAD_RECORD_MAC:
 	case SSL_R_TLSV1_ALERT_DECRYPT_ERROR:

@@ -10,6 +10,7 @@ const char *link_reason_text(enum link_reason reason) {
 		[LINK_UNREACHABLE] = "unreachable",
 		[LINK_PROTOCOL_ERROR] = "protocol error",
 		[LINK_REVOKED] = "certificate no longer valid",
+		[LINK_NOT_PERMITTED] = "clients are not permitted",
 	};
 
 	return (size_t)reason < ARRAY_LENGTH(texts) ? texts[reason] : "unknown";

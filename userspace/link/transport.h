@@ -28,7 +28,8 @@ enum link_reason {
 	LINK_TIMED_OUT,	  /* no acknowledgement through all retransmissions, or silence */
 	LINK_UNREACHABLE, /* hard ICMP error */
 	LINK_PROTOCOL_ERROR,
-	LINK_REVOKED, /* certificate no longer valid */
+	LINK_REVOKED,	    /* certificate no longer valid */
+	LINK_NOT_PERMITTED, /* a client where there may be none */
 };
 const char *link_reason_text(enum link_reason reason);
 

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "forward/relay.h"
+#include "node/clients.h"
 #include "node/configuration.h"
 #include "node/discovery.h"
 #include "node/document.h"
@@ -186,6 +187,7 @@ static void on_state_changed(void *userdata, enum topology_state state) {
 		certificate_store_start(node->certificates);
 		if (node->sip_glue)
 			sip_glue_joined(node->sip_glue);
+		clients_soon(node->clients);
 	}
 	if (state == TOPOLOGY_LEFT)
 		sd_event_exit(node->event, 0);
@@ -201,6 +203,10 @@ static void on_bootstrap_wanted(void *userdata) {
 
 /* ---- configuration ---- */
 
+static bool excludes_client(const struct settings *settings, const struct overlay_config *config) {
+	return settings->client && !settings->relay && !config->clients_permitted;
+}
+
 /* A node that is no longer wanted goes on, as the operator may put a new certificate in place, but it says so. */
 static void check_ourselves(struct node *node) {
 	const struct overlay_config *config = router_config(node->router);
@@ -209,9 +215,11 @@ static void check_ourselves(struct node *node) {
 	if (trust_check(node->trust, node->credential->certificate, runtime_realtime_ms(&node->runtime), &why) < 0)
 		log_error("Configuration %u of overlay %s excludes this node: %s.", config->sequence, config->overlay_name,
 			  why ? why : "its certificate is not trusted");
-	if (node->settings->client && !config->clients_permitted) /* B-11.1-14 */
-		log_error("Configuration %u of overlay %s permits no clients; set role = peer and restart.", config->sequence,
-			  config->overlay_name);
+	if (excludes_client(node->settings, config)) { /* B-11.1-14 */
+		log_error("Configuration %u of overlay %s permits no clients; set role = peer in [node] and start again.",
+			  config->sequence, config->overlay_name);
+		node_leave(node);
+	}
 }
 
 /* Another shared secret is for links to come: those that are up have been let in. */
@@ -249,6 +257,7 @@ static void on_configuration_changed(void *userdata) {
 		store_configuration_changed(node->store);
 	if (node->refresh)
 		refresh_configuration_changed(node->refresh);
+	clients_check(node->clients);
 	check_ourselves(node);
 }
 
@@ -287,6 +296,8 @@ static int open_configuration(struct node *node) {
 	int error = configuration_new(&settings, &node->configuration);
 	if (error == 0)
 		error = refresh_new(node, &node->refresh);
+	if (error == 0)
+		error = clients_new(node->router, &node->clients);
 	timer_init(&node->recheck, on_recheck, node);
 	timer_arm_after(&node->runtime, &node->recheck, RECHECK_S * USEC_PER_SEC);
 	return error;
@@ -349,6 +360,9 @@ static int load_identity(struct node *node, char *reason) {
 	int error = load_document(node, &config, reason);
 	if (error < 0)
 		return error;
+	if (excludes_client(settings, config))
+		return fail(reason, -EACCES, "Overlay %s permits no clients (%.200s); set role = peer in [node].",
+			    config->overlay_name, settings->overlay_config);
 	error = credential_load(settings->certificate, settings->key, config->overlay_name, config->node_id_length,
 				&node->credential, reason, NODE_REASON_SIZE);
 	if (error < 0)
@@ -696,6 +710,7 @@ struct node *node_free(struct node *node) {
 	node->store = store_free(node->store);
 	if (node->topology)
 		node->topology = node->topology->ops->destroy(node->topology);
+	node->clients = clients_free(node->clients);
 	node->refresh = refresh_free(node->refresh);
 	node->configuration = configuration_free(node->configuration);
 	timer_disarm(&node->runtime, &node->recheck);

@@ -26,6 +26,7 @@ struct discovery;
 struct sip_glue;
 struct configuration;
 struct refresh;
+struct clients;
 struct enroller;
 
 struct node {
@@ -54,6 +55,7 @@ struct node {
 	struct refresh *refresh;
 	struct timer recheck; /* of the certificates of live links */
 	struct enroller *enroller;
+	struct clients *clients;
 	enum topology_state state;
 	uint64_t started_us;
 
