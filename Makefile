@@ -40,7 +40,7 @@ NEEDS_sim      := usages storage topology forward link overlay wire base
 PACKAGES := libcrypto libssl libsystemd libxml-2.0 sqlite3 jansson libosip2 libbpf libmnl
 LIBRARIES := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null)
 # These goals begin with deps, or compile nothing; all others need the packages now.
-ifneq ($(filter-out help deps deb run check check-guest bench fuzz clean,$(or $(MAKECMDGOALS),help)),)
+ifneq ($(filter-out help deps deb image image-check run check check-guest bench fuzz clean,$(or $(MAKECMDGOALS),help)),)
 ifneq ($(filter -lcrypto,$(LIBRARIES)),-lcrypto)
 $(error Packages that building needs are missing. As root, `make deps` installs them)
 endif
@@ -76,7 +76,7 @@ PROGRAM_NEEDS := sim control node enroll sip usages storage topology forward fas
 UNIT_TESTS := $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/*/test_*.c)))
 BENCHES := $(patsubst tests/bench/%.c,%,$(wildcard tests/bench/bench_*.c))
 
-.PHONY: help all deps deb run check check-guest bench fuzz install clean unit programs replay fuzzers net
+.PHONY: help all deps deb image image-check run check check-guest bench fuzz install clean unit programs replay fuzzers net
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -259,6 +259,19 @@ install: programs  ## install programs, man pages, completion, units and the set
 deb:  ## make the Debian packages of this machine's release in build/deb
 	$(Q)appliance/install-packages.sh $(DEPENDENCIES)
 	$(Q)BUILD=$(BUILD) appliance/build-deb.sh
+
+IMAGE_PACKAGES := mmdebstrap debian-archive-keyring zstd openssl kmod cpio xz-utils dpkg-dev
+image:  ## make the appliance: disk image, update and root for containers (root, x86_64; docs/appliance.md)
+	$(Q)appliance/install-packages.sh $(IMAGE_PACKAGES)
+	$(Q)images/build.sh
+
+image-check: deps  ## make the image if it is not there, and test it in a virtual machine and in containers
+	$(Q)appliance/install-packages.sh $(IMAGE_PACKAGES) qemu-system-x86 ovmf systemd-container lintian
+	$(Q)$(MAKE) --no-print-directory CI=1 programs
+	$(Q)images/build.sh
+	$(Q)BUILD=$(BUILD) tests/net/packages.sh
+	$(Q)BUILD=$(BUILD) tests/net/appliance.sh
+	$(Q)BUILD=$(BUILD) IMAGE=1 tests/guest/image.sh
 
 clean:  ## remove what was built
 	rm -rf $(BUILD) build build-san

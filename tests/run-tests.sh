@@ -94,6 +94,7 @@ for binary in "$SAN_BUILD"/replay/fuzz_*; do
 done
 run_one sip/scenarios tests/sip/run-scenarios "$BUILD"
 run_one guest/verifier tests/guest/verifier.sh
+run_one guest/image tests/guest/image.sh
 for script in tests/net/*.sh; do
 	run_one "net/$(basename "$script" .sh)" "$script"
 done

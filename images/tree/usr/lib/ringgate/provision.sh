@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# From the settings to the files services read. All of these are made anew at every start, in memory; what lasts is in $STATE.
+
+# write_file PATH [MODE]: standard input becomes the file, as a whole or not at all, and on disk.
+write_file() {
+	local path=$1 mode=${2:-0644}
+	mkdir -p "${path%/*}" && (umask 077 && cat >"$path.new") && chmod "$mode" "$path.new" && sync "$path.new" && mv -f "$path.new" "$path"
+}
+
+# Settings are taken over: kept, the password apart, and if they name another account or overlay, with the old identity out of the way.
+settings_keep() {
+	local identity before
+	mkdir -p -m 0700 "$STATE" || return 1
+	identity="${SETTING[overlay]:-} ${SETTING[user]:-}"
+	before=$(cat "$STATE/identity" 2>/dev/null)
+	if [ -n "$before" ] && [ "$before" != "$identity" ] && [ -e "$NODE/node.crt" ]; then
+		local former
+		former=$NODE/former-$(date -u +%Y%m%dT%H%M%S)
+		mkdir -m 0700 "$former" && mv "$NODE"/node.* "$NODE/overlay.xml" "$NODE/users" "$NODE"/records.db* "$former/" 2>/dev/null
+		echo "The settings name another site: what belonged to \"$before\" is in $former."
+	fi
+	if [ -n "${SETTING[password]:-}" ]; then
+		printf '%s\n' "${SETTING[password]}" | write_file "$STATE/password" 0600 || return 1
+	elif [ "$before" != "$identity" ] || [ ! -e "$STATE/password" ]; then
+		: | write_file "$STATE/password" 0600 || return 1
+	fi
+	settings_write | write_file "$STATE/settings" 0600 || return 1
+	printf '%s\n' "$identity" | write_file "$STATE/identity" 0600
+}
+
+# import FILE: settings from outside, together with the roots beside them; a password does not stay where it came from.
+import() {
+	local file=$1 copy
+	settings_read "$file" || return 1
+	if ! settings_keep; then
+		complain "The settings in $file cannot be kept: the state partition cannot be written. They are used until the next start."
+		mkdir -p -m 0700 "$RUN" && settings_write >"$RUN/settings"
+		printf '%s\n' "${SETTING[password]:-}" | write_file "$RUN/password" 0600
+		return 0
+	fi
+	[ ! -s "${file%/*}/ringgate-ca.pem" ] || write_file "$STATE/ca.pem" <"${file%/*}/ringgate-ca.pem"
+	if [ -n "${SETTING[password]:-}" ] && [ -w "$file" ] && [ "${2:-}" != keep ]; then
+		copy=$(sed -E 's/^[[:space:]]*password[[:space:]]*=.*/# The password was taken over and removed./' "$file") &&
+			printf '%s\n' "$copy" >"$file.new" && sync "$file.new" && mv -f "$file.new" "$file"
+	fi
+	echo "Settings of $file are in force."
+}
+
+# Whether the settings differ from those that were taken over last, apart from the password.
+settings_new() { [ -s "$1" ] && ! (settings_read "$1" && [ -z "${SETTING[password]:-}" ] && settings_write | cmp -s - "$STATE/settings") 2>/dev/null; }
+
+settings_of_command_line() {
+	local word
+	for word in $(cat "$ROOT/proc/cmdline" 2>/dev/null); do
+		[[ $word == ringgate.*=* ]] || continue
+		word=${word#ringgate.}
+		printf '%s = %s\n' "${word%%=*}" "$(tr , ' ' <<<"${word#*=}")"
+	done
+}
+
+stick_mount() {
+	local device
+	device=$(blkid -L RINGGATE 2>/dev/null) || return 1
+	mkdir -p "$RUN/stick" && mount -o nosuid,nodev,noexec,sync "$device" "$RUN/stick" 2>/dev/null ||
+		mount -o ro,nosuid,nodev,noexec "$device" "$RUN/stick"
+}
+stick_unmount() { umount "$RUN/stick" 2>/dev/null; }
+
+# Whether the last source that said something could be used is remembered for the status page.
+provision_find() {
+	local problem=$RUN/problem
+	: >"$problem"
+	if [ -s "$RUN/stick/ringgate-backup.tar" ] && [ ! -e "$NODE/node.key" ]; then
+		backup_restore "$RUN/stick/ringgate-backup.tar" 2>>"$problem"
+	fi
+	settings_of_command_line >"$RUN/command-line"
+	local file
+	for file in "$RUN/stick/ringgate.settings" "$ESP/ringgate.settings" "$RUN/command-line" "${CREDENTIALS_DIRECTORY:-/nowhere}/ringgate.settings"; do
+		[ -s "$file" ] || continue
+		settings_new "$file" || return 0
+		if import "$file" "$([ "$file" = "$RUN/command-line" ] && echo keep)" 2>>"$problem"; then return 0; fi
+	done
+}
+
+networks_of() { # FAMILY LIST
+	local each list=''
+	for each in $2; do case "$1 $each" in "6 "*:* | "4 "*.*) [[ $1 = 4 && $each = *:* ]] || list+="${list:+, }$each" ;; esac; done
+	printf '%s' "$list"
+}
+
+provision_network() {
+	local each name=${SETTING[hostname]:-}
+	if [ -n "$name" ]; then
+		echo "$name" >"$ROOT/etc/hostname"
+		[ -n "$ROOT" ] || hostname "$name"
+	fi
+	rm -f "$ROOT/run/systemd/network/50-ringgate.network"
+	mkdir -p "$ROOT/run/systemd/network" "$ROOT/run/systemd/timesyncd.conf.d"
+	if [ "${SETTING[address]:-dhcp}" != dhcp ] || [ -n "${SETTING[interface]:-}${SETTING[dns]:-}" ]; then
+		{
+			if [ -n "${SETTING[interface]:-}" ]; then printf '[Match]\nName=%s\n' "${SETTING[interface]}"; else printf '[Match]\nType=ether\n'; fi
+			printf '[Network]\n'
+			if [ "${SETTING[address]:-dhcp}" = dhcp ]; then echo "DHCP=yes"; fi
+			for each in ${SETTING[address]:-}; do [ "$each" = dhcp ] || printf 'Address=%s\n' "$each"; done
+			for each in ${SETTING[gateway]:-}; do printf 'Gateway=%s\n' "$each"; done
+			for each in ${SETTING[dns]:-}; do printf 'DNS=%s\n' "$each"; done
+		} >"$ROOT/run/systemd/network/50-ringgate.network"
+	fi
+	[ -z "${SETTING[ntp]:-}" ] || printf '[Time]\nNTP=%s\n' "${SETTING[ntp]}" >"$ROOT/run/systemd/timesyncd.conf.d/50-ringgate.conf"
+}
+
+provision_firewall() {
+	local allow=${SETTING[sip-allow]:-10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 169.254.0.0/16 fc00::/7 fe80::/10}
+	local four six
+	[ "${SETTING[sip]:-on}" = on ] || allow=
+	four=$(networks_of 4 "$allow") six=$(networks_of 6 "$allow")
+	{
+		[ -z "$four" ] || echo "add element inet ringgate sip_allow4 { $four }"
+		[ -z "$six" ] || echo "add element inet ringgate sip_allow6 { $six }"
+		[ -z "${SETTING[ssh-key]:-}" ] || echo "add element inet ringgate shell_ports { 22 }"
+	} | write_file "$RUN/firewall.nft"
+}
+
+provision_gateway() {
+	local file=$ROOT/etc/ringgate/ringgate.conf.d/50-appliance.conf
+	rm -f "$RUN/enrolls"
+	mkdir -p "${file%/*}"
+	{
+		echo "# Made from the settings of the appliance at every start: change those."
+		printf '[node]\nfirst-node = %s\nlog-level = %s\n' "${SETTING[first-node]:-no}" "${SETTING[log-level]:-info}"
+		printf '[links]\nfastpath = %s\n' "${SETTING[fast-path]:-auto}"
+		[ -z "${SETTING[bootstrap]:-}" ] || echo "bootstrap = ${SETTING[bootstrap]}"
+		printf '[sip]\nenabled = %s\n' "$([ "${SETTING[sip]:-on}" = on ] && echo yes || echo no)"
+		[ -z "${SETTING[sip-allow]:-}" ] || echo "allow = 127.0.0.0/8 ::1/128 ${SETTING[sip-allow]}"
+		[ -z "${SETTING[metrics]:-}" ] || printf '[metrics]\nlisten = %s\n' "${SETTING[metrics]}"
+		if [ -n "${SETTING[user]:-}" ]; then
+			printf '[enroll]\nserver = %s\nuser = %s\n' "${SETTING[overlay]}" "${SETTING[user]}"
+			echo "password-file = /run/credentials/ringgated.service/enroll-password"
+			[ -z "${SETTING[server-address]:-}" ] || echo "address = ${SETTING[server-address]}"
+			[ "${SETTING[users]:-no}" = no ] || echo "users = ${SETTING[users]}"
+			[ ! -s "$STATE/ca.pem" ] || echo "ca-file = /etc/ringgate/ca.pem"
+			: >"$RUN/enrolls"
+		fi
+	} >"$file"
+	[ ! -s "$STATE/ca.pem" ] || install -m 0644 "$STATE/ca.pem" "$ROOT/etc/ringgate/ca.pem"
+}
+
+provision_shells() {
+	rm -f "$RUN/ssh" "$RUN/console"
+	[ -z "${SETTING[ssh-key]:-}" ] || printf '%s\n' "${SETTING[ssh-key]}" >"$RUN/ssh"
+	if [ -n "${SETTING[console-password-hash]:-}" ]; then
+		: >"$RUN/console"
+		printf 'root:%s\n' "${SETTING[console-password-hash]}" | chpasswd -e ${ROOT:+-R "$ROOT"}
+	fi
+}
+
+provision_host_keys() {
+	local key=$STATE/ssh_host_ed25519_key
+	[ -s "$key" ] || ssh-keygen -q -t ed25519 -N '' -f "$key"
+}
+
+# Services as the settings want them.
+provision_write() {
+	SETTING=()
+	if [ -s "$RUN/settings" ]; then
+		settings_read "$RUN/settings" || true
+	elif [ -s "$STATE/settings" ]; then
+		settings_read "$STATE/settings" 2>>"$RUN/problem" || echo "The settings kept on this machine are damaged: bring them again." >>"$RUN/problem"
+	fi
+	provision_network
+	provision_firewall
+	provision_gateway
+	provision_shells
+}
+
+provision() {
+	mkdir -p "$RUN" && chmod 0755 "$RUN"
+	# A disk without state yet, or one that cannot be written, is no reason to stop here.
+	mkdir -p -m 0700 "$STATE" 2>/dev/null && [ -e "$STATE/password" ] || : | write_file "$STATE/password" 0600 2>/dev/null
+	mkdir -p "$ROOT/var/spool" 2>/dev/null
+	stick_mount 2>/dev/null
+	provision_find
+	stick_unmount
+	[ ! -s "$RUN/problem" ] || cat "$RUN/problem" >&2
+	provision_write
+}
+
+# After a change in service: what reads the files is started again. Links over which the kernel forwards stay.
+provision_again() {
+	provision_write
+	[ -n "$ROOT" ] && return 0
+	systemctl daemon-reload
+	networkctl reload 2>/dev/null
+	systemctl try-restart systemd-timesyncd.service
+	systemctl restart nftables.service ringgated.service
+	systemctl restart ssh.service 2>/dev/null
+	return 0
+}
+
+settings_apply() {
+	import "$1" keep && provision_again
+}
+
+provision_stick() {
+	stick_mount || { complain "The stick cannot be read."; return 1; }
+	trap stick_unmount EXIT
+	provision_find
+	local update
+	for update in "$RUN"/stick/*.update; do
+		[ -s "$update" ] && update_install "$update" 2>>"$RUN/problem"
+	done
+	provision_again
+}

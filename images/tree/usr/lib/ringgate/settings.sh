@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# The settings file: lines "name = value", # comments. Nothing in it is ever run or expanded by a shell.
+# settings_read FILE puts the values into SETTING[name] and leaves SETTING as it was when a line is wrong.
+
+declare -A SETTING=()
+SETTINGS_SIZE_MAX=65536 # octets; more is not a settings file
+
+settings_help() {
+	cat <<'HELP'
+A settings file has lines "name = value"; lines that begin with # are comments. It is looked for, in this order, as
+ringgate.settings on a USB stick named RINGGATE, as ringgate.settings on the first (EFI) partition of the disk, as parameters
+ringgate.NAME=VALUE of the kernel command line, and as credential ringgate.settings of a container or virtual machine.
+What was found last is kept; a changed file is used at the next start, one on a stick as soon as it is plugged in.
+
+  overlay = example.org            name of the overlay, or https URL of its configuration server
+  user = site1@example.org         account of this site at the enrollment server
+  password = ...                   its password; removed from the file once it was taken over
+  server-address = 192.0.2.5       connect there instead of looking up the server's name
+  users = at-registration          phones get certificates as they register (needs a voucher), or: no (default)
+  bootstrap = 192.0.2.11:6084      gateways to ask first, besides those of the overlay's document
+  first-node = yes                 this gateway may start the overlay when no other one answers (default no)
+  hostname = site1
+  interface = enp1s0               where the addresses below belong (default: every Ethernet interface)
+  address = 192.0.2.11/24          one or two, or dhcp (default)
+  gateway = 192.0.2.1              one or two
+  dns = 192.0.2.1                  name servers
+  ntp = 192.0.2.1                  time servers (default: those of DHCP, then of Debian)
+  sip = on                         or off: this node serves no phones
+  sip-allow = 192.0.2.0/24         networks whose phones may use the gateway (default: private and link-local ones)
+  fast-path = auto                 or no: forward in the kernel where that is possible (default auto)
+  metrics = 127.0.0.1:9464         address for Prometheus (default off)
+  ssh-key = ssh-ed25519 AAAA...    lets this key in as root over ssh (default: no remote shell at all)
+  console-password-hash = $y$...   lets root log in at the console (openssl passwd -6); default: nobody
+  log-level = info
+
+A file ringgate-ca.pem beside ringgate.settings holds the roots for the server's HTTPS certificate, if they are not public ones.
+HELP
+}
+
+# settings_value_bad NAME VALUE: prints what is wrong, or nothing.
+settings_value_bad() {
+	local name=$1 value=$2 each host='[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?' address='([0-9]{1,3}\.){3}[0-9]{1,3}|[0-9a-fA-F:]*:[0-9a-fA-F:.]*'
+	local port='(:[0-9]{1,5})?'
+	case $value in *[![:print:]]*) echo "has characters that cannot be printed"; return ;; esac
+	case $name in
+	overlay) [[ $value =~ ^(https://[A-Za-z0-9._:/-]+|$host(\.$host)*)$ ]] || echo "is neither a name nor an https URL" ;;
+	user) [[ $value =~ ^[A-Za-z0-9._+=\&~\$*!-]+@[A-Za-z0-9.-]+$ ]] || echo "is no account such as site1@example.org" ;;
+	password) [ ${#value} -ge 8 ] && [ ${#value} -le 256 ] || echo "has to have 8 to 256 characters" ;;
+	users) [[ $value =~ ^(at-registration|no)$ ]] || echo "has to be at-registration or no" ;;
+	first-node) [[ $value =~ ^(yes|no)$ ]] || echo "has to be yes or no" ;;
+	sip) [[ $value =~ ^(on|off)$ ]] || echo "has to be on or off" ;;
+	fast-path) [[ $value =~ ^(auto|no)$ ]] || echo "has to be auto or no" ;;
+	log-level) [[ $value =~ ^(error|warning|notice|info|debug)$ ]] || echo "has to be error, warning, notice, info or debug" ;;
+	hostname) [[ $value =~ ^$host(\.$host)*$ && ${#value} -le 64 ]] || echo "is no host name" ;;
+	interface) [[ $value =~ ^[A-Za-z0-9._-]{1,15}$ ]] || echo "is no name of an interface" ;;
+	address)
+		[ "$value" = dhcp ] && return
+		for each in $value; do [[ $each =~ ^($address)/[0-9]{1,3}$ ]] || echo "has to be dhcp, or addresses such as 192.0.2.11/24"; done
+		;;
+	gateway | dns | server-address)
+		for each in $value; do [[ $each =~ ^($address|\[[0-9a-fA-F:.]+\])$port$ ]] || echo "has to be addresses such as 192.0.2.1"; done
+		;;
+	ntp) for each in $value; do [[ $each =~ ^($address|$host(\.$host)*)$ ]] || echo "has to be addresses or names"; done ;;
+	bootstrap | metrics)
+		[ "$name $value" = "metrics off" ] && return
+		for each in $value; do [[ $each =~ ^(([0-9]{1,3}\.){3}[0-9]{1,3}|\[[0-9a-fA-F:.]+\])$port$ ]] || echo "has to be addresses such as 192.0.2.11:6084"; done
+		;;
+	sip-allow) for each in $value; do [[ $each =~ ^($address)/[0-9]{1,3}$ ]] || echo "has to be networks such as 192.0.2.0/24"; done ;;
+	ssh-key) [[ $value =~ ^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp[0-9]+|sk-[a-z0-9@.-]+)\ [A-Za-z0-9+/=]+(\ .*)?$ ]] || echo "is no public key of ssh" ;;
+	console-password-hash) [[ $value =~ ^\$[a-z0-9]+\$[^:[:space:]]+$ ]] || echo "is no password hash of crypt(5)" ;;
+	*) echo "is not among the settings" ;;
+	esac
+}
+
+settings_read() {
+	local file=$1 line number=0 name value bad
+	local -A found=()
+	[ -f "$file" ] && [ -r "$file" ] || { complain "$file cannot be read."; return 1; }
+	[ "$(stat -c %s "$file")" -le $SETTINGS_SIZE_MAX ] || { complain "$file is too large for settings."; return 1; }
+	while IFS= read -r line || [ -n "$line" ]; do
+		number=$((number + 1))
+		line=${line%$'\r'}
+		[ $number -gt 1 ] || line=${line#$'\xef\xbb\xbf'} # as some editors begin a file
+		[[ $line =~ ^[[:space:]]*(#.*)?$ ]] && continue
+		[[ $line =~ ^[[:space:]]*([a-z-]+)[[:space:]]*=[[:space:]]*(.*[^[:space:]])[[:space:]]*$ ]] || {
+			complain "$file, line $number: a line is like: name = value"
+			return 1
+		}
+		name=${BASH_REMATCH[1]} value=${BASH_REMATCH[2]}
+		bad=$(settings_value_bad "$name" "$value" | head -n 1)
+		[ -z "$bad" ] || { complain "$file, line $number: $name $bad; see: ringgate-appliance help settings"; return 1; }
+		[ -z "${found[$name]:-}" ] || { complain "$file, line $number: $name stands there twice."; return 1; }
+		found[$name]=$value
+	done < <(tr -d '\000' <"$file")
+	if [ -n "${found[user]:-}" ] && [ -z "${found[overlay]:-}" ]; then
+		complain "$file: with user also overlay is needed: which overlay this site belongs to."
+		return 1
+	fi
+	SETTING=()
+	for name in "${!found[@]}"; do SETTING[$name]=${found[$name]}; done
+}
+
+# settings_write: SETTING as a file on standard output, without the password.
+settings_write() {
+	local name
+	for name in $(printf '%s\n' "${!SETTING[@]}" | sort); do
+		[ "$name" = password ] || printf '%s = %s\n' "$name" "${SETTING[$name]}"
+	done
+}
+
+settings_show() {
+	[ -s "$STATE/settings" ] || { complain "There are no settings yet; see: ringgate-appliance help settings"; return 1; }
+	cat "$STATE/settings"
+	[ ! -s "$STATE/password" ] || echo "# a password is there"
+}

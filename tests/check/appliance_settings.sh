@@ -1,0 +1,174 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+# Settings, backup and restore of the appliance, in a root that is a folder: what is taken, what is refused with which line, what is
+# written for which service, and that nothing in such a file is ever run.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+WORK=$(mktemp -d -p /dev/shm ringgate.XXXXXX)
+trap 'rm -rf "$WORK"' EXIT
+export RINGGATE_LIBRARY=$PWD/images/tree/usr/lib/ringgate RINGGATE_ROOT=$WORK/root
+root=$RINGGATE_ROOT cases=0
+die() {
+	echo "FAILED: $*"
+	exit 1
+}
+# All of what it says, as its reader may leave early and must not end it.
+appliance() {
+	local said status
+	said=$(images/tree/usr/sbin/ringgate-appliance "$@" 2>&1)
+	status=$?
+	printf "%s\n" "$said"
+	return $status
+}
+fresh() {
+	rm -rf "$root"
+	mkdir -p "$root"/{etc,proc,efi,run,var/lib/ringgate/users}
+	echo 'IMAGE_VERSION=0.1' >"$root/etc/os-release"
+	: >"$root/proc/cmdline"
+}
+fresh
+
+# ---- lines
+good() { printf '%b' "$1" >"$WORK/s"; appliance settings check "$WORK/s" >/dev/null || die "refused: $1: $(appliance settings check "$WORK/s")"; cases=$((cases + 1)); }
+bad() { # TEXT SENTENCE
+	printf '%b' "$1" >"$WORK/s"
+	local said
+	said=$(appliance settings check "$WORK/s") && die "taken: $1"
+	[[ $said == *"$2"* ]] || die "\"$1\": expected \"$2\", got \"$said\""
+	cases=$((cases + 1))
+}
+good ''
+good '# nothing\n\n'
+good 'hostname = site1\r\naddress = 192.0.2.11/24 2001:db8::11/64\r\n'
+good '\xef\xbb\xbfhostname = site1\n'
+good 'overlay=example.org\nuser=site1@example.org\npassword=  secret with spaces  \n'
+good 'address = dhcp\nmetrics = off\nsip = off\nntp = time.example.org 192.0.2.1\nbootstrap = 192.0.2.11:6084 [2001:db8::1]:6084\n'
+good 'ssh-key = ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA alice@example.org\nconsole-password-hash = $6$salt$hash\n'
+appliance help settings | sed -nE 's/^  ([a-z-]+) = .*/\1/p' >"$WORK/names"
+[ "$(wc -l <"$WORK/names")" -ge 18 ] || die "the help names $(wc -l <"$WORK/names") settings"
+while read -r name; do
+	printf '%s = \x01\n' "$name" >"$WORK/s"
+	appliance settings check "$WORK/s" | grep -q "$name has characters" || die "$name is in the help and not known, or takes anything"
+done <"$WORK/names"
+bad 'hostname site1' 'line 1: a line is like: name = value'
+bad '\nhostnam = x\n' 'line 2: hostnam is not among the settings'
+bad 'hostname = $(reboot)\n' 'line 1: hostname is no host name'
+bad 'hostname = a b\n' 'is no host name'
+bad 'hostname = a\nhostname = b\n' 'line 2: hostname stands there twice'
+bad 'address = 192.0.2.11\n' 'address has to be dhcp'
+bad 'address = 192.0.2.11/24;reboot\n' 'address has to be dhcp'
+bad 'gateway = gw.example.org\n' 'gateway has to be addresses'
+bad 'sip-allow = 192.0.2.0/24 }\n' 'sip-allow has to be networks'
+bad 'interface = ../../etc/passwd\n' 'is no name of an interface'
+bad 'overlay = ftp://example.org\n' 'neither a name'
+bad 'overlay = http://example.org\n' 'neither a name'
+bad 'user = site1@example.org\n' 'also overlay is needed'
+bad 'password = short\n' '8 to 256'
+bad 'ssh-key = no-pty ssh-ed25519 AAAA\n' 'is no public key'
+bad 'fast-path = yes\n' 'auto or no'
+bad 'hostname =\n' 'a line is like'
+head -c 70000 /dev/zero | tr '\0' '#' >"$WORK/s"
+appliance settings check "$WORK/s" | grep -q "too large" || die "a large file is read"
+appliance settings check "$WORK/nowhere" | grep -q "cannot be read" || die "a file that is not there"
+head -c 3000 /dev/urandom >"$WORK/s"
+appliance settings check "$WORK/s" >/dev/null && die "noise is taken"
+
+# ---- where they come from, and what comes of them
+cat >"$root/efi/ringgate.settings" <<'CONF'
+hostname = site1
+interface = lan0
+address = 192.0.2.11/24 2001:db8::11/64
+gateway = 192.0.2.1
+dns = 192.0.2.1
+overlay = example.org
+user = site1@example.org
+password = correct horse
+sip-allow = 192.0.2.0/24 2001:db8::/32
+ssh-key = ssh-ed25519 AAAA alice@example.org
+users = at-registration
+CONF
+echo "root certificate" >"$root/efi/ringgate-ca.pem"
+appliance provision | grep -q "Settings of .* are in force" || die "settings on the EFI partition are not taken"
+network=$root/run/systemd/network/50-ringgate.network
+has() { grep -qxF -- "$2" "$1" || die "$1 has no line \"$2\": $(cat "$1")"; cases=$((cases + 1)); }
+has "$network" "Name=lan0"
+has "$network" "Address=192.0.2.11/24"
+has "$network" "Address=2001:db8::11/64"
+has "$network" "Gateway=192.0.2.1"
+gateway=$root/etc/ringgate/ringgate.conf.d/50-appliance.conf
+has "$gateway" "server = example.org"
+has "$gateway" "user = site1@example.org"
+has "$gateway" "users = at-registration"
+has "$gateway" "ca-file = /etc/ringgate/ca.pem"
+has "$gateway" "fastpath = auto"
+has "$gateway" "allow = 127.0.0.0/8 ::1/128 192.0.2.0/24 2001:db8::/32"
+has "$root/run/ringgate-appliance/firewall.nft" "add element inet ringgate sip_allow4 { 192.0.2.0/24 }"
+has "$root/run/ringgate-appliance/firewall.nft" "add element inet ringgate sip_allow6 { 2001:db8::/32 }"
+has "$root/run/ringgate-appliance/firewall.nft" "add element inet ringgate shell_ports { 22 }"
+has "$root/run/ringgate-appliance/ssh" "ssh-ed25519 AAAA alice@example.org"
+has "$root/etc/ringgate/ca.pem" "root certificate"
+has "$root/var/lib/ringgate-appliance/password" "correct horse"
+has "$root/etc/hostname" site1
+[ -e "$root/run/ringgate-appliance/enrolls" ] || die "the gateway would not enroll"
+grep -q password "$root/efi/ringgate.settings" && ! grep -q "was taken over" "$root/efi/ringgate.settings" && die "the password stays on the EFI partition"
+grep -rq "correct horse" "$root/efi" "$root/etc" "$root/run" && die "the password is somewhere it does not belong"
+[ "$(stat -c %a "$root/var/lib/ringgate-appliance/password" "$root/var/lib/ringgate-appliance/settings" | sort -u)" = 600 ] || die "others can read settings or password"
+appliance settings show | grep -q "correct horse" && die "settings show prints the password"
+# The same file again changes nothing, and the password is still there.
+appliance provision | grep -q "in force" && die "the same settings are taken again"
+has "$root/var/lib/ringgate-appliance/password" "correct horse"
+# Damaged ones change nothing either, and the page says which line.
+echo "hostname = not a name" >"$root/efi/ringgate.settings"
+appliance provision >/dev/null
+grep -q "line 1: hostname is no host name" "$root/run/ringgate-appliance/problem" || die "wrong settings are not told"
+has "$root/etc/hostname" site1
+rm "$root/efi/ringgate.settings"
+# The command line, and another account: the identity of the former is set aside.
+echo key >"$root/var/lib/ringgate/node.key"; echo crt >"$root/var/lib/ringgate/node.crt"; echo document >"$root/var/lib/ringgate/overlay.xml"
+echo "quiet ringgate.overlay=example.org ringgate.user=site2@example.org ringgate.address=192.0.2.12/24,2001:db8::12/64 ringgate.hostname=site2" >"$root/proc/cmdline"
+appliance provision | grep -q 'what belonged to "example.org site1@example.org" is in' || die "the former identity is not set aside"
+[ -e "$root/var/lib/ringgate/node.key" ] && die "the former key is still in use"
+compgen -G "$root/var/lib/ringgate/former-*/node.key" >/dev/null || die "the former key is lost"
+has "$network" "Address=2001:db8::12/64"
+[ ! -s "$root/var/lib/ringgate-appliance/password" ] || die "the password of another account is kept"
+
+# ---- backup and restore
+echo key >"$root/var/lib/ringgate/node.key"; echo crt >"$root/var/lib/ringgate/node.crt"; mkdir -p "$root/var/lib/ringgate/users"; echo a >"$root/var/lib/ringgate/users/alice@example.org.key"
+appliance backup "$WORK/backup.tar" | grep -q "keep it where nobody else" || die "backup"
+[ "$(stat -c %a "$WORK/backup.tar")" = 600 ] || die "others can read the backup"
+fresh
+appliance backup "$WORK/empty.tar" | grep -q "nothing to save" || die "a backup of nothing"
+appliance restore "$WORK/backup.tar" | grep -q "are those of" || die "restore"
+has "$root/var/lib/ringgate/node.key" key
+has "$root/var/lib/ringgate/users/alice@example.org.key" a
+appliance provision >/dev/null
+has "$root/etc/hostname" site2
+[ -z "$(find "$root/var/lib/ringgate" "$root/var/lib/ringgate-appliance" -perm /077)" ] || die "others can read what was restored"
+refused() { # SENTENCE: of $WORK/x.tar, and nothing changed
+	local said
+	said=$(appliance restore "$WORK/x.tar") && die "restored, but expected: $1"
+	[[ $said == *"$1"* ]] || die "expected \"$1\", got \"$said\""
+	has "$root/var/lib/ringgate/node.key" key
+	[ ! -e "$WORK/root/etc/evil" ] && [ ! -e "$WORK/evil" ] || die "something was written outside"
+}
+mkdir -p "$WORK/x/ringgate"; echo new >"$WORK/x/ringgate/node.key"; echo x >"$WORK/evil-source"
+tar -C "$WORK/x" -cf "$WORK/x.tar" ringgate/node.key --transform 's|^ringgate/node.key|../../etc/evil|' -P; refused "it has ../../etc/evil"
+tar -C "$WORK/x" -cf "$WORK/x.tar" ringgate/node.key --transform 's|^|/|' -P; refused "it has /ringgate/node.key"
+ln -s /etc/passwd "$WORK/x/ringgate/node.crt"; tar -C "$WORK/x" -cf "$WORK/x.tar" ringgate/node.key ringgate/node.crt; refused "links or devices"
+rm "$WORK/x/ringgate/node.crt"; echo c >"$WORK/x/ringgate/overlay.xml"; tar -C "$WORK/x" -cf "$WORK/x.tar" ringgate/overlay.xml; refused "no key of a node"
+head -c 5000 /dev/urandom >"$WORK/x.tar"; refused "is no backup"
+: >"$WORK/x.tar"; refused "cannot be read"
+head -c 1500 "$WORK/backup.tar" >"$WORK/x.tar"
+appliance restore "$WORK/x.tar" >/dev/null && die "a short backup was restored"
+has "$root/var/lib/ringgate/node.key" key
+
+# ---- use
+appliance forget >/dev/null; [ -e "$root/var/lib/ringgate/node.key" ] || die "forget without --yes"
+appliance forget --yes >/dev/null; [ ! -e "$root/var/lib/ringgate/node.key" ] || die "forget"
+for words in '' 'nonsense' 'settings' 'settings check' 'backup' 'health --wait x' 'update' 'update --reboot' 'help nonsense' 'status x'; do
+	appliance $words >/dev/null
+	[ $? -eq 2 ] || die "\"$words\" does not end with status 2"
+	cases=$((cases + 1))
+done
+appliance --help | grep -q "^Usage:" || die "--help"
+echo "$cases cases"

@@ -1,0 +1,197 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+# The image of the appliance in a virtual machine (software emulation will do), from its first start: settings on the EFI partition,
+# enrollment at a real server, joining another gateway, native XDP on virtio_net, a restart that keeps state, an update that fails its
+# health check and is rolled back, the same update when it is healthy, and power cuts at random moments.
+#   IMAGE=1 tests/guest/image.sh       called by make image-check; without IMAGE=1 it only says so
+#   POWER_CUTS=20                      how often the machine is switched off under load at the end (default 3)
+#   SEED=1                             for the moments of the power cuts
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+BUILD=$(realpath "${BUILD:-build}")
+STORE=${RINGGATE_IMAGE:-/var/tmp/ringgate-image}
+VERSION=$(sed -n 's/^VERSION := //p' Makefile)
+NEXT=$VERSION.1
+POWER_CUTS=${POWER_CUTS:-3}
+RANDOM=${SEED:-1}
+[ "${IMAGE:-}" = 1 ] || { echo "SKIP: boots the image in a virtual machine, which takes minutes: make image-check"; exit 77; }
+WORK=$(mktemp -d /var/tmp/ringgate.XXXXXX)
+. appliance/trial/network.sh
+. appliance/trial/overlay.sh
+machine=
+finish() {
+	[ -z "$machine" ] || kill -KILL "$machine" 2>/dev/null
+	network_close
+	wait 2>/dev/null
+	rm -rf "$WORK"
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+die() {
+	echo "FAILED: $*"
+	tr -d '\r' <"$WORK/console" | tail -n 25
+	[ -z "${VERBOSE:-}" ] || tail -n 20 "$WORK"/*.log
+	exit 1
+}
+say() { printf '%4d s  %s\n' "$SECONDS" "$*"; }
+now_ms() { echo $(($(date +%s%N) / 1000000)); }
+until_true() { # SECONDS COMMAND…
+	local end=$((SECONDS + $1))
+	shift
+	until "$@" >/dev/null 2>&1; do
+		[ $SECONDS -lt $end ] || return 1
+		read -r -t 0.2 <> <(:)
+	done
+	return 0 # the status of read is no answer
+}
+on() { # the machine's shell, which its settings open for our key
+	network_in lan timeout "${LIMIT:-60}" ssh -q -i "$WORK/key" -o StrictHostKeyChecking=no -o UserKnownHostsFile="$WORK/known" -o ConnectTimeout=5 \
+		-o ControlMaster=no -o LogLevel=ERROR root@192.0.2.11 "$@" </dev/null
+}
+firmware=/usr/share/OVMF/OVMF_CODE_4M.fd
+for each in "$STORE/ringgate_$VERSION.img" $firmware; do [ -s "$each" ] || { echo "SKIP: $each is missing (make image-check)"; exit 77; }; done
+for tool in qemu-system-x86_64 mcopy ssh ssh-keygen; do command -v $tool >/dev/null || { echo "SKIP: $tool is missing"; exit 77; }; done
+network_require
+
+power_on() {
+	: >"$WORK/console"
+	ip netns exec "$NETWORK-lan" nice -n 5 qemu-system-x86_64 -machine q35 -accel tcg,thread=multi -cpu max,-cx16 -smp 2 -m 1024 -nodefaults -display none \
+		-drive "if=pflash,format=raw,readonly=on,file=$firmware" -drive "if=pflash,format=raw,file=$WORK/variables" \
+		-drive "if=virtio,format=raw,file=$WORK/disk,cache=writeback" -serial "file:$WORK/console" -object rng-random,id=rng,filename=/dev/urandom \
+		-device virtio-rng-pci,rng=rng -netdev "tap,id=lan,ifname=machine,script=no,downscript=no,vhost=off" \
+		-device virtio-net-pci,netdev=lan,mac=52:54:00:00:02:11,guest_csum=off,guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off \
+		</dev/null >"$WORK/qemu.log" 2>&1 &
+	machine=$!
+	begin=$(now_ms)
+}
+power_cut() {
+	kill -KILL "$machine"
+	wait "$machine" 2>/dev/null
+	machine=
+}
+joined() { on ringgatectl status | grep -q "^state *joined"; }
+serves() { on ringgatectl status; }
+runs() { [ "$(on "sed -n s/^IMAGE_VERSION=//p /etc/os-release")" = "$1" ]; }
+boot_id() { on cat /proc/sys/kernel/random/boot_id; }
+restarted() { local now; now=$(boot_id) && [ -n "$now" ] && [ "$now" != "$before" ]; }
+
+# ---- the world outside: a server for enrollment, and another gateway
+
+network_open
+network_in lan ip address add 192.0.2.1/24 dev lan
+network_in lan ip tuntap add machine mode tap
+network_in lan ip link set machine master lan up
+overlay_create --enrollment-server "https://$OVERLAY/enroll" --require-kind 0xf0000001:SINGLE:USER-MATCH:4:100 || die "no overlay"
+"$BUILD/ringgatectl" overlay publish "$WORK/ca" >/dev/null || die "publish"
+network_site server 192.0.2.5
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$WORK/tls.key" -out "$WORK/tls.crt" -days 30 -subj "/CN=$OVERLAY" \
+	-addext "subjectAltName=DNS:$OVERLAY" 2>/dev/null || die "no HTTPS certificate"
+printf '[server]\nlisten = 192.0.2.5:443\ncertificate = %s/tls.crt\nkey = %s/tls.key\n[overlay %s]\ndirectory = %s/ca\n' "$WORK" "$WORK" "$OVERLAY" "$WORK" >"$WORK/enrolld.conf"
+ip netns exec "$NETWORK-server" "$BUILD/ringgate-enrolld" --config "$WORK/enrolld.conf" >"$WORK/server.log" 2>&1 &
+until_true 20 grep -q "Serving 1 overlay" "$WORK/server.log" || die "the server does not start"
+password=$("$BUILD/ringgatectl" user add "$WORK/ca" "site1@$OVERLAY" --json | sed -n 's/.*"password": "\(.*\)".*/\1/p')
+gateway_create 2 bob@$OVERLAY || die "gateway 2"
+ssh-keygen -q -t ed25519 -N '' -f "$WORK/key" || die "no key"
+
+# ---- the first start, with settings on the EFI partition
+
+cp --sparse=always "$STORE/ringgate_$VERSION.img" "$WORK/disk" && truncate -s 4G "$WORK/disk"
+cp /usr/share/OVMF/OVMF_VARS_4M.fd "$WORK/variables"
+cat >"$WORK/ringgate.settings" <<-CONF
+	# as a person writes it
+	hostname = site1
+	address = 192.0.2.11/24
+	gateway = 192.0.2.1
+	overlay = https://$OVERLAY
+	server-address = 192.0.2.5
+	user = site1@$OVERLAY
+	password = $password
+	first-node = yes
+	sip-allow = 192.0.2.0/24
+	ssh-key = $(cut -d' ' -f1,2 "$WORK/key.pub")
+CONF
+cp "$WORK/tls.crt" "$WORK/ringgate-ca.pem"
+mcopy -i "$WORK/disk@@1M" "$WORK/ringgate.settings" "$WORK/ringgate-ca.pem" ::/ || die "the settings cannot be written to the disk"
+power_on
+until_true 300 serves || die "the machine does not serve after its first start"
+first_ms=$(($(now_ms) - begin))
+say "serves $first_ms ms after it was switched on for the first time"
+until_true 60 joined || die "the machine does not start the overlay"
+gateway_start 2 && gateway_wait 2 1 60 || die "another gateway does not reach the machine"
+on ringgate-appliance status | tee "$WORK/page.log" | grep -q "^overlay *$OVERLAY" || die "status page"
+! grep -q "! attention" "$WORK/page.log" || die "the page complains: $(<"$WORK/page.log")"
+tr -d '\r' <"$WORK/console" | grep -q "Node-ID" || until_true 30 grep -q "Node-ID" "$WORK/console" || die "no status page on the serial port"
+! mtype -i "$WORK/disk@@1M" ::/ringgate.settings 2>/dev/null | grep -q "^password" || die "the password stayed on the EFI partition"
+fastpath=$(on ringgatectl --json fastpath)
+grep -q '"mode": "native"' <<<"$fastpath" || die "XDP is not native on virtio_net: $fastpath"
+[[ $(on uname -r) == 6.12.* ]] || die "another kernel: $(on uname -r)"
+on findmnt -n -o FSTYPE,OPTIONS / | grep -q "^erofs *ro" || die "the root is not read-only"
+on veritysetup status root 2>/dev/null | grep -q verified || on cat /sys/block/dm-0/dm/uuid | grep -q CRYPT-VERITY || die "the root is not verified"
+memory=$(on 'for p in $(pidof ringgated ringgate-enrolld); do awk "/^Pss:/ { print \$2 }" /proc/$p/smaps_rollup; done' | awk '{ n += $1 } END { print n }')
+[ "${memory:-999999}" -le $((60 * 1024)) ] || die "the processes of Ringgate use $memory KB"
+say "in the overlay, XDP native, $((memory / 1024)) MB"
+
+# ---- a restart keeps identity, records and settings
+
+node=$(on ringgatectl --json status | sed -n 's/.*"node_id": "\([0-9a-f]*\)".*/\1/p')
+before=$(boot_id)
+on systemctl reboot
+until_true 240 restarted || die "the machine does not come back after a restart"
+until_true 120 joined || die "the machine does not join after a restart"
+[ "$(on ringgatectl --json status | sed -n 's/.*"node_id": "\([0-9a-f]*\)".*/\1/p')" = "$node" ] || die "the machine is another node after a restart"
+[ "$(on cat /etc/hostname)" = site1 ] || die "the name is lost"
+say "the same node after a restart"
+
+# ---- an update that is not healthy, and then one that is
+
+bring() { network_in lan scp -q -i "$WORK/key" -o StrictHostKeyChecking=no -o UserKnownHostsFile="$WORK/known" "$1" "root@192.0.2.11:/var/lib/update" </dev/null; }
+[ -s "$STORE/ringgate_$NEXT.update" ] && [ "$STORE/ringgate_$NEXT.update" -nt "$STORE/ringgate_$VERSION.img" ] || IMAGE_VERSION=$NEXT images/build.sh update >"$WORK/build.log" 2>&1 || die "no update: $(tail -n 5 "$WORK/build.log")"
+bring "$STORE/ringgate_$NEXT.update" || die "the update cannot be brought"
+on "head -c 100000 /var/lib/update >/var/lib/short; ringgate-appliance update /var/lib/short" && die "a short update was taken"
+on "cp /var/lib/update /var/lib/bad; printf x | dd of=/var/lib/bad bs=1 seek=520 conv=notrunc status=none; ringgate-appliance update /var/lib/bad; s=\$?; rm /var/lib/bad; exit \$s" && die "an update with a wrong signature was taken"
+on "mkdir -p /var/lib/ringgate-appliance/health.d; printf '#!/bin/sh\n! grep -q IMAGE_VERSION=$NEXT /etc/os-release\n' >/var/lib/ringgate-appliance/health.d/site; chmod +x /var/lib/ringgate-appliance/health.d/site"
+LIMIT=300 on ringgate-appliance update /var/lib/update || die "the update is not taken"
+before=$(boot_id)
+on systemctl reboot
+until_true 240 runs "$NEXT" || die "the update does not start: $(on ringgate-appliance update status)"
+say "version $NEXT is tried"
+until_true 900 runs "$VERSION" || die "the version before does not come back"
+until_true 120 joined || die "the version before does not join"
+on ringgate-appliance status | grep -q "! attention *The update to $NEXT did not become healthy" || die "the page does not tell of the update: $(on ringgate-appliance status)"
+say "the unhealthy version was rolled back"
+on rm /var/lib/ringgate-appliance/health.d/site
+LIMIT=300 on ringgate-appliance update /var/lib/update --reboot || die "the update is not taken the second time"
+until_true 240 runs "$NEXT" || die "the update does not start"
+until_true 120 joined || die "the new version does not join"
+blessed() { ! on ls /efi/EFI/Linux | grep -q +; }
+until_true 180 blessed || die "the new version is not taken for good: $(on ls /efi/EFI/Linux)"
+before=$(boot_id)
+on systemctl reboot
+until_true 240 restarted || die "the machine does not come back after the update"
+runs "$NEXT" || die "the new version did not stay"
+say "version $NEXT runs from the other slot"
+
+# ---- power cuts while records are stored: what was acknowledged is there
+
+until_true 120 joined || die "the new version does not join again"
+for ((cut = 1; cut <= POWER_CUTS; cut++)); do
+	: >"$WORK/acknowledged"
+	(number=0; while network_in lan true; do
+		number=$((number + 1))
+		LIMIT=20 on ringgatectl store --kind 0xf0000001 --node self --value "$cut-$number" >/dev/null 2>&1 && echo "$cut-$number" >"$WORK/acknowledged"
+	done) &
+	storing=$!
+	until_true 120 test -s "$WORK/acknowledged" || die "no store is acknowledged"
+	read -r -t "$((RANDOM % 4)).$((RANDOM % 10))" <> <(:)
+	power_cut
+	kill $storing 2>/dev/null
+	wait $storing 2>/dev/null
+	power_on
+	until_true 300 joined || die "the machine does not come back after power cut $cut"
+	# The last acknowledged value, or the one after it that had no time to be acknowledged.
+	value=$(on ringgatectl --json fetch --kind 0xf0000001 --node self | grep -oE "$cut-[0-9]+" | head -n 1)
+	[ "${value#*-}" -ge "$(sed 's/.*-//' "$WORK/acknowledged")" ] 2>/dev/null || die "power cut $cut: $(<"$WORK/acknowledged") was acknowledged, \"$value\" is there"
+done
+say "$POWER_CUTS power cuts"
+on ringgate-appliance status | grep "! attention" | grep -v repaired && die "the page complains after the power cuts"
+echo "first start $first_ms ms, $((memory / 1024)) MB, native XDP on virtio_net, update, roll-back, $POWER_CUTS power cuts"

@@ -1,0 +1,207 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+# The real root of the appliance, booted twice as containers in namespaces of their own: settings come as credentials, the gateways form
+# an overlay, a call is resolved from one to the other, transit goes through XDP in native mode; a restart of the service under SIP
+# load keeps links and registrations; the page says what is wrong when something is.
+# The root is that of `make image` ($RINGGATE_IMAGE/root); without one this test is skipped.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+BUILD=$(realpath "${BUILD:-build}")
+STORE=${RINGGATE_IMAGE:-/var/tmp/ringgate-image}
+WORK=$(mktemp -d /tmp/ringgate.XXXXXX)
+. appliance/trial/network.sh
+. appliance/trial/overlay.sh
+declare -A PAGE_PID
+finish() {
+	local number
+	for number in "${!PAGE_PID[@]}"; do kill -KILL "$(leader "$number")" "${PAGE_PID[$number]}" 2>/dev/null; done
+	network_close
+	wait 2>/dev/null
+	umount -R "$WORK"/root-* "$WORK"/bpf-* "$WORK"/upper 2>/dev/null
+	rm -rf "$WORK"
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+die() {
+	echo "FAILED: $*"
+	for number in "${!PAGE_PID[@]}"; do
+		tail -n 5 "$WORK/console-$number"
+		within "$number" journalctl -q -n 15 -o short-monotonic --no-pager
+	done
+	exit 1
+}
+now_ms() { echo $(($(date +%s%N) / 1000000)); }
+until_true() { # SECONDS COMMAND…
+	local end=$((SECONDS + $1))
+	shift
+	until "$@" >/dev/null 2>&1; do
+		[ $SECONDS -lt $end ] || return 1
+		read -r -t 0.05 <> <(:)
+	done
+	return 0 # the status of read is no answer
+}
+leader() { cat "$WORK/leader-$1" 2>/dev/null || return 1; }
+within() {
+	local number=$1
+	shift
+	nsenter -t "$(leader "$number")" -a -w env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 "$@"
+}
+
+[ -d "$STORE/root/usr/lib/ringgate" ] || network_refuse "no root of the appliance in $STORE: make image makes it"
+command -v systemd-nspawn >/dev/null || network_refuse "systemd-nspawn is missing (package systemd-container)"
+network_require
+unshare -m true 2>/dev/null || network_refuse "no mount namespaces here"
+network_open
+overlay_create >/dev/null || die "no overlay"
+# An overlay file system cannot lie on every file system, but on a tmpfs.
+mkdir "$WORK/upper" && mount -t tmpfs -o size=160m tmpfs "$WORK/upper" || network_refuse "nothing can be mounted here"
+owner=$(awk -F: '$1 == "ringgate" { print $3 ":" $4 }' "$STORE/root/etc/passwd")
+[ -n "$owner" ] || die "the root has no user ringgate"
+
+container_create() {
+	local number=$1 root=$WORK/root-$1 state=$WORK/upper/$1/up/var/lib/ringgate each
+	shift
+	network_site "g$number" "$(gateway_address "$number")"
+	network_in "g$number" ip address flush dev lan scope global
+	mkdir -p "$state/users" "$WORK/upper/$number/work" "$root" "$WORK/bpf-$number"
+	cp "$WORK/ca/overlay.xml" "$state/"
+	overlay_issue --output "$state/node"
+	for each in "$@"; do overlay_issue --user "$each" --node-ids 4 --output "$state/users/$each"; done
+	chown -R "$owner" "$state" && chmod 700 "$state"
+	mount -t overlay -o "lowerdir=$STORE/root,upperdir=$WORK/upper/$number/up,workdir=$WORK/upper/$number/work" overlay "$root" ||
+		network_refuse "no overlay file system here"
+	mount -t bpf bpf "$WORK/bpf-$number" || network_refuse "a bpf file system cannot be mounted"
+	cat >"$WORK/settings-$number" <<-CONF
+		hostname = site$number
+		interface = lan
+		address = $(gateway_address "$number")/24
+		sip-allow = 192.0.2.0/24
+		first-node = $([ "$number" -eq 1 ] && echo yes || echo no)
+	CONF
+}
+
+container_start() {
+	local number=$1
+	: >"$WORK/console-$number"
+	systemd-nspawn -q -b -D "$WORK/root-$number" -M "rg$$-$number" --network-namespace-path="/run/netns/$NETWORK-g$number" --register=no --keep-unit \
+		--link-journal=no --resolv-conf=off --timezone=off --notify-ready=no --console=pipe --kill-signal=SIGRTMIN+3 \
+		--capability=CAP_BPF,CAP_PERFMON,CAP_NET_ADMIN,CAP_SYS_RESOURCE --system-call-filter="bpf perf_event_open" \
+		--bind="$WORK/bpf-$number:/sys/fs/bpf" --load-credential="ringgate.settings:$WORK/settings-$number" \
+		</dev/null >>"$WORK/console-$number" 2>&1 &
+	PAGE_PID[$number]=$!
+	until_true 20 find_leader "$number" || die "container $number does not start"
+}
+# The first process of the container is the child of systemd-nspawn.
+find_leader() {
+	local child
+	for child in $(pgrep -P "${PAGE_PID[$1]}"); do
+		[ "$(readlink "/proc/$child/ns/pid")" != "$(readlink /proc/self/ns/pid)" ] && echo "$child" >"$WORK/leader-$1" && return 0
+	done
+	return 1
+}
+answers() { within "$1" ringgatectl status; }
+container_stop() {
+	kill -RTMIN+3 "$(leader "$1")"
+	wait "${PAGE_PID[$1]}"
+}
+
+container_create 1 alice@example.org
+container_create 2 bob@example.org
+begin=$(now_ms)
+container_start 1
+until_true 60 answers 1 || die "gateway 1 does not serve"
+served_ms=$(($(now_ms) - begin))
+container_start 2
+until_true 60 answers 2 || die "gateway 2 does not serve"
+for number in 1 2; do
+	within "$number" ringgatectl wait --peers 1 --timeout 60 >/dev/null || die "gateway $number does not join"
+	[ "$(within "$number" uname -n)" = "site$number" ] || die "container $number has the name $(within "$number" uname -n)"
+done
+
+# ---- locked in: the daemon is not root, has two capabilities, and nobody listens who need not
+pid=$(within 1 pidof ringgated)
+[ "$(within 1 ps -o user= -p "$pid" 2>/dev/null || within 1 stat -c %U "/proc/$pid")" = ringgate ] || die "ringgated runs as somebody else"
+within 1 grep -q '^CapEff:.0000008000001000$' "/proc/$pid/status" || die "capabilities: $(within 1 grep Cap "/proc/$pid/status")"
+listening=$(network_in g1 ss -Hltun | awk '{ print $1 $5 }' | grep -vE '127\.0\.0|\[::1\]|:(6084|5060)$')
+[ -z "$listening" ] || die "others listen: $listening"
+within 1 nft list chain inet ringgate input | grep -q "policy drop" || die "the firewall is not there"
+
+# ---- native XDP
+fastpath=$(within 1 ringgatectl --json fastpath)
+grep -q '"enabled": true' <<<"$fastpath" || die "no fast path: $fastpath"
+grep -q '"mode": "native"' <<<"$fastpath" || die "XDP is not native: $fastpath"
+
+# ---- a call
+network_site phone 192.0.2.30
+register() { network_in phone timeout 20 sipp -sf tests/sip/register.xml -s alice -key domain example.org -i 192.0.2.30 -p 5070 -m 1 -nostdin 192.0.2.11:5060 >"$WORK/sipp" 2>&1; }
+invite() {
+	network_in phone timeout 20 sipp -sf tests/sip/invite_302.xml -s alice -key domain example.org -key expect sip:alice@192.0.2.30:5070 \
+		-i 192.0.2.30 -p 5080 -m 1 -nostdin 192.0.2.12:5060 >"$WORK/sipp" 2>&1
+}
+if command -v sipp >/dev/null; then
+	register || die "REGISTER is not answered: $(tail -n 5 "$WORK/sipp")"
+	invite || die "INVITE is not redirected: $(tail -n 5 "$WORK/sipp")"
+	called="a call is resolved"
+else
+	called="sipp is missing, no call was made"
+fi
+
+# ---- a restart of the service: links stay, registrations too, SIP answers again within 2 s
+handshakes() { within 2 ringgatectl metrics | sed -n 's/^ringgate_handshakes_done_total //p'; }
+before=$(handshakes)
+begin=$(now_ms)
+within 1 systemctl restart ringgated.service || die "the service cannot be restarted"
+until_true 20 answers 1 || die "the gateway does not serve after a restart"
+if command -v sipp >/dev/null; then register || die "REGISTER is not answered after a restart"; fi
+restart_ms=$(($(now_ms) - begin))
+[ "$restart_ms" -lt 2000 ] || die "SIP answered only $restart_ms ms after the restart began"
+[ "$(within 1 ringgatectl --json fastpath | sed -n 's/^ *"adopted_links": \([0-9]*\),*$/\1/p')" -ge 1 ] ||
+	die "no link was taken over: $(within 1 journalctl -q -u ringgated -n 12 -o cat)"
+[ "$(handshakes)" = "$before" ] || die "the restart cost handshakes"
+if command -v sipp >/dev/null; then invite || die "the registration is lost with the restart"; fi
+
+# ---- what a person sees
+page=$(within 1 ringgate-appliance status)
+grep -q "^overlay *example.org" <<<"$page" && grep -q "^fingerprint *..:" <<<"$page" && grep -q "^addresses *192.0.2.11/24" <<<"$page" || die "status page: $page"
+! grep -q "! attention" <<<"$page" || die "the page complains: $page"
+within 1 ringgate-appliance status --json | python3 -c 'import json, sys; s = json.load(sys.stdin); assert s["peers"] == 1 and s["troubles"] == [], s' || die "status --json"
+within 1 ringgate-appliance health >/dev/null || die "not healthy"
+memory=0
+for pid in $(within 1 pidof ringgated ringgate-enrolld); do
+	memory=$((memory + $(within 1 awk '/^Pss:/ { n += $2 } END { print n }' "/proc/$pid/smaps_rollup")))
+done
+[ "$memory" -le $((60 * 1024)) ] || die "the processes of Ringgate use $memory KB"
+within 1 sh -c 'echo "address = 1" >/run/bad; ringgate-appliance settings check /run/bad' 2>&1 | grep -q "line 1: address has to be" || die "a wrong setting is not named"
+
+# ---- a full disk: the page says so, calls and links go on, and all is well when there is room again
+within 1 sh -c 'cat /dev/zero >/var/lib/fill' 2>/dev/null
+within 1 ringgate-appliance status | grep -q "! attention *The state partition is full" || die "a full disk is not told: $(within 1 ringgate-appliance status)"
+answers 1 || die "the gateway does not answer with a full disk"
+if command -v sipp >/dev/null; then invite || die "calls end with a full disk"; fi
+within 1 systemctl restart ringgated.service
+until_true 20 answers 1 || die "the gateway does not start with a full disk: $(within 1 journalctl -q -u ringgated -n 5 -o cat)"
+within 1 rm /var/lib/fill
+until_true 10 answers 1 || die "the gateway does not come back after a full disk"
+! within 1 ringgate-appliance status | grep -q "! attention" || die "the page still complains: $(within 1 ringgate-appliance status)"
+
+# ---- a broken box: its backup makes another one
+within 2 ringgate-appliance backup /run/backup.tar >/dev/null || die "no backup"
+node2=$(within 2 ringgatectl --json status | sed -n 's/.*"node_id": "\([0-9a-f]*\)".*/\1/p')
+within 2 cat /run/backup.tar >"$WORK/backup.tar"
+container_stop 2
+umount "$WORK/root-2" && rm -rf "$WORK/upper/2" && mkdir -p "$WORK/upper/2/up" "$WORK/upper/2/work"
+mount -t overlay -o "lowerdir=$STORE/root,upperdir=$WORK/upper/2/up,workdir=$WORK/upper/2/work" overlay "$WORK/root-2"
+: >"$WORK/settings-2"
+rm -f "$WORK/leader-2"
+container_start 2
+until_true 60 within 2 systemctl is-active multi-user.target || die "a machine without settings does not boot"
+within 2 ringgate-appliance status | grep -q "! attention *No settings yet" || die "a machine without settings does not say so: $(within 2 ringgate-appliance status)"
+within 2 ringgate-appliance status | grep -q "! attention *No network" || die "a machine without network does not say so"
+within 2 pidof ringgated && die "ringgated runs without settings"
+cat "$WORK/backup.tar" | within 2 sh -c 'cat >/run/backup.tar' || die "the backup cannot be brought"
+within 2 ringgate-appliance restore /run/backup.tar >/dev/null || die "the backup cannot be restored"
+within 2 systemctl restart ringgate-provision.service systemd-networkd.service ringgated.service || die "services do not start with the backup"
+until_true 60 answers 2 || die "the restored gateway does not serve"
+[ "$(within 2 ringgatectl --json status | sed -n 's/.*"node_id": "\([0-9a-f]*\)".*/\1/p')" = "$node2" ] || die "the restored gateway is another node"
+within 2 ringgatectl wait --peers 1 --timeout 60 >/dev/null || die "the restored gateway does not join"
+echo "serves $served_ms ms after the boot began, $((memory / 1024)) MB, native XDP, $called, SIP again $restart_ms ms after a restart began"
