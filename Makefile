@@ -76,7 +76,7 @@ PROGRAM_NEEDS := sim control node enroll sip usages storage topology forward fas
 UNIT_TESTS := $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/*/test_*.c)))
 BENCHES := $(patsubst tests/bench/%.c,%,$(wildcard tests/bench/bench_*.c))
 
-.PHONY: help all deps deb image image-check run check check-guest bench fuzz install clean unit programs replay fuzzers net
+.PHONY: help all deps deb image image-check run check check-guest bench soak fuzz install clean unit programs replay fuzzers net
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -232,6 +232,11 @@ check-guest: deps  ## boot the kernel of GUEST_SUITES=trixie in a virtual machin
 bench: deps  ## measure; figures go to build/bench.json
 	$(Q)$(MAKE) --no-print-directory programs $(BENCHES:%=$(BUILD)/bench/%)
 	$(Q)exec env BUILD=$(BUILD) tests/bench/run-bench.sh $(BENCH)
+
+soak: deps  ## an hour of 16 gateways with calls, then hours of simulated faults; memory has to stay flat
+	$(Q)$(MAKE) --no-print-directory programs
+	$(Q)env BUILD=$(BUILD) tests/soak/overlay.sh
+	$(Q)exec env BUILD=$(BUILD) tests/soak/simulator.sh
 
 TIME ?= 60
 fuzz: deps  ## run every fuzz target for TIME=60 seconds (libFuzzer)

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <jansson.h>
+#include <malloc.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -42,6 +43,7 @@ static const char usage_options[] =
 	"      --skew MS               wall clocks are off by up to so much\n"
 	"      --update-interval S     chord-update-interval (default 600)\n"
 	"      --ping-interval S       chord-ping-interval (default 3600)\n"
+	"      --check-interval S          silence before a neighbor is pinged (default 15)\n"
 	"      --lookup-interval S     each node looks up a record so often on average (default 60, 0: never)\n"
 	"      --store-interval S      each record is stored anew so often on average (default 600, 0: once)\n"
 	"      --bootstraps N          bootstrap nodes (default: one of 64 nodes, at least 4)\n"
@@ -76,6 +78,7 @@ enum {
 	OPTION_SKEW,
 	OPTION_UPDATE_INTERVAL,
 	OPTION_PING_INTERVAL,
+	OPTION_CHECK_INTERVAL,
 	OPTION_LOOKUP_INTERVAL,
 	OPTION_STORE_INTERVAL,
 	OPTION_BOOTSTRAPS,
@@ -105,6 +108,7 @@ static const struct option options[] = {
 	{"skew", required_argument, NULL, OPTION_SKEW},
 	{"update-interval", required_argument, NULL, OPTION_UPDATE_INTERVAL},
 	{"ping-interval", required_argument, NULL, OPTION_PING_INTERVAL},
+	{"check-interval", required_argument, NULL, OPTION_CHECK_INTERVAL},
 	{"lookup-interval", required_argument, NULL, OPTION_LOOKUP_INTERVAL},
 	{"store-interval", required_argument, NULL, OPTION_STORE_INTERVAL},
 	{"bootstraps", required_argument, NULL, OPTION_BOOTSTRAPS},
@@ -253,6 +257,8 @@ static bool set(struct command *command, int option, const char *text) {
 		return number32(text, 10, 86400, &world->update_interval_s);
 	case OPTION_PING_INTERVAL:
 		return number32(text, 10, 86400, &world->ping_interval_s);
+	case OPTION_CHECK_INTERVAL:
+		return number32(text, 1, 86400, &world->check_interval_s);
 	case OPTION_LOOKUP_INTERVAL:
 		return number32(text, 0, 86400, &world->lookup_interval_s);
 	case OPTION_STORE_INTERVAL:
@@ -338,6 +344,15 @@ static double resident_mib(void) {
 	return (double)usage.ru_maxrss / 1024;
 }
 
+/* Of the whole process, all runs. */
+static double cpu_seconds(void) {
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+	       (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / USEC_PER_SEC;
+}
+
 static double wall_seconds(const struct command *command) {
 	return (double)(clock_monotonic_us() - command->began_us) / USEC_PER_SEC;
 }
@@ -348,8 +363,9 @@ static void print_text(const struct command *command, const struct sim_result *r
 
 	printf("%s, %zu nodes, seed %llu: %s\n", command->play.scenario, command->play.world.nodes,
 	       (unsigned long long)command->play.world.seed, result->violated ? "a check FAILED" : "all checks held");
-	printf("  time           %.0f s simulated in %.1f s, %llu events, %.0f events/s, %.0f MiB\n", result->virtual_s, wall_s,
-	       (unsigned long long)result->events, (double)result->events / wall_s, resident_mib());
+	printf("  time           %.0f s simulated in %.1f s, %llu events, %.0f events/s\n", result->virtual_s, wall_s,
+	       (unsigned long long)result->events, (double)result->events / wall_s);
+	printf("  memory         %.1f KiB a node at the end, %.0f MiB at most\n", result->octets_per_node / 1024, resident_mib());
 	printf("  nodes          %zu living, %llu joins, %llu fell out, %llu crashes, %llu left; ring right %.0f s after the last "
 	       "fault\n",
 	       result->nodes_alive, (unsigned long long)figures->joins, (unsigned long long)figures->falls,
@@ -406,6 +422,8 @@ static json_t *result_json(const struct command *command, const struct sim_resul
 	} means[] = {
 		{"hops_mean", result->hops_mean},
 		{"lookup_success", result->lookup_success},
+		{"cpu_s", cpu_seconds()},
+		{"bytes_per_node", result->octets_per_node},
 		{"octets_per_node_s", result->octets_per_node_s},
 		{"messages_per_node_s", result->messages_per_node_s},
 		{"links_mean", result->links_mean},
@@ -478,6 +496,8 @@ int main(int argc, char **argv) {
 	};
 
 	log_level = LOG_EMERG;
+	/* One thread: what a peak needed is kept rather than given back to the system and asked for again. */
+	mallopt(M_TRIM_THRESHOLD, INT32_MAX);
 	command.play.world.lookup_interval_s = 60;
 	command.play.world.store_interval_s = 600;
 	int status = parse(&command, argc, argv);

@@ -21,6 +21,8 @@ struct answer_entry {
 	struct open_request *open; /* not answered yet */
 	uint8_t *rest;		   /* contents and security block */
 	size_t rest_length;
+	struct certificate *left_out; /* whose octets stood at `hole`; NULL: nothing is left out */
+	size_t hole;
 	uint16_t code;
 	uint64_t expires_us;
 	struct answer_entry *newer; /* answered ones form a list in order of their expiry */
@@ -111,6 +113,7 @@ static int answer_send(struct router *router, const struct return_path *path, st
 
 static void entry_free(struct router *router, struct answer_entry *entry) {
 	HASH_DEL(router->answers, entry);
+	certificate_unref(entry->left_out);
 	free(entry->rest);
 	free(entry);
 }
@@ -135,16 +138,44 @@ static void answer_expire(struct timer *timer, void *userdata) {
 		timer_arm(router->runtime, timer, router->answer_first->expires_us);
 }
 
+/* Keeps `rest`, which it takes, without the octets of our certificate. */
+static void entry_keep(struct answer_entry *entry, struct certificate *own, uint8_t *rest, size_t length) {
+	uint8_t *found = memmem(rest, length, own->der, own->der_length);
+
+	if (found) {
+		entry->hole = (size_t)(found - rest);
+		entry->left_out = certificate_ref(own);
+		length -= own->der_length;
+		memmove(found, found + own->der_length, length - entry->hole);
+	}
+	uint8_t *fitting = realloc(rest, length); /* it grew by doubling, and stays for a while */
+	entry->rest = fitting ? fitting : rest;
+	entry->rest_length = length;
+}
+
+static int entry_send(struct router *router, const struct answer_entry *entry, const struct return_path *path) {
+	struct octets kept = OCTETS(entry->rest, entry->rest_length);
+
+	if (!entry->left_out)
+		return answer_send(router, path, kept, entry->code);
+	struct writer whole = writer_growing(UINT32_MAX);
+	writer_octets(&whole, OCTETS(kept.data, entry->hole));
+	writer_octets(&whole, OCTETS(entry->left_out->der, entry->left_out->der_length));
+	writer_octets(&whole, OCTETS(kept.data + entry->hole, kept.length - entry->hole));
+	int error = writer_finish(&whole);
+	if (error == 0)
+		error = answer_send(router, path, writer_octets_written(&whole), entry->code);
+	writer_release(&whole);
+	return error;
+}
+
 /* Takes `rest`. */
 static void answer_remember(struct router *router, struct answer_entry *entry, uint16_t code, uint8_t *rest, size_t length) {
 	uint64_t expires_us = router->runtime->now_us + request_lifetime_us(router);
 
-	uint8_t *fitting = realloc(rest, length); /* it grew by doubling, and stays for a while */
-
 	entry->open = NULL;
 	entry->code = code;
-	entry->rest = fitting ? fitting : rest;
-	entry->rest_length = length;
+	entry_keep(entry, router->credential->certificate, rest, length);
 	/* A shortened timer must not break the order. */
 	entry->expires_us =
 		router->answer_last && router->answer_last->expires_us > expires_us ? router->answer_last->expires_us : expires_us;
@@ -154,7 +185,7 @@ static void answer_remember(struct router *router, struct answer_entry *entry, u
 		router->answer_first = entry;
 	router->answer_last = entry;
 	router->answer_count++;
-	router->answer_octets += length;
+	router->answer_octets += entry->rest_length;
 	while (router->answer_count > LIMIT_ANSWERS_REMEMBERED ||
 	       (router->answer_octets > LIMIT_ANSWER_OCTETS && router->answer_count > 1))
 		answer_forget_oldest(router);
@@ -174,7 +205,7 @@ enum answer_state answer_seen(struct router *router, const struct request *seen)
 	const struct router_link *link = connection_link(router, seen->slot);
 	struct return_path path = {.request = seen, .serial = link ? link->serial : 0};
 	router->counters.duplicates_answered++;
-	answer_send(router, &path, OCTETS(entry->rest, entry->rest_length), entry->code);
+	entry_send(router, entry, &path);
 	return ANSWER_SENT;
 }
 

@@ -6,7 +6,12 @@
 
 #include <string.h>
 
-enum { NEIGHBORS_LEAST = 4, REPLICAS = 2, KEY_SIZE = 16 };
+enum {
+	NEIGHBORS_LEAST = 4,
+	REPLICAS = 2,
+	KEY_SIZE = 16,
+	BOUNDS_AT_ONCE = 2000, /* nodes looked at; of larger worlds one part after the other */
+};
 
 static bool wrong(struct sim_world *world, const struct sim_node *node, const char *what, size_t detail) {
 	char text[ID_TEXT_SIZE];
@@ -147,9 +152,11 @@ static bool node_is_bounded(struct sim_world *world, const struct sim_node *node
 }
 
 bool sim_bounds_hold(struct sim_world *world) {
-	for (size_t i = 0; i < world->node_count; i++)
-		if (world->nodes[i]->host && !node_is_bounded(world, world->nodes[i]))
+	for (size_t i = 0; i < world->node_count && i < BOUNDS_AT_ONCE; i++) {
+		const struct sim_node *node = world->nodes[world->bounds_next++ % world->node_count];
+		if (node->host && !node_is_bounded(world, node))
 			return false;
+	}
 	if (world->figures.operations_overdue > 0) {
 		snprintf(world->reason, sizeof(world->reason), "%llu operations took longer than %d s",
 			 (unsigned long long)world->figures.operations_overdue, SIM_OPERATION_LIMIT_S);

@@ -2,13 +2,17 @@
 #include "sim/play.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <string.h>
 
 enum {
 	CHECK_EVERY_S = 10,
 	RECORDS_EVERY_S = 30,
-	KEY_VISITS = 16000, /* nodes asked whether they own a sampled key, at each check */
-	GROWTH_DIVISOR = 20,
+	KEY_VISITS = 16000,	    /* nodes asked whether they own a sampled key, at each check */
+	GROWTH_DIVISOR = 20,	    /* a second adds a twentieth */
+	GROWTH_DIVISOR_LARGE = 100, /* or, from GROWTH_LARGE nodes on, a hundredth, lest tables of joining peers fill the memory */
+	GROWTH_LARGE = 2000,
+	CHECK_STEP_LARGE_S = 30, /* between looks at a whole ring of more than GROWTH_LARGE nodes */
 	JOIN_LIMIT_S = 3600,
 	STORE_SETTLE_S = 60,
 	PARTITION_S = 180,
@@ -69,7 +73,7 @@ static uint32_t settle_limit(const struct play *play) {
 /* Until the ring is right and, with `records`, everything is where it must be. */
 static bool settle(struct play *play, uint32_t limit_s, bool records) {
 	uint64_t began_us = sim_now_us(play->world);
-	uint32_t step_s = play->world->alive > 2000 ? 5 : 1;
+	uint32_t step_s = play->world->alive > GROWTH_LARGE ? CHECK_STEP_LARGE_S : 1;
 
 	for (uint32_t i = 0; i <= limit_s; i += step_s) {
 		if (sim_ring_is_right(play->world) && (!records || sim_records_are_placed(play->world))) {
@@ -106,7 +110,7 @@ static bool grow_to(struct play *play, size_t count, enum sim_join join) {
 		if (join == SIM_JOIN_AT_ONCE)
 			some = missing;
 		else if (join == SIM_JOIN_GROWTH)
-			some = 1 + world->node_count / GROWTH_DIVISOR;
+			some = 1 + world->node_count / (world->node_count < GROWTH_LARGE ? GROWTH_DIVISOR : GROWTH_DIVISOR_LARGE);
 		if (!add(play, some < missing ? some : missing))
 			return false;
 		if (join == SIM_JOIN_ONE_BY_ONE ? !settle(play, JOIN_LIMIT_S, false) : !pass(play, 1))
@@ -418,6 +422,7 @@ static void conclude(struct play *play) {
 	result->virtual_s = (double)sim_now_us(world) / USEC_PER_SEC;
 	result->events = virtual_network_figures(world->network).events;
 	result->links_mean = sim_links_mean(world);
+	result->octets_per_node = world->node_count ? (double)mallinfo2().uordblks / (double)world->node_count : 0;
 	snprintf(result->phase, sizeof(result->phase), "%s", play->phase);
 	if (figures->probes > 0)
 		result->hops_mean = (double)figures->hops / (double)figures->probes;

@@ -67,6 +67,7 @@ struct sim_result {
 	unsigned hops_p99;
 	double octets_per_node_s, messages_per_node_s; /* at rest, without Stores and Fetches */
 	double lookup_success;
+	double octets_per_node; /* of memory in use at the end */
 	uint64_t events;
 };
 

@@ -96,6 +96,7 @@ struct sim_world {
 	struct virtual_network *network;
 	struct sim_node **nodes;
 	size_t node_count, alive;
+	size_t bounds_next; /* node whose bounds are checked next */
 	struct sim_record *records;
 	struct sim_figures figures;
 	struct sim_operation *operations;

@@ -306,7 +306,7 @@ static void test_open_request_limit(void **state) {
 /* LIMIT_ANSWER_OCTETS: the oldest answers go. */
 static void test_answer_octets_limit(void **state) {
 	const struct document_settings settings = {.sequence = 1, .no_ice = true, .max_message_size = 60000};
-	enum { ANSWER = 50000, FIT = LIMIT_ANSWER_OCTETS / ANSWER };
+	enum { ANSWER = 50000, TOO_MANY = LIMIT_ANSWER_OCTETS / ANSWER + 1 };
 	static uint8_t big[ANSWER];
 	struct router_net net;
 	struct counter counter = {.mode = COUNTER_KEEP};
@@ -316,13 +316,13 @@ static void test_answer_octets_limit(void **state) {
 	struct router_net_node *a = &net.nodes[0], *b = &net.nodes[1];
 	router_handle(b->router, STORE_REQ, on_counted, &counter);
 	struct forged first = forge(&net, &b->id, 0, a->credential, STORE_REQ, OCTETS_NONE);
-	for (size_t i = 0; i < FIT; i++) {
+	for (size_t i = 0; i < TOO_MANY; i++) {
 		struct forged forged = forge(&net, &b->id, i, a->credential, STORE_REQ, OCTETS_NONE);
 		counter.calls = 0;
 		inject(b, a, &forged);
 		request_answer(counter.kept[0], OCTETS(big, sizeof(big)), NULL);
 	}
-	struct forged last = forge(&net, &b->id, FIT - 1, a->credential, STORE_REQ, OCTETS_NONE);
+	struct forged last = forge(&net, &b->id, TOO_MANY - 1, a->credential, STORE_REQ, OCTETS_NONE);
 	counter.calls = 0;
 	inject(b, a, &last);
 	assert_int_equal(counter.calls, 0); /* remembered */
