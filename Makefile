@@ -161,6 +161,19 @@ $(patsubst %,$(BUILD)/unit/%,$(filter fastpath/%,$(UNIT_TESTS))): | $(BPF_SKELET
 
 unit: $(UNIT_TESTS:%=$(BUILD)/unit/%)
 
+# Unit tests again, with allocations that can be refused. The kernel program's tests need root and other things than memory.
+ALLOCATION_WRAPS := malloc calloc realloc strdup strndup asprintf vasprintf abort
+ALLOCATION_TESTS := $(filter-out fastpath/%,$(UNIT_TESTS))
+define allocation_rule
+$(BUILD)/allocation/$(1): tests/unit/$(1).c tests/allocation/allocation.c $(SUPPORT) $(call test_needs,$(1))
+	$$(say) ALLOC $$@
+	$$(Q)mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(CPPFLAGS) -Itests $$(ALL_CFLAGS) $$(ALL_LDFLAGS) $$(ALLOCATION_WRAPS:%=-Wl,--wrap=%) -o $$@ $$< tests/allocation/allocation.c $(SUPPORT) \
+		-Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIBRARIES) $$(if $$(filter enroll/%,$(1)),-lmicrohttpd -lcurl -lcares -linih) -lcmocka
+endef
+$(foreach t,$(ALLOCATION_TESTS),$(eval $(call allocation_rule,$(t))))
+allocation: $(ALLOCATION_TESTS:%=$(BUILD)/allocation/%)
+
 define bench_rule
 $(BUILD)/bench/$(1): tests/bench/$(1).c $(SUPPORT) $(call archives,$(PROGRAM_NEEDS))
 	$$(say) BENCH $$@
@@ -221,6 +234,10 @@ check: deps  ## build and run all tests
 	$(Q)$(MAKE) --no-print-directory CI=1 programs net
 	$(Q)$(MAKE) --no-print-directory CI=1 SAN=1 unit replay programs
 	$(Q)exec env BUILD=$(BUILD) tests/run-tests.sh $(TESTS)
+
+check-allocation: deps  ## unit tests with memory running out, at POINTS=40 places each (TESTS=… some of them)
+	$(Q)$(MAKE) --no-print-directory CI=1 SAN=1 allocation
+	$(Q)exec env BUILD=$(BUILD)-san tests/allocation/run.sh $(TESTS)
 
 # Other kernels' verifiers: GUEST_SUITES of Debian, whose kernels are fetched from the machine's own package source.
 GUEST_SUITES ?= trixie

@@ -2,14 +2,13 @@
 #include "enroll/guard.h"
 
 #include "base/runtime.h"
+#include "base/table.h"
 #include "overlay/digest.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
 
-#define HASH_NONFATAL_OOM 1
-#include <uthash.h>
 #include <utlist.h>
 
 enum bucket_kind { BUCKET_NETWORK, BUCKET_WIDE, BUCKET_PAIR, BUCKET_ACCOUNT, BUCKET_KINDS };

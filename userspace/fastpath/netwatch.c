@@ -175,6 +175,10 @@ int netwatch_watch(struct netwatch *n, const struct address *remote, const struc
 	w->local = source;
 	w->reason = NETWATCH_PENDING;
 	HASH_ADD(hh, n->watches, id, sizeof(w->id), w);
+	if (!w->hh.tbl) {
+		free(w);
+		return -ENOMEM;
+	}
 	watch_ask(n, w);
 	n->recount = true;
 	timer_arm(n->runtime, &n->again, n->runtime->now_us);
@@ -238,6 +242,10 @@ static void tally_add(const struct netwatch *n, struct tally **all, uint32_t ifi
 		tally->ifindex = device->ifindex;
 		tally->device = device;
 		HASH_ADD(hh, *all, ifindex, sizeof(tally->ifindex), tally);
+		if (!tally->hh.tbl) {
+			free(tally);
+			return;
+		}
 	}
 	tally->watches++;
 }

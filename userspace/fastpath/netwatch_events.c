@@ -135,6 +135,10 @@ static void device_set(struct netwatch *n, const struct netwatch_link *link) {
 		device->ifindex = link->ifindex;
 		device->instance = ++n->instances;
 		HASH_ADD(hh, n->devices, ifindex, sizeof(device->ifindex), device);
+		if (!device->hh.tbl) {
+			free(device);
+			return;
+		}
 		n->statistics.devices++;
 	} else if (memcmp(&device->link, link, sizeof(*link)) == 0) {
 		device->generation = n->generation;
@@ -199,6 +203,10 @@ static void address_set(struct netwatch *n, const struct netwatch_local *message
 			return;
 		local->address = message->address;
 		HASH_ADD(hh, n->addresses, address, sizeof(local->address), local);
+		if (!local->hh.tbl) {
+			free(local);
+			return;
+		}
 		n->statistics.addresses++;
 	}
 	int place = place_of(local, message->ifindex);

@@ -181,6 +181,10 @@ static void neighbor_attach(struct netwatch *n, struct watch *w) {
 		neighbor->delay_ms = NETWATCH_PROBE_MIN_MS;
 		timer_init(&neighbor->timer, probe_due, neighbor);
 		HASH_ADD(hh, n->neighbors, key, sizeof(neighbor->key), neighbor);
+		if (!neighbor->hh.tbl) {
+			free(neighbor);
+			return;
+		}
 		neighbor_ask(n, neighbor);
 	}
 	w->neighbor = neighbor;

@@ -5,10 +5,10 @@
  */
 #pragma once
 
+#include "base/table.h"
 #include "fastpath/netwatch.h"
 #include "fastpath/netwatch_message.h"
 
-#include <uthash.h>
 #include <utlist.h>
 
 struct device {

@@ -231,6 +231,12 @@ int answer_open(struct router *router, const struct request *seen, struct octets
 	entry->open = open;
 	open->entry = entry;
 	HASH_ADD(hh, router->answers, key, sizeof(entry->key), entry);
+	if (!entry->hh.tbl) {
+		free(open);
+		free(entry);
+		free(octets);
+		return -ENOMEM;
+	}
 	DL_APPEND(router->requests, open);
 	router->request_count++;
 	*ret = open;

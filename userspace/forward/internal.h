@@ -4,6 +4,7 @@
 
 #include "base/limits.h"
 #include "base/log.h"
+#include "base/table.h"
 #include "forward/fragment.h"
 #include "forward/relay.h"
 #include "forward/router.h"
@@ -12,7 +13,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <uthash.h>
 #include <utlist.h>
 
 enum {

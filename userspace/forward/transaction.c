@@ -234,6 +234,10 @@ int router_send_request(struct router *router, const struct outgoing *outgoing, 
 	transaction->id = new_transaction_id(router);
 	timer_init(&transaction->timer, transaction_fire, transaction);
 	HASH_ADD(hh, router->transactions, id, sizeof(transaction->id), transaction);
+	if (!transaction->hh.tbl) {
+		free(transaction);
+		return -ENOMEM;
+	}
 	router->transaction_count++;
 	int error = transaction_prepare(transaction, outgoing);
 	if (error < 0) {

@@ -3,11 +3,11 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/table.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 #include <utlist.h>
 
 struct waiter {
@@ -179,6 +179,10 @@ static struct entry *entry_get(struct location *location, const char *aor) {
 	strcpy(entry->aor, aor);
 	timer_init(&entry->timer, on_timer, entry);
 	HASH_ADD_STR(location->entries, aor, entry);
+	if (!entry->hh.tbl) {
+		free(entry);
+		return NULL;
+	}
 	DL_APPEND2(location->idle, entry, previous, next);
 	return entry;
 }

@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/table.h"
 #include "usages/usages.h"
 
 #include <errno.h>
@@ -15,7 +16,6 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <uthash.h>
 
 enum { VARIANTS = 2 /* user name without and with the domain */, DIGEST_OCTETS = 32 };
 
@@ -118,7 +118,7 @@ static int entries_add(struct entry **entries, struct entry *entry) {
 		free(former);
 	}
 	HASH_ADD_STR(*entries, aor, entry);
-	return 0;
+	return entry->hh.tbl ? 0 : -ENOMEM;
 }
 
 /* Lines that make no sense are logged and left out, so that one of them does not lock out a site. */

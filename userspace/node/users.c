@@ -2,6 +2,7 @@
 #include "node/users.h"
 
 #include "base/log.h"
+#include "base/table.h"
 #include "usages/usages.h"
 
 #include <dirent.h>
@@ -9,7 +10,6 @@
 #include <limits.h>
 #include <string.h>
 #include <strings.h>
-#include <uthash.h>
 
 struct entry {
 	struct user user; /* first */
@@ -89,14 +89,15 @@ static int users_add(struct users *users, struct credential *credential, const c
 	int error = user_add_credentials(&entry->user, credential);
 	if (error == 0)
 		error = user_remember(&entry->user, credential->certificate, stem);
+	if (error == 0 && added) {
+		strcpy(entry->user.name, name);
+		HASH_ADD_STR(users->entries, user.name, entry);
+		error = entry->hh.tbl ? 0 : -ENOMEM;
+	}
 	if (error < 0) {
 		if (added)
 			entry_free(added);
 		return error;
-	}
-	if (added) {
-		strcpy(entry->user.name, name);
-		HASH_ADD_STR(users->entries, user.name, entry);
 	}
 	*ret = &entry->user;
 	return 0;

@@ -2,6 +2,8 @@
 /* Which certificates to believe, and remembering those that were believed. */
 #include "overlay/signature.h"
 
+#include "base/table.h"
+
 #include "overlay/digest.h"
 
 #include <errno.h>
@@ -9,9 +11,6 @@
 #include <openssl/x509v3.h>
 #include <string.h>
 
-/* A failed insertion leaves the element out instead of ending the program. */
-#define HASH_NONFATAL_OOM 1
-#include <uthash.h>
 #include <utlist.h>
 
 /* Strength asked of signatures on certificates: 112 bits, which leaves SHA-1 out. */

@@ -10,10 +10,10 @@
 #include "sim/virtual.h"
 
 #include "base/cleanup.h"
+#include "base/table.h"
 
 #include <errno.h>
 #include <string.h>
-#include <uthash.h>
 
 enum {
 	DEFAULT_LATENCY_US = 1000,
@@ -396,6 +396,8 @@ void virtual_network_cut(struct virtual_network *network, const struct address *
 			abort();
 		cut->key = probe.key;
 		HASH_ADD(hh, network->cuts, key, sizeof(cut->key), cut);
+		if (!cut->hh.tbl)
+			abort();
 	} else if (!cut_now && cut) {
 		HASH_DEL(network->cuts, cut);
 		free(cut);

@@ -211,6 +211,10 @@ static bool nonce_use(struct sip_gateway *gateway, uint64_t serial, uint32_t cou
 		nonce->highest = count;
 		nonce->seen = 1;
 		HASH_ADD(hh, gateway->auth.nonces, serial, sizeof(nonce->serial), nonce);
+		if (!nonce->hh.tbl) {
+			free(nonce);
+			return false;
+		}
 		return true;
 	}
 	if (count > nonce->highest) {

@@ -34,6 +34,11 @@ struct registration *registration_get(struct sip_gateway *gateway, const char *a
 	}
 	HASH_ADD_KEYPTR_BYHASHVALUE(hh, gateway->registrations, registration->aor, strlen(aor), aor_hash(gateway, aor),
 				    registration);
+	if (!registration->hh.tbl) {
+		free(registration->aor);
+		free(registration);
+		return NULL;
+	}
 	return registration;
 }
 

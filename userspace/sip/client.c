@@ -115,6 +115,11 @@ int sip_client_new(struct sip_gateway *gateway, struct sip_client_key key, const
 		.interval_us = flow->transport == SIP_UDP ? T1_US : 0,
 	};
 	HASH_ADD(hh, gateway->clients, key, sizeof(client->key), client);
+	if (!client->hh.tbl) {
+		free((void *)request.data);
+		free(client);
+		return -ENOMEM;
+	}
 	gateway->client_octets += sizeof(*client) + request.length;
 	gateway->figures.clients++;
 	timer_init(&client->timer, client_due, client);

@@ -5,10 +5,10 @@
 #include "base/cleanup.h"
 #include "base/limits.h"
 #include "base/octets.h"
+#include "base/table.h"
 #include "sip/auth.h"
 
 #include <osipparser2/osip_parser.h>
-#include <uthash.h>
 
 /* --- transports: udp.c, tcp.c --- */
 

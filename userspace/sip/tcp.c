@@ -317,6 +317,11 @@ static struct sip_connection *add(struct sip_gateway *gateway, int fd, const str
 	connection->begun_us = connection->active_us = gateway->runtime->now_us;
 	timer_init(&connection->timer, connection_due, connection);
 	HASH_ADD(hh, gateway->connections, flow.fd, sizeof(connection->flow.fd), connection);
+	if (!connection->hh.tbl) {
+		free(connection);
+		close(fd);
+		return NULL;
+	}
 	gateway->figures.tcp_connections++;
 	return connection;
 }

@@ -167,7 +167,7 @@ struct sip_transaction *sip_transaction_free(struct sip_transaction *transaction
 		sip_proxy_orphaned(transaction->proxy);
 	timer_disarm(gateway->runtime, &transaction->timer);
 	HASH_DELETE(hh, gateway->transactions, transaction);
-	if (transaction->merge_key.length > 0)
+	if (transaction->merge_hh.tbl)
 		HASH_DELETE(merge_hh, gateway->merges, transaction);
 	gateway->transaction_octets -= sizeof(*transaction) + transaction->key.length + transaction->merge_key.length +
 				       transaction->echo.length + transaction->response.length;
@@ -346,15 +346,16 @@ int sip_transaction_new(struct sip_gateway *gateway, const struct sip_request *r
 		.echo = take(&echo),
 		.via_length = via_length,
 	};
-	if (!transaction->key.data || !transaction->echo.data) {
+	if (transaction->key.data && transaction->echo.data)
+		HASH_ADD_KEYPTR_BYHASHVALUE(hh, gateway->transactions, transaction->key.data, transaction->key.length,
+					    hash_value(gateway->hash_key, transaction->key), transaction);
+	if (!transaction->hh.tbl) {
 		free((void *)transaction->key.data);
 		free((void *)transaction->merge_key.data);
 		free((void *)transaction->echo.data);
 		free(transaction);
 		return -ENOMEM;
 	}
-	HASH_ADD_KEYPTR_BYHASHVALUE(hh, gateway->transactions, transaction->key.data, transaction->key.length,
-				    hash_value(gateway->hash_key, transaction->key), transaction);
 	if (transaction->merge_key.length > 0)
 		HASH_ADD_KEYPTR_BYHASHVALUE(merge_hh, gateway->merges, transaction->merge_key.data, transaction->merge_key.length,
 					    hash_value(gateway->merge_hash_key, transaction->merge_key), transaction);

@@ -2,9 +2,10 @@
 /* Find, the memory against rollbacks, and what Store and Fetch share. */
 #include "storage/client.h"
 
+#include "base/table.h"
+
 #include <errno.h>
 #include <string.h>
-#include <uthash.h>
 
 void outcome_of_response(struct storage_outcome *outcome, int error, const struct response *response) {
 	outcome->error = error;
@@ -102,6 +103,8 @@ bool storage_history_check(struct storage_history *history, const struct id *res
 		return false;
 	*memory = (struct memory){.place = place, .storage_time_ms = storage_time_ms > newest_ms ? storage_time_ms : newest_ms};
 	HASH_ADD(hh, history->memories, place, sizeof(memory->place), memory);
+	if (!memory->hh.tbl)
+		free(memory);
 	return storage_time_ms < newest_ms; /* B-13.5-02 */
 }
 

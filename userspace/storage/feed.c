@@ -24,6 +24,10 @@ int feed_get(struct store *store, const struct id *target, struct feed **ret) {
 		feed->target = *target;
 		timer_init(&feed->timer, on_timer, feed);
 		HASH_ADD(hh, store->feeds, target, sizeof(feed->target), feed);
+		if (!feed->hh.tbl) {
+			free(feed);
+			return -ENOMEM;
+		}
 	}
 	*ret = feed;
 	return 0;

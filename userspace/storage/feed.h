@@ -6,9 +6,9 @@
  */
 #pragma once
 
+#include "base/table.h"
 #include "storage/store_internal.h"
 
-#include <uthash.h>
 
 /* A walk over all resources in (from, to], or over all that are ours. */
 struct walk {
