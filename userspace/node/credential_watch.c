@@ -2,6 +2,7 @@
 #include "node/credential_watch.h"
 
 #include "base/log.h"
+#include "base/table.h"
 
 #include <errno.h>
 #include <libgen.h>
@@ -9,9 +10,6 @@
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
-
-#define HASH_NONFATAL_OOM 1
-#include <uthash.h>
 
 /* A pair that changed. In the order in which they did, as uthash keeps them. */
 struct change {
@@ -44,7 +42,8 @@ static void change_free(struct credential_watch *watch, struct change *change) {
 
 static void lost(struct credential_watch *watch) {
 	if (!watch->full)
-		log_warning("More certificates changed at once than can be taken up; restart to have them all.");
+		log_warning("More certificates changed at once than can be taken up, or there is no memory for them; restart to "
+			    "have them all.");
 	watch->full = true;
 }
 
@@ -59,12 +58,15 @@ static void remember(struct credential_watch *watch, const char *stem) {
 	}
 	if (!change) {
 		change = malloc(sizeof(*change) + length + 1);
-		if (!change)
+		if (!change) {
+			lost(watch);
 			return;
+		}
 		memcpy(change->stem, stem, length + 1);
 		HASH_ADD_KEYPTR(hh, watch->changes, change->stem, length, change);
 		if (!change->hh.tbl) {
 			free(change);
+			lost(watch);
 			return;
 		}
 	}

@@ -249,6 +249,15 @@ static void test_contacts_expire(void **state) {
 	users_free(users);
 }
 
+static struct id node_id_for(struct users *users, const char *contact) {
+	struct user *alice = users_find(users, "alice@example.org");
+
+	assert_non_null(alice);
+	struct credential *credential = user_credential_for(alice, contact, 0);
+	assert_non_null(credential);
+	return credential->node_id;
+}
+
 /* After a restart the same contact gets the same Node-ID, so that its record is replaced and not doubled. */
 static void test_same_after_restart(void **state) {
 	(void)state;
@@ -258,8 +267,7 @@ static void test_same_after_restart(void **state) {
 		char contact[64];
 		snprintf(contact, sizeof(contact), "sip:alice@192.0.2.%u:5060;transport=tcp", i);
 		struct users *before = load(), *after = load();
-		struct id first = user_credential_for(users_find(before, "alice@example.org"), contact, 0)->node_id;
-		struct id second = user_credential_for(users_find(after, "alice@example.org"), contact, 0)->node_id;
+		struct id first = node_id_for(before, contact), second = node_id_for(after, contact);
 		assert_true(id_equal(&first, &second));
 		users_free(before);
 		users_free(after);
