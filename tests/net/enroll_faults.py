@@ -5,6 +5,7 @@
    enroll_faults.py CASE ADDRESS CA-FILE HOST [ARGUMENT…]         a client; ends with 0 when the server did what it should"""
 import http.server
 import json
+import select
 import socket
 import ssl
 import sys
@@ -230,6 +231,28 @@ def case_drip(*where):
         if closed.wait(0.25):
             return
         assert time.monotonic() - start < GIVE_UP_S, "it was never cut off"
+
+
+def case_crowd(*where):
+    """As many connections as the server has, each with an octet now and then; says "holding"; ends when all are closed."""
+    clients = [Client(*where) for _ in range(40)]
+    for client in clients:
+        client.socket.settimeout(0.1)  # what is there to read may be no more than session tickets
+    print("holding", flush=True)
+    start = time.monotonic()
+    while clients:
+        assert time.monotonic() - start < GIVE_UP_S, f"{len(clients)} were never cut off"
+        readable, _, _ = select.select([client.socket for client in clients], [], [], 0.5)
+        for client in list(clients):
+            try:
+                client.socket.sendall(b"x")
+                if client.socket not in readable or client.socket.recv(4096):
+                    continue
+            except TimeoutError:
+                continue
+            except OSError:
+                pass
+            clients.remove(client)
 
 
 def case_busy(*where):

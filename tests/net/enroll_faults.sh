@@ -50,7 +50,7 @@ settings() { # [LINE…]: of [server] and [enrollment]
 		listen = 192.0.2.5:443
 		certificate = $WORK/tls.crt
 		key = $WORK/tls.key
-		request-seconds = 5
+		request-seconds = ${REQUEST_SECONDS:-5}
 		$1
 		[enrollment]
 		$2
@@ -216,6 +216,16 @@ settings $'user = nobody\nworkers = 1\nqueue = 3' "failures-per-minute = 10000"
 server_start
 client busy "$OVERLAY" >"$WORK/busy" || die "a full queue: $(cat "$WORK/busy")"
 serves "after a full queue"
+server_stop
+
+# Somebody takes all connections and is never silent for long: then nobody has much time, and others get in.
+REQUEST_SECONDS=30 settings $'user = nobody\nconnections = 40' "failures-per-minute = 10000"
+server_start
+coproc CROWD { client crowd "$OVERLAY"; }
+crowd_pid=$CROWD_PID
+read -r -t 60 line <&"${CROWD[0]}" && [ "$line" = holding ] || die "the crowd does not connect"
+serves "beside a crowd"
+wait "$crowd_pid" || die "the crowd was not cut off"
 server_stop
 
 # Guessing: the network is refused before hashes are computed for it, others are not.

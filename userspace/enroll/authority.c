@@ -266,18 +266,12 @@ static unsigned account_wait_s(struct authority *authority, const struct enrollm
 	return wait;
 }
 
-/* A failure is counted where the operator sees it, and where it closes the account. */
+/* A failure is counted where it closes the account, and later where the operator sees it. */
 static enum enrollment_outcome note_failure(struct authority *authority, const struct enrollment *enrollment,
-					    const struct guard_account *account, const char *name, const char *why,
+					    const struct guard_account *account, bool exists, const char *why,
 					    struct enrollment_answer *answer) {
 	guard_account_failed(authority->guard, account, &enrollment->source, enrollment->now_us);
-	if (name[0]) {
-		pthread_mutex_lock(&authority->ledger_lock);
-		int noted = ledger_user_failed(authority->ledger, name);
-		pthread_mutex_unlock(&authority->ledger_lock);
-		if (noted < 0)
-			log_warning("A wrong password for %s cannot be noted in the ledger: %s.", name, strerror(-noted));
-	}
+	answer->wrong_password = exists;
 	return refuse(ENROLLMENT_FAILED_AUTHENTICATION, why, answer);
 }
 
@@ -303,11 +297,11 @@ static enum enrollment_outcome authenticate(struct authority *authority, const s
 	if (answer->wait_s > 0)
 		return refuse(ENROLLMENT_THROTTLED, "too many wrong passwords for this account", answer);
 	if (found == -ENOENT)
-		return note_failure(authority, enrollment, &account, "", "no such account", answer);
+		return note_failure(authority, enrollment, &account, false, "no such account", answer);
 	if (matches != 0 && matches != -EKEYREJECTED)
 		return refuse(ENROLLMENT_TROUBLE, "the password cannot be checked", answer);
 	if (matches == -EKEYREJECTED)
-		return note_failure(authority, enrollment, &account, name, "wrong password", answer);
+		return note_failure(authority, enrollment, &account, true, "wrong password", answer);
 	guard_account_succeeded(authority->guard, &account, &enrollment->source);
 	if (user.disabled)
 		return refuse(ENROLLMENT_FAILED_AUTHENTICATION, "the account is disabled", answer);
@@ -476,4 +470,12 @@ enum enrollment_outcome authority_enroll(struct authority *authority, const stru
 	memcpy(ret->der, certificate->der, certificate->der_length);
 	ret->der_length = certificate->der_length;
 	return ENROLLMENT_ISSUED;
+}
+
+void authority_note_failure(struct authority *authority, const char *user_name) {
+	pthread_mutex_lock(&authority->ledger_lock);
+	int error = ledger_user_failed(authority->ledger, user_name);
+	pthread_mutex_unlock(&authority->ledger_lock);
+	if (error < 0)
+		log_warning("A wrong password for %s cannot be noted in the ledger: %s.", user_name, strerror(-error));
 }

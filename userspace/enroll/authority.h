@@ -20,7 +20,7 @@ enum {
 struct authority_policy {
 	unsigned certificate_days;
 	unsigned certificate_s; /* the life of certificates in seconds instead, 0: days */
-	unsigned failures_max; /* wrong passwords from one network within lockout_s that close the account to it; see guard.h */
+	unsigned failures_max;	/* wrong passwords from one network within lockout_s that close the account to it; see guard.h */
 	unsigned lockout_s;
 	unsigned per_day;	  /* certificates an account may get within a day, 0: any number; the ledger keeps them all */
 	bool renew_with_password; /* a valid certificate is not enough for its own renewal */
@@ -52,8 +52,9 @@ struct enrollment {
 struct enrollment_answer {
 	uint8_t *der; /* the certificate when it was issued; to be freed with free() */
 	size_t der_length;
-	unsigned wait_s; /* when throttled */
-	const char *why; /* a constant phrase for the log */
+	unsigned wait_s;     /* when throttled */
+	const char *why;     /* a constant phrase for the log */
+	bool wrong_password; /* of an account there is: authority_note_failure() once the answer is on its way */
 };
 
 struct published_document {
@@ -88,3 +89,6 @@ int authority_document(struct authority *authority, struct published_document *r
  */
 enum enrollment_outcome authority_enroll(struct authority *authority, const struct enrollment *enrollment,
 					 struct enrollment_answer *ret);
+
+/* Counts a wrong password where the operator sees it. It takes time for accounts that there are, so the answer goes out before. */
+void authority_note_failure(struct authority *authority, const char *user_name);

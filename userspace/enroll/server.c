@@ -129,6 +129,7 @@ static void answer(struct request *request) {
 
 static void *work_loop(void *userdata) {
 	struct server *server = userdata;
+	char wrong[USER_NAME_MAX + 1]; /* the account whose password was not that */
 
 	pthread_mutex_lock(&server->lock);
 	for (;;) {
@@ -141,7 +142,14 @@ static void *work_loop(void *userdata) {
 		server->queued--;
 		pthread_mutex_unlock(&server->lock);
 		work(request);
+		struct authority *authority = request->authority;
+		if (request->answer.wrong_password)
+			name_for_log(request, wrong);
+		else
+			wrong[0] = 0;
 		answer(request);
+		if (wrong[0])
+			authority_note_failure(authority, wrong);
 		pthread_mutex_lock(&server->lock);
 	}
 	pthread_mutex_unlock(&server->lock);
@@ -198,10 +206,12 @@ static void on_connection(void *userdata, struct MHD_Connection *connection, voi
 			client->connection = connection;
 			client->since_us = clock_monotonic_us();
 			DL_APPEND(server->clients, client);
+			server->client_count++;
 			*state = client;
 		}
 	} else if (client) {
 		DL_DELETE(server->clients, client);
+		server->client_count--;
 		free(client);
 		*state = NULL;
 	}
@@ -214,6 +224,8 @@ void server_tick(struct server *server) {
 
 	/* Under the lock no connection can go away, so its descriptor is still its own. */
 	pthread_mutex_lock(&server->lock);
+	if (server->client_count > server->settings->connections - server->settings->connections / 4)
+		limit_us /= SERVER_HURRY; /* somebody may be taking them all */
 	DL_FOREACH (server->clients, client) {
 		if (now_us - client->since_us < limit_us)
 			break; /* the oldest come first */

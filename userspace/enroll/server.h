@@ -13,6 +13,7 @@ enum {
 	SERVER_BODY_MAX = 32768,	  /* octets of a form */
 	SERVER_CONNECTION_MEMORY = 65536, /* octets a connection may take, its headers included */
 	SERVER_IDLE_S = 10,		  /* without a single octet; then the connection is closed */
+	SERVER_HURRY = 5,		  /* while more than three quarters of the connections are taken, they may last a fifth */
 };
 
 struct server;

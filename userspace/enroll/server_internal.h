@@ -56,7 +56,8 @@ struct server {
 	bool stopping;
 	pthread_t workers[ENROLL_WORKERS_MAX];
 	unsigned worker_count;
-	struct client *clients;
+	struct client *clients; /* who came first, or was answered first, is first */
+	size_t client_count;
 };
 
 /* The overlay a Host header means, or NULL. */

@@ -57,6 +57,12 @@ static int teardown(void **state) {
 	return 0;
 }
 
+static const char *octets_to_name(struct octets name, char text[static USER_NAME_MAX + 1]) {
+	assert_in_range(name.length, 1, USER_NAME_MAX);
+	snprintf(text, USER_NAME_MAX + 1, "%.*s", (int)name.length, (const char *)name.data);
+	return text;
+}
+
 /* NULL as password: a renewal. */
 static enum enrollment_outcome enroll_from(struct fixture *f, const char *source, struct octets name, const char *password,
 					   struct octets csr, unsigned node_ids, uint64_t now_ms) {
@@ -68,6 +74,7 @@ static enum enrollment_outcome enroll_from(struct fixture *f, const char *source
 					.now_ms = now_ms,
 					.now_us = now_ms * 1000};
 	struct enrollment_answer answer;
+	char noted[USER_NAME_MAX + 1];
 
 	assert_int_equal(address_parse(source, 0, &enrollment.source), 0);
 	enum enrollment_outcome outcome = authority_enroll(f->authority, &enrollment, &answer);
@@ -75,6 +82,10 @@ static enum enrollment_outcome enroll_from(struct fixture *f, const char *source
 	assert_true((outcome == ENROLLMENT_ISSUED) == (answer.der != NULL));
 	assert_true((outcome == ENROLLMENT_THROTTLED) == (answer.wait_s > 0));
 	f->wait_s = answer.wait_s;
+	/* The ledger is not touched before: the time would tell which accounts there are. */
+	assert_true(!answer.wrong_password || outcome == ENROLLMENT_FAILED_AUTHENTICATION);
+	if (answer.wrong_password)
+		authority_note_failure(f->authority, octets_to_name(name, noted));
 	if (answer.der) {
 		f->certificate = certificate_unref(f->certificate);
 		assert_int_equal(certificate_from_der(OCTETS(answer.der, answer.der_length), ENROLL_SITE_NAME, ID_LENGTH_CHORD,
