@@ -326,6 +326,9 @@ static enum verdict judge(struct sip_gateway *gateway, const struct sip_request 
 	if (!complete(credentials) || read_digits(credentials->value[COUNT], &count) < 0 || count == 0 ||
 	    !names_request(gateway, request, flow, credentials->value[URI]))
 		return MALFORMED;
+	/* Without a look at the password: else guesses with made-up nonces would be told from right ones, and never counted. */
+	if (!nonce_ours(gateway, credentials->value[NONCE], &flow->remote, &serial))
+		return STALE;
 	memcpy(username, name.data, name.length);
 	username[name.length] = 0;
 	/* A name nobody has takes as long as one that has a password. */
@@ -333,12 +336,11 @@ static enum verdict judge(struct sip_gateway *gateway, const struct sip_request 
 		     gateway->events.secret(gateway->events.userdata, username, realm, credentials->algorithm, ha1);
 	bool hashed = digest_response(gateway, credentials, request->frame.method, known ? ha1 : "0", wanted) == 0;
 	bool right = hashed && known && answer.length == strlen(wanted) && octets_equal_secret(wanted, answer.data, answer.length);
-	bool ours = nonce_ours(gateway, credentials->value[NONCE], &flow->remote, &serial);
 	octets_wipe(ha1, sizeof(ha1));
 	octets_wipe(wanted, sizeof(wanted));
 	if (!right)
-		return ours ? BAD : NONE; /* who never got a challenge here has not failed to answer it */
-	return ours && nonce_use(gateway, serial, (uint32_t)count) ? GOOD : STALE;
+		return BAD;
+	return nonce_use(gateway, serial, (uint32_t)count) ? GOOD : STALE;
 }
 
 static bool offered(const struct sip_gateway *gateway, struct credentials *credentials) {
