@@ -12,7 +12,7 @@
 #include "layout.h"
 
 enum {
-	FASTPATH_VERSION = 3,
+	FASTPATH_VERSION = 4,
 	FASTPATH_TEXT_MAX = 1472, /* octets of plaintext in one record; what is larger goes up */
 	FASTPATH_PAD_KEYSTREAM = 1536,
 	FASTPATH_PAD_RING = 256,     /* pads of a ring, a power of two: NAPI budget 64, reordering 16, and what is being refilled */
@@ -93,14 +93,14 @@ struct fastpath_slot {
 	__u32 flags; /* enum fastpath_slot_flags */
 
 	/* framing (RFC 6940 6.6.2) */
-	__u32 tx_sequence;   /* kernel: number of the next data frame, whoever sends it */
-	__u32 acked;	     /* kernel: highest number acknowledged, plus one */
-	__u64 received;	     /* kernel: numbers received, link_received_note() */
-	__u32 unacked_limit; /* data frames sent and not acknowledged (RFC 5405); 0: no limit */
-	__u32 rtt_sequence;  /* kernel: data frame whose round trip is being measured */
-	__u64 rtt_sent_ns;   /* kernel: when it left; 0: none */
-	__u32 rtt_us;	     /* kernel: smoothed, 0: unknown */
-	__u32 trial_credits; /* kernel: counts down, with FASTPATH_SLOT_TRIAL */
+	__u32 tx_sequence;	/* kernel: number of the next data frame, whoever sends it */
+	__u32 acked;		/* kernel: highest number acknowledged, plus one */
+	__u64 received;		/* kernel: numbers received, link_received_note() */
+	__u32 unacked_limit;	/* data frames sent and not acknowledged (RFC 5405); 0: no limit */
+	__u32 rtt_sequence;	/* kernel: data frame whose round trip is being measured */
+	__u64 rtt_sent_ns;	/* kernel: when it left; 0: none */
+	__u32 rtt_us;		/* kernel: smoothed, 0: unknown */
+	__u32 trial_credits;	/* kernel: counts down, with FASTPATH_SLOT_TRIAL */
 	__u64 last_received_ns; /* kernel: CLOCK_MONOTONIC, coarse */
 	__u64 last_acked_ns;	/* kernel */
 	__u64 probe_ns;		/* kernel: last frame sent although the limit was reached */
@@ -108,7 +108,7 @@ struct fastpath_slot {
 	/* pads */
 	__u16 rx_ring, tx_ring;	      /* FASTPATH_RING_NONE: this link is not hot */
 	__u32 rx_longest, tx_longest; /* kernel raises, the worker sets to 0: the longest plaintext since then, in octets */
-	__u32 wanted;		      /* kernel sets, the worker clears before it looks: pads run out; 2: the worker was woken for it */
+	__u32 wanted; /* kernel sets, the worker clears before it looks: pads run out; 2: the worker was woken for it */
 
 	/* kernel and daemon: bit n % FASTPATH_OWN_SEQUENCES: the daemon sent data frame n, its ack goes up */
 	__u64 own[FASTPATH_OWN_SEQUENCES / 64];
@@ -173,15 +173,16 @@ enum fastpath_settings_flags {
 struct fastpath_settings {
 	struct forward_node node;
 	__u32 version;
-	__u32 flags;			     /* enum fastpath_settings_flags */
-	__u16 udp_ports[FASTPATH_UDP_PORTS]; /* network order; 0: none */
-	__u32 compute_max;		     /* octets of plaintext whose keystream is computed here when there is no pad */
-	__u32 hello_rate, hello_burst;	     /* ClientHellos of a source prefix: a second, at once */
-	__u32 plain_rate, plain_burst;	     /* other handshake, alert and STUN datagrams without a link */
-	__u8 prefix4, prefix6;		     /* bits of a source prefix */
+	__u32 flags;			       /* enum fastpath_settings_flags */
+	__u16 udp_ports[FASTPATH_UDP_PORTS];   /* network order; 0: none */
+	__u32 compute_max;		       /* octets of plaintext whose keystream is computed here when there is no pad */
+	__u32 hello_rate, hello_burst;	       /* ClientHellos of a source prefix: a second, at once */
+	__u32 plain_rate, plain_burst;	       /* other handshake, alert and STUN datagrams */
+	__u32 all_hello_rate, all_hello_burst; /* ClientHellos of all prefixes together that come in on one CPU */
+	__u8 prefix4, prefix6;		       /* bits of a source prefix */
 	__u16 ack_wait; /* tens of microseconds since an ack came during which acks wait for the next one's frame; 0: never */
 };
-_Static_assert(sizeof(struct fastpath_settings) == 88, "layout");
+_Static_assert(sizeof(struct fastpath_settings) == 96, "layout");
 
 struct fastpath_control {
 	__u32 version; /* FASTPATH_VERSION */

@@ -666,19 +666,21 @@ INLINE int ack_frame(struct xdp_md *context, struct forward_work *work, struct f
 	return owed_send(context, work, count);
 }
 
-/* Is what was loaded exactly one record with application data of epoch 1? Then its number and length are noted. */
+enum { RECORD_ONE, RECORD_FIRST, RECORD_OTHER };
+
+/* Does what was loaded begin with a record with application data of epoch 1? Then its number and length are noted. */
 INLINE int record_read(struct forward_work *work) {
 	struct work_packet *packet = &work->packet;
 	const __u8 *header = work->in.header;
 	__u32 length = (__u32)header[11] << 8 | header[12];
 
-	if (packet->payload_length < AEAD_HEADER + AEAD_TAG || length != packet->payload_length - AEAD_HEADER)
-		return 0;
+	if (packet->payload_length < AEAD_HEADER + AEAD_TAG || length < AEAD_TAG || length > packet->payload_length - AEAD_HEADER)
+		return RECORD_OTHER;
 	if (header[0] != AEAD_APPLICATION || header[1] != 0xfe || header[2] != 0xfd || header[3] != 0 || header[4] != 1)
-		return 0;
+		return RECORD_OTHER;
 	packet->number = (__u64)header[5] << 40 | (__u64)header[6] << 32 | load_u32(&header[7]);
 	packet->text_length = length - AEAD_TAG;
-	return 1;
+	return length == packet->payload_length - AEAD_HEADER ? RECORD_ONE : RECORD_FIRST;
 }
 
 INLINE int same_address(const __u8 *a, const __u8 *b) {
@@ -692,18 +694,23 @@ INLINE int link_datagram(struct xdp_md *context, struct forward_work *work, stru
 			 struct fastpath_settings *set, struct fastpath_counters *count,
 			 struct fastpath_link_counters *link_count) {
 	__u64 misses = count->pad_misses + count->ack_pad_misses; /* so far */
-	__u32 length;
-	int opened;
+	__u32 length, reason;
+	int opened, kind;
 
 	if (!same_address(work->packet.local.address, slot->record.local_address))
 		return work_pass(count, PASS_ADDRESS);
 	if (work->packet.payload_length > PACKET_DATAGRAM_MAX)
 		return work_pass(count, PASS_SIZE);
-	if (!record_read(work)) {
-		if (set->flags & FASTPATH_SHIELD && work->in.header[0] != AEAD_APPLICATION && shield_is_noise(work))
-			return work_reject(count, DROP_SHIELD);
-		return work_pass(count, PASS_RECORD);
+	kind = record_read(work);
+	if (kind == RECORD_OTHER) {
+		if (!(set->flags & FASTPATH_SHIELD))
+			return work_pass(count, PASS_RECORD);
+		/* With application data: another epoch or version, or cut off. */
+		reason = work->in.header[0] == AEAD_APPLICATION ? DROP_SHIELD : (__u32)shield_link(work, set);
+		return reason ? work_reject(count, reason) : work_pass(count, PASS_RECORD);
 	}
+	if (kind == RECORD_FIRST && !(set->flags & FASTPATH_SHIELD))
+		return work_pass(count, PASS_RECORD);
 	if (!link_window_would_accept(&slot->record, work->packet.number)) {
 		link_count->replayed++;
 		return work_reject(count, DROP_LINK_REPLAY);
@@ -715,6 +722,8 @@ INLINE int link_datagram(struct xdp_md *context, struct forward_work *work, stru
 		link_count->forged++;
 		return work_reject(count, DROP_LINK_BAD_TAG);
 	}
+	if (kind == RECORD_FIRST) /* others follow it: opened here only to see that it is none of a stranger */
+		return work_pass(count, PASS_RECORD);
 	if (opened == OPEN_NO_PAD) {
 		pads_want(slot, work->packet.slot, count);
 		return work_pass(count, PASS_NO_PAD);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * What stands in front of the daemon for datagrams without a link: addresses that may not talk to us, octets that are neither STUN
- * nor a handshake, and too many of those from one source prefix. XDP runs before the host's firewall.
+ * What stands in front of the daemon for datagrams that are no records of a link: addresses that may not talk to us, octets that
+ * are neither STUN nor a handshake, too many of those from one source prefix, and too many ClientHellos from everywhere, which cost
+ * the daemon a hash and an answer each. Whoever writes the address of a link into his datagrams gets no further than others. XDP
+ * runs before the host's firewall.
  */
 #pragma once
 
@@ -25,11 +27,19 @@ FORWARD_INLINE __u32 shield_refill(__u32 tokens, __u64 elapsed_ms, __u32 rate, _
 	return (__u32)(now < full ? now : full);
 }
 
+/* fe80::/10, one prefix for all the hosts of a network: there the whole address counts. */
+FORWARD_INLINE int shield_is_link_local(const struct work_packet *packet) {
+	return packet->flow.family != PACKET_IPV4_FAMILY && packet->flow.remote_address[0] == 0xfe &&
+	       (packet->flow.remote_address[1] & 0xc0) == 0x80;
+}
+
 /* Clears the bits of a source address behind the prefix. */
 FORWARD_INLINE void shield_prefix(struct fastpath_listener *key, const struct work_packet *packet,
 				  const struct fastpath_settings *set) {
 	__u32 bits = packet->flow.family == PACKET_IPV4_FAMILY ? set->prefix4 : set->prefix6;
 
+	if (shield_is_link_local(packet))
+		bits = 128;
 	__builtin_memset(key, 0, sizeof(*key));
 	key->family = packet->flow.family;
 	for (__u32 i = 0; i < 4; i++) {
@@ -43,13 +53,28 @@ FORWARD_INLINE void shield_prefix(struct fastpath_listener *key, const struct wo
 	}
 }
 
-/* May another one of this source prefix pass? */
-FORWARD_INLINE int shield_take(const struct work_packet *packet, const struct fastpath_settings *set, int hello) {
+FORWARD_INLINE int shield_take_token(__u32 *tokens) {
+	if (*tokens < SHIELD_TOKEN)
+		return 0;
+	*tokens -= SHIELD_TOKEN;
+	return 1;
+}
+
+FORWARD_INLINE __u64 shield_elapsed_ms(struct fastpath_bucket *bucket, __u64 now_ns) {
+	__u64 elapsed_ms = (now_ns - bucket->stamp_ns) / 1000000;
+
+	if (elapsed_ms > 0)
+		bucket->stamp_ns = now_ns;
+	return elapsed_ms < SHIELD_IDLE_MS ? elapsed_ms : SHIELD_IDLE_MS;
+}
+
+/* May another datagram of this source prefix pass? CPUs may overtake each other here; then a bucket is off by a token. */
+FORWARD_INLINE int shield_take(struct forward_work *work, const struct fastpath_settings *set, int hello) {
 	struct fastpath_bucket *bucket, fresh = {0};
 	struct fastpath_listener key;
 	__u64 now_ns = bpf_ktime_get_coarse_ns(), elapsed_ms;
 
-	shield_prefix(&key, packet, set);
+	shield_prefix(&key, &work->packet, set);
 	bucket = bpf_map_lookup_elem(&prefixes, &key);
 	if (!bucket) {
 		fresh.stamp_ns = now_ns;
@@ -60,25 +85,19 @@ FORWARD_INLINE int shield_take(const struct work_packet *packet, const struct fa
 		if (!bucket)
 			return 0; /* no room even after others were forgotten */
 	}
-	/* CPUs may overtake each other here; then a bucket is off by a token. */
-	elapsed_ms = (now_ns - bucket->stamp_ns) / 1000000;
+	elapsed_ms = shield_elapsed_ms(bucket, now_ns);
 	if (elapsed_ms > 0) {
-		if (elapsed_ms > SHIELD_IDLE_MS)
-			elapsed_ms = SHIELD_IDLE_MS;
 		bucket->hello = shield_refill(bucket->hello, elapsed_ms, set->hello_rate, set->hello_burst);
 		bucket->plain = shield_refill(bucket->plain, elapsed_ms, set->plain_rate, set->plain_burst);
-		bucket->stamp_ns = now_ns;
 	}
-	if (hello) {
-		if (bucket->hello < SHIELD_TOKEN)
-			return 0;
-		bucket->hello -= SHIELD_TOKEN;
-	} else {
-		if (bucket->plain < SHIELD_TOKEN)
-			return 0;
-		bucket->plain -= SHIELD_TOKEN;
-	}
-	return 1;
+	if (!hello)
+		return shield_take_token(&bucket->plain);
+	if (!shield_take_token(&bucket->hello))
+		return 0;
+	elapsed_ms = shield_elapsed_ms(&work->hellos, now_ns);
+	if (elapsed_ms > 0)
+		work->hellos.hello = shield_refill(work->hellos.hello, elapsed_ms, set->all_hello_rate, set->all_hello_burst);
+	return shield_take_token(&work->hellos.hello);
 }
 
 FORWARD_INLINE int shield_denies(const struct work_packet *packet) {
@@ -107,26 +126,38 @@ FORWARD_INLINE int shield_is_noise(const struct forward_work *work) {
 	return 1;
 }
 
+FORWARD_INLINE int shield_is_hello(const struct forward_work *work) {
+	const __u8 *octets = work->in.header;
+
+	return octets[0] == SHIELD_HANDSHAKE && octets[3] == 0 && octets[4] == 0 && work->in.text[0] == SHIELD_CLIENT_HELLO;
+}
+
 /* A datagram to our port from an address without a link, its first octets in work->in.header. */
 FORWARD_FUNCTION int shield_examine(struct forward_work *work, struct fastpath_settings *set, struct fastpath_counters *count) {
-	const __u8 *octets;
-	int hello;
+	struct fastpath_listener local;
 
 	if (!work || !set || !count)
 		return XDP_PASS;
-	octets = work->in.header;
-	/* Others' datagrams that this machine forwards are none of our business. */
-	if (!bpf_map_lookup_elem(&listeners, &work->packet.local))
+	/* Others' datagrams that this machine forwards are none of our business. A key lies on the stack: so Linux 6.1 wants it. */
+	local = work->packet.local;
+	if (!bpf_map_lookup_elem(&listeners, &local))
 		return work_pass(count, PASS_ADDRESS);
 	if (set->flags & FASTPATH_ACCESS && shield_denies(&work->packet))
 		return work_reject(count, DROP_ACCESS_LIST);
 	if (set->flags & FASTPATH_SHIELD) {
 		if (shield_is_noise(work))
 			return work_reject(count, DROP_SHIELD);
-		hello = octets[0] == SHIELD_HANDSHAKE && octets[3] == 0 && octets[4] == 0 &&
-			work->in.text[0] == SHIELD_CLIENT_HELLO;
-		if (!shield_take(&work->packet, set, hello))
+		if (!shield_take(work, set, shield_is_hello(work)))
 			return work_reject(count, DROP_SHIELD_RATE);
 	}
 	return work_pass(count, PASS_UNKNOWN);
+}
+
+/* A datagram from the address of a link that is no record with application data. 0: it may pass, else why it is dropped. */
+FORWARD_FUNCTION int shield_link(struct forward_work *work, struct fastpath_settings *set) {
+	if (!work || !set)
+		return 0;
+	if (shield_is_noise(work))
+		return DROP_SHIELD;
+	return shield_take(work, set, shield_is_hello(work)) ? 0 : DROP_SHIELD_RATE;
 }

@@ -43,6 +43,7 @@ struct work_owed {
 	__u32 settings_version;                                                                                                    \
 	__u32 for_daemon; /* a data frame that goes up, numbered: */                                                               \
 	__u32 sequence;                                                                                                            \
+	struct fastpath_bucket hellos; /* of all prefixes; `plain` is not used */                                                  \
 	struct work_packet packet;                                                                                                 \
 	__u64 carrier_ns; /* when an ack came last whose frame could carry another one */                                          \
 	__u32 owed_first, owed_count;                                                                                              \

@@ -284,6 +284,8 @@ static int start(struct fastpath *f, const struct fastpath_options *options, cha
 		.hello_burst = FASTPATH_HELLO_BURST,
 		.plain_rate = FASTPATH_PLAIN_RATE,
 		.plain_burst = FASTPATH_PLAIN_BURST,
+		.all_hello_rate = FASTPATH_ALL_HELLO_RATE,
+		.all_hello_burst = FASTPATH_ALL_HELLO_BURST,
 		.prefix4 = 32,
 		.prefix6 = 64,
 		.ack_wait = FASTPATH_ACK_WAIT,

@@ -264,6 +264,8 @@ static inline void bed_tables_of(const struct forward_case *c, uint16_t flags) {
 		.hello_burst = 5,
 		.plain_rate = 100,
 		.plain_burst = 50,
+		.all_hello_rate = 20,
+		.all_hello_burst = 40,
 		.prefix4 = 24,
 		.prefix6 = 56,
 		.ack_wait = bed.ack_wait,
