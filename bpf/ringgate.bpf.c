@@ -337,7 +337,8 @@ FORWARD_FUNCTION int message_seal(struct forward_work *work, struct fastpath_slo
 	sealing = pad_find(next->tx_ring, number, length);
 	if (sealing) {
 		count->pad_hits++;
-		message_text(work, opening, sealing, length);
+		if (!message_text(work, opening, sealing, length))
+			return 0;
 		aead_finish(&work->out, &work->poly, sealing, number, length);
 		if (!pad_take(sealing, number))
 			return 0;
@@ -345,7 +346,8 @@ FORWARD_FUNCTION int message_seal(struct forward_work *work, struct fastpath_slo
 		count->pad_misses++;
 		aead_pad_key(&work->chacha, &work->tx_pad, &next->record, number, 1);
 		chacha20_pad_stream(&work->chacha, &work->tx_pad, length);
-		message_text(work, opening, &work->tx_pad, length);
+		if (!message_text(work, opening, &work->tx_pad, length))
+			return 0;
 		aead_finish(&work->out, &work->poly, &work->tx_pad, number, length);
 	}
 	return work->rx_computed || pad_take(opening, work->packet.number);
