@@ -153,7 +153,7 @@ class Phone:
     def fail(self, text):
         self.log.flush()
         with open(os.path.join(self.folder, "log")) as log:
-            print("".join(line for line in log.readlines() if line.strip())[-6000:])
+            print("".join(line for line in log.readlines() if line.strip())[-3000:])
         fail("the phone of %s: %s" % (self.name, text))
 
     def hears(self, other):
@@ -201,6 +201,12 @@ def call(caller, callee):
     talk(caller, callee)
 
 
+def hang_up(one, other):
+    one.command("hangup")
+    one.wait("CALL_CLOSED")
+    other.wait("CALL_CLOSED")
+
+
 def main():
     mode, transport, domain, work = sys.argv[1:5]
     modules = next((path for path in ("/usr/lib/baresip/modules", "/usr/lib/x86_64-linux-gnu/baresip/modules",
@@ -216,23 +222,19 @@ def main():
         alice, bob, carol = phones
         what = "%s over %s" % (mode, transport)
         call(alice, bob)
-        bob.command("hangup")
-        alice.wait("CALL_CLOSED")
+        hang_up(bob, alice)
         print("ok: %s: a call between two sites, audio both ways, ended by the callee" % what)
         call(bob, alice)
-        bob.command("hangup")
-        alice.wait("CALL_CLOSED")
+        hang_up(bob, alice)
         print("ok: %s: a call the other way round, ended by the caller" % what)
         alice.command("dial", bob.aor)
         bob.wait("CALL_INCOMING")
         alice.wait("CALL_RINGING")
-        alice.command("hangup")
-        bob.wait("CALL_CLOSED")
+        hang_up(alice, bob)
         print("ok: %s: a call cancelled while it rings" % what)
         alice.command("dial", bob.aor)
         bob.wait("CALL_INCOMING")
-        bob.command("hangup")
-        alice.wait("CALL_CLOSED")
+        hang_up(bob, alice)
         print("ok: %s: a call declined" % what)
         call(alice, bob)
         bob.command("transfer", carol.aor)

@@ -330,8 +330,9 @@ static bool may_accept(struct sip_gateway *gateway, const struct address *source
 	*ret_outside = !gateway->events.allowed(gateway->events.userdata, source);
 	if (gateway->figures.tcp_connections >= LIMIT_SIP_TCP_CONNECTIONS)
 		return false;
-	/* In-dialog requests and calls of others come from anywhere when we are a proxy. */
-	return !*ret_outside || (gateway->mode != SIP_MODE_REDIRECT && gateway->outside_connections < SIP_OUTSIDE_CONNECTIONS);
+	/* What belongs to a call that we placed may come from anywhere, and so do calls of others when we are a proxy. */
+	bool wanted = gateway->mode != SIP_MODE_REDIRECT || gateway->figures.proxied > 0;
+	return !*ret_outside || (wanted && gateway->outside_connections < SIP_OUTSIDE_CONNECTIONS);
 }
 
 void sip_tcp_accept(struct sip_gateway *gateway, struct sip_listener *listener) {
