@@ -80,10 +80,15 @@ static bool read_line(struct reader *r, struct octets *ret) {
 
 /* Whether octets are clean is told apart from what they mean, so that no later stage meets a NUL, a bare CR or an escaped NUL. */
 static void check_line(struct sip_frame *frame, struct octets line, unsigned *separators) {
-	for (size_t i = 0; i < line.length; i++) {
+	for (size_t i = 0, backslashes = 0; i < line.length; i++) {
 		uint8_t c = line.data[i];
-		if ((c < ' ' && c != '\t') || c == 0x7f)
-			frame->unclean = true;
+		if ((c < ' ' && c != '\t') || c == 0x7f) {
+			/* A quoted pair may hold any of them but CR and LF (RFC 3261 25.1, RFC 4475 3.1.1.2). */
+			if (backslashes % 2 == 0 || c == '\r')
+				frame->unclean = true;
+			frame->quoted_control = true;
+		}
+		backslashes = c == '\\' ? backslashes + 1 : 0;
 		if (c == ';' || c == ',' || c == '&')
 			++*separators;
 	}

@@ -56,6 +56,7 @@ struct sip_frame {
 	unsigned code;	      /* of a response; 0 when its first line is malformed */
 	struct octets phrase; /* of a response */
 	bool unclean;	      /* control characters in the header: it must not be repeated in a refusal */
+	bool quoted_control;  /* has some in quoted pairs, which the parser must not see */
 	bool content_length;  /* has the field, and it is valid */
 	unsigned status;      /* 0, or the refusal it deserves: 400, 505, 513 */
 	const char *reason;   /* for that refusal */

@@ -107,6 +107,9 @@ static int parse(struct sip_request *request) {
 	for (size_t i = 0; i < frame->parsed_count; i++)
 		writer_octets(&w, frame->parsed[i]);
 	writer_octets(&w, octets_of_string("\r\n"));
+	for (size_t i = 0; frame->quoted_control && i < w.length; i++)
+		if ((text[i] < ' ' && !strchr("\r\n\t", text[i])) || text[i] == 0 || text[i] == 0x7f)
+			text[i] = '_';
 	if (writer_finish(&w) < 0 || osip_message_parse(request->message, (const char *)text, w.length) != OSIP_SUCCESS)
 		return -EBADMSG;
 	return 0;

@@ -2,6 +2,7 @@
 /* The core: what kind of request this is and who answers it (RFC 3261 8.2, 8.3, 9.2, 11.2). */
 #include "sip/proxy.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <string.h>
 #include <strings.h>
@@ -186,6 +187,20 @@ static void receive_request(struct sip_gateway *gateway, struct sip_request *req
 		process(gateway, transaction, request, flow, trust);
 }
 
+/* Does the Request-URI begin with a scheme that is none of ours? */
+static bool has_unknown_scheme(const struct sip_frame *frame) {
+	const uint8_t *colon = frame->uri.length > 0 ? memchr(frame->uri.data, ':', frame->uri.length) : NULL;
+	struct reader r = reader_of(frame->uri.data, colon ? (size_t)(colon - frame->uri.data) : 0);
+	struct octets scheme = reader_rest(&r);
+
+	for (size_t i = 0; i < scheme.length; i++)
+		if (!isalnum(scheme.data[i]) && !strchr("+-.", scheme.data[i]))
+			return false;
+	return scheme.length > 0 && isalpha(scheme.data[0]) &&
+	       !(scheme.length == 3 && strncasecmp((const char *)scheme.data, "sip", 3) == 0) &&
+	       !(scheme.length == 4 && strncasecmp((const char *)scheme.data, "sips", 4) == 0);
+}
+
 void sip_receive(struct sip_gateway *gateway, const struct sip_flow *flow, const struct sip_frame *frame) {
 	struct sip_request request;
 	const char *reason = frame->reason;
@@ -204,6 +219,10 @@ void sip_receive(struct sip_gateway *gateway, const struct sip_flow *flow, const
 			return;
 		}
 		status = error == -EBADMSG ? 400 : 500;
+		if (status == 400 && has_unknown_scheme(frame)) {
+			status = 416; /* RFC 3261 8.2.2.1: of URIs that the parser knows nothing of */
+			reason = "Unsupported URI Scheme";
+		}
 		if (!reason)
 			reason = "Out of Memory";
 	}

@@ -215,15 +215,21 @@ void sip_refuse(struct sip_gateway *gateway, const struct sip_request *request, 
 	writer_release(&echo);
 }
 
-/* Only for a single Via in its field: of several in one line the first could not be told apart for certain. */
+/* Not when the first of several Vias in one line could not be told apart for certain. */
 void sip_refuse_frame(struct sip_gateway *gateway, const struct sip_frame *frame, const struct sip_flow *flow, unsigned status,
 		      const char *reason) {
 	struct octets value = frame->field[SIP_FIELD_VIA];
+	const uint8_t *comma = value.length > 0 ? memchr(value.data, ',', value.length) : NULL;
 	char text[SIP_LINE_OCTETS + 1];
 	osip_via_t *via = NULL;
 
-	if (octets_equal(frame->method, octets_of_string("ACK")) || value.length == 0 || value.length >= sizeof(text) ||
-	    memchr(value.data, ',', value.length) || memchr(value.data, '\n', value.length) ||
+	/* Of several in one line, the answer reaches the first. */
+	if (comma && !memchr(value.data, '"', value.length))
+		value.length = (size_t)(comma - value.data);
+	while (value.length > 0 && strchr("; \t", value.data[value.length - 1]))
+		value.length--;
+	if (octets_equal(frame->method, octets_of_string("ACK")) || frame->quoted_control || value.length == 0 ||
+	    value.length >= sizeof(text) || memchr(value.data, ',', value.length) || memchr(value.data, '\n', value.length) ||
 	    memchr(value.data, 0, value.length) || memchr(value.data, '\r', value.length) || !may_refuse(gateway))
 		return;
 	memcpy(text, value.data, value.length);
