@@ -193,6 +193,7 @@ printf '%s\n' "carol@$OVERLAY" "dave@$OVERLAY" >"$WORK/people"
 at_site g1 "$CTL" enroll "$OVERLAY" --users "$WORK/people" --account "site1@$OVERLAY" --password-file "$state/password" --ca-file "$WORK/tls.crt" \
 	--directory "$state" >"$WORK/bulk" 2>&1 || die "bulk enrollment: $(cat "$WORK/bulk")"
 grep -q "^2 enrolled, 0 renewed, 0 not due, 0 failed" "$WORK/bulk" || die "bulk enrollment says: $(cat "$WORK/bulk")"
+"$CTL" user list "$WORK/ca" | grep -q "^site1@$OVERLAY .* 3 of 1000: $OVERLAY$" || die "the voucher is not shown: $("$CTL" user list "$WORK/ca")"
 wait_log "$state/log" "carol@$OVERLAY is a user of this site now"
 wait_log "$state/log" "dave@$OVERLAY is a user of this site now"
 cp "$state/users/carol@$OVERLAY.crt" "$state/users/half.crt" # without a key

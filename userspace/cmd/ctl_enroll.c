@@ -173,32 +173,54 @@ static int user_add_or_passwd(struct ctl *ctl, struct ledger *ledger, const char
 	return status;
 }
 
-static int print_user(void *userdata, const struct ledger_user *user) {
-	const struct ctl *ctl = userdata;
-	const char *state = user->disabled ? "disabled" : "active";
+struct user_listing {
+	struct ctl *ctl;
+	struct ledger *ledger;
+};
+
+static int list_user_json(const struct ctl *ctl, const struct ledger_user *user, const struct ledger_voucher *voucher) {
+	json_t *held = voucher ? json_pack("{s:s, s:i, s:i}", "scope", voucher->scope, "users", (int)voucher->users, "users_max",
+					   (int)voucher->users_max)
+			       : json_null();
+
+	return json_array_append_new(ctl->list, json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:I, s:o}", "user", user->name, "state",
+							  user->disabled ? "disabled" : "active", "failures", (int)user->failures,
+							  "node_ids", (int)user->node_id_count, "node_ids_max",
+							  (int)user->node_ids_max, "certificates", (int)user->certificate_count,
+							  "expires_ms", (json_int_t)user->expires_ms, "voucher", held)) < 0
+		       ? -ENOMEM
+		       : 0;
+}
+
+static int list_user(void *userdata, const struct ledger_user *user) {
+	const struct user_listing *listing = userdata;
 	time_t expires = (time_t)(user->expires_ms / 1000);
+	struct ledger_voucher voucher;
 	char date[32] = "-";
 
-	if (ctl->json)
-		return json_array_append_new(ctl->list, json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:I}", "user", user->name,
-								  "state", state, "failures", (int)user->failures, "node_ids",
-								  (int)user->node_id_count, "node_ids_max", (int)user->node_ids_max,
-								  "certificates", (int)user->certificate_count, "expires_ms",
-								  (json_int_t)user->expires_ms)) < 0
-			       ? -ENOMEM
-			       : 0;
+	int error = ledger_voucher_get(listing->ledger, user->name, &voucher);
+	if (error < 0 && error != -ENOENT)
+		return error;
+	if (listing->ctl->json)
+		return list_user_json(listing->ctl, user, error == 0 ? &voucher : NULL);
 	if (user->expires_ms)
 		strftime(date, sizeof(date), "%Y-%m-%d %H:%M", gmtime(&expires));
-	printf("%-36s %-9s %2u of %-2u %8u %6u  %s\n", user->name, state, user->node_id_count, user->node_ids_max,
-	       user->certificate_count, user->failures, date);
+	printf("%-36s %-9s %2u of %-2u %8u %6u  %-16s  ", user->name, user->disabled ? "disabled" : "active", user->node_id_count,
+	       user->node_ids_max, user->certificate_count, user->failures, date);
+	if (error == 0)
+		printf("%u of %u: ", voucher.users, voucher.users_max);
+	puts(error == 0 ? voucher.scope : "-");
 	return 0;
 }
 
 static int user_list(struct ctl *ctl, struct ledger *ledger) {
+	struct user_listing listing = {.ctl = ctl, .ledger = ledger};
+
 	ctl->list = json_array();
 	if (!ctl->json)
-		printf("%-36s %-9s %-8s %8s %6s  %s\n", "USER", "STATE", "NODE-IDS", "ISSUED", "WRONG", "EXPIRES (UTC)");
-	int error = ledger_user_list(ledger, print_user, ctl);
+		printf("%-36s %-9s %-8s %8s %6s  %-16s  %s\n", "USER", "STATE", "NODE-IDS", "ISSUED", "WRONG", "EXPIRES (UTC)",
+		       "VOUCHER");
+	int error = ledger_user_list(ledger, list_user, &listing);
 	if (error == 0 && ctl->json)
 		ctl_print_json(ctl->list);
 	json_decref(ctl->list);

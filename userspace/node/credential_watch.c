@@ -57,7 +57,7 @@ static void remember(struct credential_watch *watch, const char *stem) {
 		return;
 	}
 	if (!change) {
-		change = malloc(sizeof(*change) + length + 1);
+		change = calloc(1, sizeof(*change) + length + 1);
 		if (!change) {
 			lost(watch);
 			return;
