@@ -41,6 +41,8 @@ gateway_create() {
 		[links]
 		listen = $address:6084 [2001:db8:6084::$((10 + number))]:6084
 		neighbor-check-interval = ${NEIGHBOR_CHECK:-2000}
+		# Several gateways share one machine here. FASTPATH=auto is the default elsewhere.
+		fastpath = ${FASTPATH:-no}
 		${KEYLOG:+keylog = $KEYLOG}
 		${CIPHERS:+ciphers = $CIPHERS}
 		[sip]

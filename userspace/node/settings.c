@@ -715,7 +715,7 @@ int settings_load(const char *path, bool must_exist, struct settings **ret, char
 
 	if (!settings)
 		return fail(reason, -ENOMEM, "%.200s: not enough memory to read the settings.", path);
-	settings->sip = settings->sip_authentication = true;
+	settings->sip = settings->sip_authentication = settings->fastpath = true;
 	settings->log_level = LOG_INFO;
 	settings->sip_lookup_s = DEFAULT_LOOKUP_S;
 	settings->neighbor_check_ms = DEFAULT_NEIGHBOR_CHECK_MS;

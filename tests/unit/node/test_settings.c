@@ -105,6 +105,8 @@ static void test_defaults(void **state) {
 	assert_null(settings->ciphers);
 	assert_int_equal(settings->mtu, 0);
 	assert_int_equal(settings->neighbor_check_ms, 5000);
+	assert_true(settings->fastpath);
+	assert_false(settings->shield);
 	assert_true(settings->sip);
 	assert_int_equal(settings->sip_listen_count, 2);
 	expect_address(&settings->sip_listen[0], "0.0.0.0:5060");
