@@ -199,7 +199,20 @@ static uint8_t replica_number(const struct feed *feed, bool *ret_holder) {
 
 /* ---- units ---- */
 
-void feed_add(struct feed *feed, struct changes *changes, bool release) {
+static bool bids_farewell(const struct unit *list, const struct id *resource_id, uint32_t kind) {
+	const struct unit *unit;
+
+	DL_FOREACH (list, unit)
+		if (unit->farewell && unit->changes.items[0].kind == kind && id_equal(&unit->changes.resource_id, resource_id))
+			return true;
+	return false;
+}
+
+bool feed_has_farewell(const struct feed *feed, const struct id *resource_id, uint32_t kind) {
+	return bids_farewell(feed->queue, resource_id, kind) || bids_farewell(feed->active, resource_id, kind);
+}
+
+void feed_add(struct feed *feed, struct changes *changes, enum feed_purpose purpose) {
 	struct store *store = feed->store;
 	struct unit *unit = store->units < STORE_UNITS_MAX ? calloc(1, sizeof(*unit)) : NULL;
 	uint64_t *generations = calloc(changes->count ? changes->count : 1, sizeof(*generations));
@@ -210,7 +223,11 @@ void feed_add(struct feed *feed, struct changes *changes, bool release) {
 		changes_release(changes);
 		feed->incomplete = true; /* the peer gets everything again once the queue has drained */
 	} else {
-		*unit = (struct unit){.feed = feed, .changes = *changes, .generations = generations, .release = release};
+		*unit = (struct unit){.feed = feed,
+				      .changes = *changes,
+				      .generations = generations,
+				      .release = purpose == FEED_OFFER,
+				      .farewell = purpose == FEED_FAREWELL};
 		*changes = (struct changes){.count = 0};
 		DL_APPEND(feed->queue, unit);
 		store->units++;
@@ -237,11 +254,38 @@ static void release_ownership(struct unit *unit) {
 		store_database_failed(store, error);
 }
 
+/* A copy that is still as it was sent, and that nobody expects here. */
+static int drop_copy(struct store *store, const struct id *resource_id, uint32_t kind, uint64_t generation) {
+	struct topology *topology = store->topology;
+	struct record_kind state;
+	int error = record_kind_get(store->database, resource_id, kind, &state);
+
+	if (error <= 0 || state.generation != generation || state.owned || store_responsible(store, resource_id) ||
+	    !topology->ops->may_discard(topology, resource_id))
+		return error < 0 ? error : 0;
+	return record_discard(store->database, resource_id, kind); /* B-10.5-07, B-10.7.3-04 */
+}
+
+static void drop_copies(struct unit *unit) {
+	struct store *store = unit->feed->store;
+	int error = store_begin(store);
+
+	for (size_t i = 0; i < unit->changes.count && error >= 0; i++)
+		if (unit->generations[i] != 0)
+			error = drop_copy(store, &unit->changes.resource_id, unit->changes.items[i].kind, unit->generations[i]);
+	if (error < 0)
+		store_database_failed(store, error);
+}
+
 static void finish_unit(struct feed *feed, struct unit *unit) {
 	struct walk *walk = unit->walk;
 
 	if (unit->error == 0 && unit->release)
 		release_ownership(unit);
+	if (unit->farewell && (unit->error == 0 || unit->refused)) {
+		drop_copies(unit);
+		unit->retry = false;
+	}
 	feed->incomplete |= unit->retry; /* what was refused for good is not sent again */
 	if (walk) {
 		walk->outstanding--;
@@ -295,7 +339,8 @@ static void start_unit(struct feed *feed, struct unit *unit) {
 	bool holder;
 	uint8_t number = replica_number(feed, &holder);
 
-	if (!holder && !unit->release && !unit->offer) { /* the peer is gone from our neighborhood, or no longer next to us */
+	if (!holder && !unit->release && !unit->offer &&
+	    !unit->farewell) { /* the peer is gone from our neighborhood, or no longer next to us */
 		finish_unit(feed, unit);
 		return;
 	}

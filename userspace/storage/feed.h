@@ -42,11 +42,13 @@ struct unit {
 	uint64_t *generations; /* of each change, when sent */
 	uint8_t replica_number;
 	bool release, offer;
+	bool farewell;			/* we drop our copy once the owner has it, or wants nothing of it */
 	struct walk *walk;		/* it came from, NULL */
 	unsigned attempts, outstanding; /* Store requests without an answer */
 	uint64_t not_before_us;
 	bool preparing;	   /* still being cut into requests */
 	bool retry, stale; /* an answer said so */
+	bool refused;	   /* it was answered: the owner does not want it */
 	int error;
 	struct id newer_at; /* who has newer data */
 	struct parcel *parcels;
@@ -67,8 +69,11 @@ struct feed {
 
 /* The feed of a peer, made when needed. */
 int feed_get(struct store *store, const struct id *target, struct feed **ret);
+enum feed_purpose { FEED_REPLICA, FEED_OFFER, FEED_FAREWELL };
 /* Takes the changes. The feed may be gone afterwards. */
-void feed_add(struct feed *feed, struct changes *changes, bool release);
+void feed_add(struct feed *feed, struct changes *changes, enum feed_purpose purpose);
+/* Is a farewell of this Kind of a resource under way? */
+bool feed_has_farewell(const struct feed *feed, const struct id *resource_id, uint32_t kind);
 int feed_walk(struct feed *feed, const struct walk *walk);
 void feed_free(struct feed *feed);
 

@@ -4,14 +4,15 @@
  *
  * Each Kind of a resource carries a mark "owned": we were responsible for it when it was last looked at. A scan after every change
  * of our range compares the mark with the present: what became ours is replicated, what was ours is offered to the new owner until
- * it has it, and what is neither ours nor near is dropped. The mark is on disk, so a restart does not lose an owed offer.
+ * it has it, and what is neither ours nor near is dropped once the owner has it. The mark is on disk, so a restart does not lose an
+ * owed offer.
  */
 #include "storage/feed.h"
 
 #include <errno.h>
 #include <utlist.h>
 
-static void send_copy(struct store *store, const struct changes *changes, const struct id *target, bool release) {
+static void send_copy(struct store *store, const struct changes *changes, const struct id *target, enum feed_purpose purpose) {
 	struct changes copy;
 	struct feed *feed;
 
@@ -20,7 +21,7 @@ static void send_copy(struct store *store, const struct changes *changes, const 
 	if (feed_get(store, target, &feed) < 0)
 		changes_release(&copy);
 	else
-		feed_add(feed, &copy, release);
+		feed_add(feed, &copy, purpose);
 }
 
 void store_replicate(struct store *store, struct changes *changes, const struct id *not_to) {
@@ -29,17 +30,33 @@ void store_replicate(struct store *store, struct changes *changes, const struct 
 
 	for (size_t i = 0; i < count; i++) /* B-10.4-01 */
 		if (!not_to || !id_equal(&holders[i], not_to))
-			send_copy(store, changes, &holders[i], false);
+			send_copy(store, changes, &holders[i], FEED_REPLICA);
 	changes_release(changes);
 }
 
-void store_offer(struct store *store, const struct id *resource_id, uint32_t kind) {
+static void send_to_owner(struct store *store, const struct id *resource_id, uint32_t kind, enum feed_purpose purpose) {
 	struct changes changes = {.resource_id = *resource_id};
 	struct id owner = ID_NONE;
 
 	if (changes_add(&changes, kind, NULL) == 0)
-		send_copy(store, &changes, &owner, true); /* B-6.4.2.3-02 */
+		send_copy(store, &changes, &owner, purpose);
 	changes_release(&changes);
+}
+
+void store_offer(struct store *store, const struct id *resource_id, uint32_t kind) {
+	send_to_owner(store, resource_id, kind, FEED_OFFER); /* B-6.4.2.3-02 */
+}
+
+/* A copy that nobody expects here may still be the only one left: when rings merged, those that expected it did not belong to the
+ * same one as the owner now. So the owner gets it before it is dropped. */
+static int bid_farewell(struct store *store, const struct record_kind *entry) {
+	struct id owner = ID_NONE;
+	struct feed *feed;
+
+	HASH_FIND(hh, store->feeds, &owner, sizeof(owner), feed);
+	if (!feed || !feed_has_farewell(feed, &entry->resource_id, entry->kind))
+		send_to_owner(store, &entry->resource_id, entry->kind, FEED_FAREWELL);
+	return 0;
 }
 
 /* ---- what topology tells ---- */
@@ -105,8 +122,10 @@ static int scan_entry(struct store *store, const struct record_kind *entry) {
 	}
 	if (!responsible && entry->owned) {
 		store_offer(store, &entry->resource_id, entry->kind);
-	} else if (!responsible && topology->ops->may_discard(topology, &entry->resource_id)) { /* B-10.5-07, B-10.7.3-04 */
-		error = store_begin(store);
+	} else if (!responsible && topology->ops->may_discard(topology, &entry->resource_id)) {
+		if (overlay_config_kind(store_config(store), entry->kind))
+			return bid_farewell(store, entry);
+		error = store_begin(store); /* a Kind that is no more */
 		return error < 0 ? error : record_discard(store->database, &entry->resource_id, entry->kind);
 	}
 	return 0;

@@ -157,7 +157,9 @@ static int check_generations(struct store_work *work) {
 		} else if (sent == 0) {										  /* B-7.4.1-08 */
 			return refuse(&work->refusal, ERROR_INVALID_MESSAGE, "a replica store needs a generation counter");
 		} else {
-			part->generation = sent;
+			/* Copies come back from former holders: the owner's counter never goes back. */
+			bool behind = sent < part->state.generation && store_responsible(work->store, &work->resource_id);
+			part->generation = behind ? part->state.generation : sent;
 		}
 	}
 	return stale ? -ESTALE : 0;

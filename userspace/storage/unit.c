@@ -135,7 +135,7 @@ static void on_stored(void *userdata, int error, const struct response *response
 		switch (response->error.code) {
 		case ERROR_GENERATION_COUNTER_TOO_LOW:
 		case ERROR_DATA_TOO_OLD:
-			unit->stale = true; /* B-7.4.1-14 */
+			unit->stale = unit->refused = true; /* B-7.4.1-14 */
 			unit->newer_at = response->signer_id;
 			break;
 		case ERROR_UNKNOWN_KIND:
@@ -144,12 +144,16 @@ static void on_stored(void *userdata, int error, const struct response *response
 			break;
 		case ERROR_FORBIDDEN:
 			/* The neighbor's view of the ring may lag behind ours by an Update. */
+			unit->refused = true;
+			unit->retry = true;
+			break;
 		case ERROR_CONFIG_TOO_OLD:
 		case ERROR_CONFIG_TOO_NEW:
 		case ERROR_DATA_TOO_LARGE:
 			unit->retry = true;
 			break;
 		default:
+			unit->refused = true;
 			break;
 		}
 		error = unit->retry ? -EAGAIN : -EREMOTEIO;
@@ -279,7 +283,7 @@ void unit_send(struct unit *unit) {
 	int error = 0;
 
 	unit->attempts++;
-	unit->retry = unit->stale = false;
+	unit->retry = unit->stale = unit->refused = false;
 	unit->error = 0;
 	/* The guard keeps the unit alive until everything is handed to the router. */
 	unit->preparing = true;

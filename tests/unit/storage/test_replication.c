@@ -410,6 +410,81 @@ static void test_write_overtakes_handover(void **state) {
 	assert_string_equal(held(2, KIND_SINGLE_USER), "new ");
 }
 
+/* ---- copies that nobody expects any more ---- */
+
+static void leave_neighborhood(size_t i) {
+	net.nodes[i].discard = true;
+	store_range_changed(net.nodes[i].store);
+}
+
+/* The owner lost it, or never had it: the last copy is not dropped before the owner has it. */
+static void test_last_copy_goes_to_owner(void **state) { /* B-10.7.3-04, B-10.5-07 */
+	(void)state;
+	holders(3, 0, -1);
+	put(3, KIND_SINGLE_USER, 1000, store_net_single("abc"));
+	store_net_run_ms(&net, 1000);
+	assert_string_equal(held(0, KIND_SINGLE_USER), "abc ");
+	assert_int_equal(record_discard(net.nodes[3].database, &at_alice, KIND_SINGLE_USER), 0);
+	holders(3, -1, -1);
+	net.nodes[3].hold_commit = true;
+	leave_neighborhood(0);
+	store_net_run_ms(&net, 2000);
+	assert_string_equal(held(0, KIND_SINGLE_USER), "abc "); /* not answered yet */
+	net.nodes[3].hold_commit = false;
+	store_commit(net.nodes[3].store);
+	store_net_run_ms(&net, 1000);
+	assert_string_equal(held(3, KIND_SINGLE_USER), "abc ");
+	assert_true(kind_state(3, KIND_SINGLE_USER).owned);
+	assert_string_equal(held(0, KIND_SINGLE_USER), "");
+	assert_int_equal(figures(0).records, 0);
+}
+
+/* The owner has it already: that costs one message and does not turn its counter back. */
+static void test_copy_the_owner_has(void **state) { /* B-7.4.1-12 */
+	(void)state;
+	holders(3, 0, -1);
+	put(3, KIND_SINGLE_USER, 1000, store_net_single("abc"));
+	store_net_run_ms(&net, 1000);
+	struct record_kind copy = kind_state(0, KIND_SINGLE_USER), owners = kind_state(3, KIND_SINGLE_USER);
+	holders(3, -1, -1);
+	owners.generation += 5;
+	assert_int_equal(record_kind_put(net.nodes[3].database, &owners), 0);
+	leave_neighborhood(0);
+	leave_neighborhood(0);
+	store_net_run_ms(&net, 2000);
+	assert_string_equal(held(0, KIND_SINGLE_USER), "");
+	assert_string_equal(held(3, KIND_SINGLE_USER), "abc ");
+	assert_int_equal(figures(0).replicas_sent, 1);
+	assert_int_equal(kind_state(3, KIND_SINGLE_USER).generation, copy.generation + 5);
+}
+
+/* What the owner refuses for good is dropped: an old value, or one from a peer it cannot know. */
+static void test_copy_the_owner_refuses(void **state) {
+	(void)state;
+	holders(3, 0, -1);
+	put(3, KIND_SINGLE_USER, 1000, store_net_single("old"));
+	store_net_run_ms(&net, 1000);
+	holders(3, -1, -1);
+	put(3, KIND_SINGLE_USER, 2000, store_net_single("new"));
+	leave_neighborhood(0);
+	store_net_run_ms(&net, 120 * 1000);
+	assert_string_equal(held(0, KIND_SINGLE_USER), "");
+	assert_string_equal(held(3, KIND_SINGLE_USER), "new ");
+
+	net.nodes[0].discard = false;
+	holders(3, 0, -1);
+	put(3, KIND_SINGLE_USER, 3000, store_net_single("third"));
+	store_net_run_ms(&net, 1000);
+	assert_string_equal(held(0, KIND_SINGLE_USER), "third ");
+	holders(3, -1, -1);
+	net.nodes[3].refuse_replicas = true;
+	leave_neighborhood(0);
+	store_net_run_ms(&net, 10 * 1000);
+	assert_string_equal(held(0, KIND_SINGLE_USER), "third "); /* its view may lag behind */
+	store_net_run_ms(&net, 120 * 1000);
+	assert_string_equal(held(0, KIND_SINGLE_USER), "");
+}
+
 /* ---- offers and takeovers ---- */
 
 static void test_offer(void **state) { /* B-6.4.2.3-02 */
@@ -608,6 +683,9 @@ int main(void) {
 		TEST(test_handover_fails),
 		TEST(test_write_during_handover),
 		TEST(test_write_overtakes_handover),
+		TEST(test_last_copy_goes_to_owner),
+		TEST(test_copy_the_owner_has),
+		TEST(test_copy_the_owner_refuses),
 		TEST(test_offer),
 		TEST(test_offer_is_owed),
 		TEST(test_takeover),
