@@ -24,6 +24,6 @@ enum {
 	LIMIT_SIP_TRANSACTIONS = 10000,     /* SIP transactions; more get 503 */
 	LIMIT_SIP_TCP_CONNECTIONS = 1024,   /* more are closed at once */
 	LIMIT_SIP_MESSAGE = 65535,          /* octets of one SIP message */
-	LIMIT_SIP_BINDINGS = 10000,         /* local registrations; more get 503 */
+	LIMIT_SIP_BINDINGS = 131072,        /* local registrations; more get 503 */
 	LIMIT_CANDIDATES = 16,              /* candidates of an Attach that are looked at */
 };

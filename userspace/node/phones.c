@@ -30,8 +30,7 @@ static const char *const statements[STATEMENTS] = {
 
 static const char schema[] = "CREATE TABLE IF NOT EXISTS phone (aor TEXT NOT NULL, contact TEXT NOT NULL, call_id TEXT NOT NULL, "
 			     "cseq INTEGER NOT NULL, q INTEGER NOT NULL, expires_s INTEGER NOT NULL, until_ms INTEGER NOT NULL, "
-			     "source TEXT NOT NULL, local TEXT NOT NULL, transport INTEGER NOT NULL, UNIQUE (aor, contact));"
-			     "CREATE INDEX IF NOT EXISTS phone_until ON phone (until_ms);";
+			     "source TEXT NOT NULL, local TEXT NOT NULL, transport INTEGER NOT NULL, UNIQUE (aor, contact));";
 
 enum { PURGE_SECONDS = 3600 };
 
@@ -180,7 +179,8 @@ static int database_open(struct phones *phones, const char *path) {
 	if (code != SQLITE_OK)
 		return -EIO;
 	sqlite3_db_config(phones->database, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-	int error = execute(phones, "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
+	/* NORMAL: after a power cut the last moments may be missing. The overlay has them, and the phones come back. */
+	int error = execute(phones, "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
 				    "PRAGMA journal_size_limit = 16777216");
 	if (error == 0)
 		error = execute(phones, schema);

@@ -67,6 +67,13 @@ struct binding *registration_binding(const struct registration *registration, co
 	return NULL;
 }
 
+struct binding *registration_contact(const struct registration *registration, const char *contact, const osip_uri_t *uri) {
+	for (struct binding *binding = registration->bindings; binding; binding = binding->next)
+		if (strcmp(binding->contact, contact) == 0)
+			return binding;
+	return registration_binding(registration, uri);
+}
+
 /* The overlay was given the same time to live with each bind, so it need not be told. */
 static void binding_expired(struct timer *timer, void *userdata) {
 	struct binding *binding = userdata;
@@ -80,7 +87,7 @@ static void binding_expired(struct timer *timer, void *userdata) {
 void registration_commit(struct registration *registration, struct binding *binding) {
 	struct runtime *runtime = registration->gateway->runtime;
 
-	binding_free(registration_binding(registration, binding->uri));
+	binding_free(registration_contact(registration, binding->contact, binding->uri));
 	binding->registration = registration;
 	DL_APPEND2(registration->bindings, binding, previous, next);
 	registration->binding_count++;

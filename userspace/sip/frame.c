@@ -78,21 +78,35 @@ static bool read_line(struct reader *r, struct octets *ret) {
 	return true;
 }
 
-/* Whether octets are clean is told apart from what they mean, so that no later stage meets a NUL, a bare CR or an escaped NUL. */
-static void check_line(struct sip_frame *frame, struct octets line, unsigned *separators) {
+/* A quoted pair may hold any control character but CR and LF (RFC 3261 25.1, RFC 4475 3.1.1.2). */
+static void check_controls(struct sip_frame *frame, struct octets line) {
 	for (size_t i = 0, backslashes = 0; i < line.length; i++) {
 		uint8_t c = line.data[i];
 		if ((c < ' ' && c != '\t') || c == 0x7f) {
-			/* A quoted pair may hold any of them but CR and LF (RFC 3261 25.1, RFC 4475 3.1.1.2). */
 			if (backslashes % 2 == 0 || c == '\r')
 				frame->unclean = true;
 			frame->quoted_control = true;
 		}
 		backslashes = c == '\\' ? backslashes + 1 : 0;
-		if (c == ';' || c == ',' || c == '&')
-			++*separators;
 	}
-	if (line.length >= 3 && memmem(line.data, line.length, "%00", 3))
+}
+
+/* Whether octets are clean is told apart from what they mean, so that no later stage meets a NUL, a bare CR or an escaped NUL. */
+static void check_line(struct sip_frame *frame, struct octets line, unsigned *separators) {
+	/* 1: a control character, 2: separates, 4: may begin an escape */
+	static const uint8_t kinds[256] = {
+		[0 ... '\t' - 1] = 1, ['\t' + 1 ... ' ' - 1] = 1, [0x7f] = 1, [';'] = 2, [','] = 2, ['&'] = 2, ['%'] = 4,
+	};
+	uint8_t seen = 0;
+
+	for (size_t i = 0; i < line.length; i++) {
+		uint8_t kind = kinds[line.data[i]];
+		seen |= kind;
+		*separators += kind >> 1 & 1;
+	}
+	if (seen & 1)
+		check_controls(frame, line);
+	if (seen & 4 && memmem(line.data, line.length, "%00", 3))
 		refuse(frame, 400, "Escaped NUL in Header");
 }
 
@@ -107,10 +121,15 @@ static struct octets until_space(struct reader *r) {
 	return word;
 }
 
+/* What may stand in a token (RFC 3261 25.1). */
+static const bool token_octets[256] = {
+	['a' ... 'z'] = true, ['A' ... 'Z'] = true, ['0' ... '9'] = true, ['-'] = true, ['.'] = true,  ['!'] = true, ['%'] = true,
+	['*'] = true,	      ['_'] = true,	    ['+'] = true,	  ['`'] = true, ['\''] = true, ['~'] = true,
+};
+
 static bool is_token(struct octets octets) {
 	for (size_t i = 0; i < octets.length; i++)
-		if (octets.data[i] == 0 ||
-		    !strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.!%*_+`'~", octets.data[i]))
+		if (!token_octets[octets.data[i]])
 			return false;
 	return octets.length > 0;
 }

@@ -9,6 +9,7 @@
 #include "sip/auth.h"
 
 #include <osipparser2/osip_parser.h>
+#include <time.h>
 
 /* --- transports: udp.c, tcp.c --- */
 
@@ -243,6 +244,9 @@ struct sip_transaction {
  */
 bool sip_transaction_match(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow);
 
+/* The same for an ACK of which only the frame is known. False: it has to be looked at more closely. */
+bool sip_transaction_acknowledge(struct sip_gateway *gateway, const struct sip_frame *frame, const struct sip_flow *flow);
+
 /* The INVITE transaction a CANCEL is for, or NULL. */
 struct sip_transaction *sip_transaction_to_cancel(struct sip_gateway *gateway, const struct sip_request *request);
 
@@ -364,6 +368,9 @@ void registration_release(struct registration *registration);			     /* frees it
 struct registration *registration_free(struct registration *registration);
 struct binding *registration_binding(const struct registration *registration, const osip_uri_t *uri);
 
+/* The same for a URI whose text is at hand, which nearly always settles it. */
+struct binding *registration_contact(const struct registration *registration, const char *contact, const osip_uri_t *uri);
+
 /* Adds a binding, in the place of the one with an equal URI. The registration owns it from now on; its time begins. */
 void registration_commit(struct registration *registration, struct binding *binding);
 struct binding *binding_free(struct binding *binding);
@@ -398,6 +405,8 @@ struct sip_gateway {
 	struct registration *registrations; /* by AoR */
 	size_t reserved_bindings;	    /* promised to REGISTERs being worked on */
 	struct sip_auth auth;
+	time_t date_of; /* what `date` says */
+	char date[48];	/* field for answers to REGISTER */
 	struct sip_call *calls;
 	size_t call_count;
 	enum sip_mode mode;

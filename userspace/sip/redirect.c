@@ -70,8 +70,10 @@ static void write_contact(const struct redirect *redirect, const struct sip_redi
 		chosen->loop = true;
 		return;
 	}
-	const struct binding *binding = registration ? registration_binding(registration, uri) : NULL;
-	writer_format(w, "Contact: <%s>", text);
+	const struct binding *binding = registration ? registration_contact(registration, text, uri) : NULL;
+	writer_octets(w, octets_of_string("Contact: <"));
+	writer_octets(w, octets_of_string(text));
+	writer_octets(w, octets_of_string(">"));
 	if (contact->expires_s > 0)
 		writer_format(w, ";expires=%u", contact->expires_s);
 	if (binding && binding->q >= 0)

@@ -60,27 +60,33 @@ struct register_job *register_job_free(struct register_job *job) {
 
 /* --- answers --- */
 
-static void write_date(struct writer *w, uint64_t realtime_ms) {
+/* Put together once a second. */
+static void write_date(struct sip_gateway *gateway, struct writer *w) {
 	static const char days[7][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
 	static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-	time_t seconds = (time_t)(realtime_ms / 1000);
+	time_t seconds = (time_t)(runtime_realtime_ms(gateway->runtime) / 1000);
 	struct tm tm;
 
-	if (gmtime_r(&seconds, &tm))
-		writer_format(w, "Date: %s, %02d %s %04d %02d:%02d:%02d GMT\r\n", days[tm.tm_wday], tm.tm_mday, months[tm.tm_mon],
-			      tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
+	if (seconds != gateway->date_of && gmtime_r(&seconds, &tm)) {
+		snprintf(gateway->date, sizeof(gateway->date), "Date: %s, %02d %s %04d %02d:%02d:%02d GMT\r\n", days[tm.tm_wday],
+			 tm.tm_mday, months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
+		gateway->date_of = seconds;
+	}
+	writer_octets(w, octets_of_string(gateway->date));
 }
 
 static void answer_bindings(struct register_job *job) {
 	struct writer w = writer_growing(LIMIT_SIP_MESSAGE);
 
 	for (const struct binding *binding = job->registration->bindings; binding; binding = binding->next) {
-		writer_format(&w, "Contact: <%s>;expires=%u", binding->contact, binding_seconds_left(binding));
+		writer_octets(&w, octets_of_string("Contact: <"));
+		writer_octets(&w, octets_of_string(binding->contact));
+		writer_format(&w, ">;expires=%u", binding_seconds_left(binding));
 		if (binding->q >= 0)
 			writer_format(&w, ";q=%d.%03d", binding->q / 1000, binding->q % 1000);
 		writer_format(&w, "\r\n");
 	}
-	write_date(&w, runtime_realtime_ms(job->registration->gateway->runtime));
+	write_date(job->registration->gateway, &w);
 	if (job->transaction)
 		sip_transaction_respond(job->transaction, 200, "OK", writer_octets_written(&w));
 	writer_release(&w);
@@ -151,7 +157,7 @@ static bool respelled(const struct binding *wish, const struct binding *former) 
 
 /* A removal of what we do not know is stored, too: it may be in the overlay from before a restart. */
 static int plan_wish_removal(struct register_job *job, size_t index) {
-	struct binding *wish = job->wishes[index], *former = registration_binding(job->registration, wish->uri);
+	struct binding *wish = job->wishes[index], *former = registration_contact(job->registration, wish->contact, wish->uri);
 
 	if (wish->expires_s > 0)
 		return respelled(wish, former) ? plan_removal(job, former, true) : 0;
@@ -164,7 +170,8 @@ static int plan_wish_removal(struct register_job *job, size_t index) {
 }
 
 static int plan_wish_addition(struct register_job *job, size_t index, size_t *added) {
-	struct binding *wish = job->wishes[index], *former = wish ? registration_binding(job->registration, wish->uri) : NULL;
+	struct binding *wish = job->wishes[index],
+		       *former = wish ? registration_contact(job->registration, wish->contact, wish->uri) : NULL;
 
 	if (!wish || wish->expires_s == 0)
 		return 0;
@@ -184,7 +191,7 @@ static unsigned plan(struct register_job *job, const char **ret_reason) {
 
 	*ret_reason = "CSeq Not Above the Last One";
 	for (size_t i = 0; i < job->wish_count; i++) {
-		const struct binding *former = registration_binding(registration, job->wishes[i]->uri);
+		const struct binding *former = registration_contact(registration, job->wishes[i]->contact, job->wishes[i]->uri);
 		if (former && out_of_order(job, former))
 			return 400;
 		removed += former && job->wishes[i]->expires_s == 0;
@@ -246,7 +253,7 @@ static bool ask_undo(struct register_job *job, const struct step *step) {
 
 	if (step->former && step->former_expires_us > now_us)
 		return ask(job, step->former, (unsigned)((step->former_expires_us - now_us + USEC_PER_SEC - 1) / USEC_PER_SEC),
-			   registration_binding(job->registration, step->binding->uri));
+			   registration_contact(job->registration, step->binding->contact, step->binding->uri));
 	return step->expires_s > 0 && ask(job, step->binding->contact, 0, NULL);
 }
 
@@ -256,7 +263,7 @@ static void commit(struct register_job *job) {
 		if (step->expires_s > 0)
 			registration_commit(job->registration, TAKE(step->binding));
 		else if (!step->only_overlay)
-			binding_free(registration_binding(job->registration, step->binding->uri));
+			binding_free(registration_contact(job->registration, step->binding->contact, step->binding->uri));
 	}
 }
 

@@ -211,6 +211,8 @@ void sip_receive(struct sip_gateway *gateway, const struct sip_flow *flow, const
 	}
 	gateway->figures.requests++;
 	unsigned status = frame->status;
+	if (status == 0 && sip_transaction_acknowledge(gateway, frame, flow))
+		return;
 	if (status == 0) {
 		int error = sip_request_parse(frame, &request, &reason);
 		if (error == 0) {

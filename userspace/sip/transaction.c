@@ -124,6 +124,53 @@ bool sip_transaction_match(struct sip_gateway *gateway, const struct sip_request
 	return true;
 }
 
+/*
+ * The key of an INVITE from the Via of its ACK as it was received. Only for a Via as nearly all are, without blanks, quotes, IPv6
+ * references or a second value; false for others, which are left to the parser.
+ */
+static bool write_plain_key(struct writer *w, struct octets via) {
+	static const char start[] = "SIP/2.0/UDP ", parameter[] = ";branch=";
+	char text[SIP_LINE_OCTETS + 1];
+
+	if (via.length >= sizeof(text) || via.length <= strlen(start) || memcmp(via.data, start, strlen(start)) != 0)
+		return false;
+	memcpy(text, via.data, via.length);
+	text[via.length] = 0;
+	char *host = text + strlen(start), *branch = strstr(host, parameter);
+	if (strpbrk(host, " \t\r\n,\"[") || !branch || strncmp(branch + strlen(parameter), COOKIE, strlen(COOKIE)) != 0)
+		return false;
+	*strchr(host, ';') = 0;
+	branch += strlen(parameter);
+	branch[strcspn(branch, ";")] = 0;
+	writer_octets(w, octets_of_string(branch));
+	writer_u8(w, '\n');
+	for (const char *c = host; *c; c++)
+		writer_u8(w, (uint8_t)(*c >= 'A' && *c <= 'Z' ? *c | 0x20 : *c));
+	if (!strchr(host, ':'))
+		writer_octets(w, octets_of_string(":5060"));
+	writer_octets(w, octets_of_string("\nINVITE"));
+	return branch[strlen(COOKIE)] != 0;
+}
+
+bool sip_transaction_acknowledge(struct sip_gateway *gateway, const struct sip_frame *frame, const struct sip_flow *flow) {
+	uint8_t text[SIP_LINE_OCTETS + 64];
+	struct writer w = writer_fixed(text, sizeof(text));
+	struct sip_transaction *transaction = NULL;
+
+	if (!octets_equal(frame->method, octets_of_string("ACK")) || !write_plain_key(&w, frame->field[SIP_FIELD_VIA]) ||
+	    writer_finish(&w) < 0)
+		return false;
+	struct octets key = writer_octets_written(&w);
+	HASH_FIND_BYHASHVALUE(hh, gateway->transactions, key.data, key.length, hash_value(gateway->hash_key, key), transaction);
+	/* From where the INVITE came, so that nothing about it is to be decided again. */
+	if (!transaction || flow->fd != transaction->flow.fd || flow->remote.port != transaction->flow.remote.port ||
+	    memcmp(flow->remote.octets, transaction->flow.remote.octets, sizeof(flow->remote.octets)) != 0)
+		return false;
+	if (transaction->state == SIP_STATE_COMPLETED)
+		confirm(transaction);
+	return transaction->state == SIP_STATE_CONFIRMED;
+}
+
 struct sip_transaction *sip_transaction_to_cancel(struct sip_gateway *gateway, const struct sip_request *request) {
 	return find(gateway, request, "INVITE");
 }

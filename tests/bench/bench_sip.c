@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * CPU time of REGISTER and of INVITE answered 302, beside Kamailio with a registrar and a redirector in memory: each a process of
+ * its own on UDP over loopback, the same requests to both in turns, CPU of the whole process group from the scheduler; median of
+ * the repetitions. The gateway keeps its registrations on disk as always (phones.db, committed before the answer) and has what it
+ * knows of the users in its cache; what the overlay costs is not in it: bench_store and bench_sign measure that. Kamailio answers
+ * without keeping transactions, the gateway keeps them.
+ *
+ * sip_registration_bytes: memory of the gateway for each of 100000 registered users.
+ */
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "node/location.h"
+#include "node/phones.h"
+#include "sip/gateway.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { REPETITIONS = 5, USERS = 1000, REQUESTS = 10000, WINDOW = 64, MANY_USERS = 100000, ANSWER_MS = 5000, START_TRIES = 300 };
+
+static char directory[] = "/tmp/ringgate-bench.XXXXXX";
+
+static void die(const char *what) {
+	fprintf(stderr, "bench_sip: %s: %s\n", what, strerror(errno));
+	exit(1);
+}
+
+/* ---- the gateway ---- */
+
+struct server {
+	struct runtime runtime;
+	struct sip_gateway *gateway;
+	struct phones *phones;
+	struct location *location;
+	int epoll;
+};
+
+/* The overlay takes everything at once. */
+struct question {
+	struct server *server;
+	char aor[64];
+	sip_register_done bound;
+	sip_resolve_answer resolved;
+	void *userdata;
+	struct timer timer;
+};
+
+static void answer(struct timer *timer, void *userdata) {
+	struct question *question = userdata;
+	struct sip_redirect_contact contacts[SIP_CONTACTS_PER_AOR];
+
+	(void)timer;
+	if (question->bound) {
+		location_forget(question->server->location, question->aor);
+		question->bound(question->userdata, 200, "OK");
+	} else {
+		size_t count = sip_gateway_contacts(question->server->gateway, question->aor, contacts, ARRAY_LENGTH(contacts));
+		question->resolved(question->userdata, count > 0 ? 302 : 404, contacts, count, 0);
+	}
+	free(question);
+}
+
+static void ask(struct server *server, const char *aor, sip_register_done bound, sip_resolve_answer resolved, void *userdata) {
+	struct question *question = malloc(sizeof(*question));
+
+	if (!question)
+		abort();
+	*question = (struct question){.server = server, .bound = bound, .resolved = resolved, .userdata = userdata};
+	snprintf(question->aor, sizeof(question->aor), "%s", aor);
+	timer_init(&question->timer, answer, question);
+	timer_arm_after(&server->runtime, &question->timer, 0);
+}
+
+static void overlay_bind(void *userdata, const struct sip_binding_request *request, sip_register_done done, void *done_userdata) {
+	ask(userdata, request->aor, done, NULL, done_userdata);
+}
+
+static void overlay_ask(void *userdata, const char *aor, sip_resolve_answer done, void *done_userdata) {
+	ask(userdata, aor, NULL, done, done_userdata);
+}
+
+static void on_bind(void *userdata, const struct sip_binding_request *request, sip_register_done done, void *done_userdata) {
+	phones_bind(((struct server *)userdata)->phones, request, done, done_userdata);
+}
+
+static void on_resolve(void *userdata, const char *aor, sip_resolve_answer done, void *done_userdata) {
+	location_resolve(((struct server *)userdata)->location, aor, done, done_userdata);
+}
+
+static bool on_domain(void *userdata, const char *domain) {
+	(void)userdata;
+	return strcmp(domain, "example.org") == 0;
+}
+
+static bool on_user(void *userdata, const char *aor) {
+	(void)userdata;
+	(void)aor;
+	return true;
+}
+
+static bool on_allowed(void *userdata, const struct address *source) {
+	(void)userdata;
+	(void)source;
+	return true;
+}
+
+static void on_watch(void *userdata, int fd, unsigned events) {
+	const struct server *server = userdata;
+	struct epoll_event event = {.events = events, .data.fd = fd};
+
+	if (events == 0)
+		epoll_ctl(server->epoll, EPOLL_CTL_DEL, fd, NULL);
+	else if (epoll_ctl(server->epoll, EPOLL_CTL_ADD, fd, &event) < 0)
+		epoll_ctl(server->epoll, EPOLL_CTL_MOD, fd, &event);
+}
+
+static int timeout_ms(const struct server *server) {
+	uint64_t next_us = runtime_next(&server->runtime), now_us = clock_monotonic_us();
+
+	if (next_us == USEC_NEVER)
+		return 1000;
+	return next_us <= now_us ? 0 : (int)((next_us - now_us) / USEC_PER_MSEC + 1);
+}
+
+/* As the daemon does it: events, timers that are due, then what is to be committed. */
+static void serve(uint16_t port) {
+	struct server server = {.runtime.source = runtime_source_system(), .epoll = epoll_create1(EPOLL_CLOEXEC)};
+	const struct sip_gateway_events events = {
+		.userdata = &server,
+		.bind = on_bind,
+		.resolve = on_resolve,
+		.domain = on_domain,
+		.user = on_user,
+		.allowed = on_allowed,
+	};
+	struct sip_gateway_settings settings = {.runtime = &server.runtime, .listen_count = 1};
+	const struct location_settings location = {
+		.runtime = &server.runtime, .seconds = 10, .userdata = &server, .ask = overlay_ask};
+	char reason[PHONES_REASON_SIZE] = "", path[128];
+	struct epoll_event ready[32];
+
+	snprintf(path, sizeof(path), "%s/phones.db", directory);
+	const struct phones_settings phones = {.runtime = &server.runtime, .path = path, .userdata = &server, .bind = overlay_bind};
+	server.runtime.now_us = clock_monotonic_us();
+	if (address_parse("127.0.0.1", port, &settings.listen[0]) < 0 ||
+	    sip_gateway_new(&settings, &events, &server.gateway, reason, sizeof(reason)) < 0 ||
+	    phones_new(&phones, &server.phones, reason) < 0 || location_new(&location, &server.location) < 0) {
+		fprintf(stderr, "bench_sip: %s\n", reason);
+		_exit(1);
+	}
+	sip_gateway_set_watch(server.gateway, on_watch, &server);
+	for (;;) {
+		int count = epoll_wait(server.epoll, ready, ARRAY_LENGTH(ready), timeout_ms(&server));
+		server.runtime.now_us = clock_monotonic_us();
+		for (int i = 0; i < count; i++)
+			sip_gateway_ready(server.gateway, ready[i].data.fd, ready[i].events);
+		runtime_fire(&server.runtime);
+		if (phones_commit_wanted(server.phones))
+			phones_commit(server.phones);
+	}
+}
+
+/* ---- Kamailio ---- */
+
+static const char kamailio_settings[] = "children=1\nfork=yes\nlog_stderror=yes\ndebug=0\ndisable_tcp=yes\nauto_aliases=no\n"
+					"listen=udp:127.0.0.1:%u\nalias=\"example.org\"\n"
+					"loadmodule \"sl.so\"\nloadmodule \"pv.so\"\nloadmodule \"usrloc.so\"\n"
+					"loadmodule \"registrar.so\"\n"
+					"modparam(\"usrloc\", \"db_mode\", 0)\nmodparam(\"usrloc\", \"hash_size\", 14)\n"
+					"request_route {\n"
+					"	if (method == \"REGISTER\") { save(\"location\"); exit; }\n"
+					"	if (method == \"ACK\") { exit; }\n"
+					"	if (!lookup(\"location\")) { sl_send_reply(\"404\", \"Not Found\"); exit; }\n"
+					"	sl_send_reply(\"302\", \"Moved Temporarily\");\n"
+					"}\n";
+
+static void run_kamailio(uint16_t port) {
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/kamailio.cfg", directory);
+	FILE *file = fopen(path, "w");
+	if (!file)
+		die(path);
+	fprintf(file, kamailio_settings, port);
+	fclose(file);
+	execlp("kamailio", "kamailio", "-DD", "-E", "-m", "256", "-M", "32", "-f", path, "-Y", directory, (char *)NULL);
+	_exit(127);
+}
+
+/* ---- processes ---- */
+
+static pid_t start(void (*run)(uint16_t port), uint16_t port) {
+	pid_t child = fork();
+
+	if (child < 0)
+		die("fork");
+	if (child == 0) {
+		setpgid(0, 0);
+		run(port);
+		_exit(1);
+	}
+	setpgid(child, child);
+	return child;
+}
+
+static void stop(pid_t child) {
+	if (child <= 0)
+		return;
+	kill(-child, SIGKILL);
+	while (waitpid(-child, NULL, 0) > 0 || errno == EINTR)
+		;
+}
+
+static pid_t group_of(pid_t pid) {
+	char path[64];
+	int group = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	_cleanup_fclose_ FILE *file = fopen(path, "r");
+	return file && fscanf(file, "%*d (%*[^)]) %*c %*d %d", &group) == 1 ? group : 0;
+}
+
+/* Nanoseconds of CPU of all processes of a group, by the scheduler's books. */
+static uint64_t cpu_of_group(pid_t group) {
+	DIR *proc = opendir("/proc");
+	uint64_t sum = 0;
+
+	if (!proc)
+		die("/proc");
+	for (struct dirent *entry; (entry = readdir(proc));) {
+		pid_t pid = (pid_t)atoi(entry->d_name);
+		char path[64];
+		unsigned long long spent = 0;
+		if (pid <= 0 || group_of(pid) != group)
+			continue;
+		snprintf(path, sizeof(path), "/proc/%d/schedstat", (int)pid);
+		_cleanup_fclose_ FILE *file = fopen(path, "r");
+		if (file && fscanf(file, "%llu", &spent) == 1)
+			sum += spent;
+	}
+	closedir(proc);
+	return sum;
+}
+
+static long resident_octets(pid_t pid) {
+	char path[64];
+	long pages = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
+	_cleanup_fclose_ FILE *file = fopen(path, "r");
+	return file && fscanf(file, "%*d %ld", &pages) == 1 ? pages * sysconf(_SC_PAGESIZE) : 0;
+}
+
+/* ---- load ---- */
+
+struct load {
+	int fd;
+	uint16_t port;
+	unsigned serial; /* of requests, ever */
+};
+
+static size_t write_register(const struct load *load, unsigned user, char *text, size_t size) {
+	return (size_t)snprintf(
+		text, size,
+		"REGISTER sip:example.org SIP/2.0\r\n"
+		"Via: SIP/2.0/UDP 127.0.0.1:%u;branch=z9hG4bK-%u;rport\r\n"
+		"Max-Forwards: 70\r\n"
+		"From: \"User %u\" <sip:user%u@example.org>;tag=t%u\r\n"
+		"To: \"User %u\" <sip:user%u@example.org>\r\n"
+		"Call-ID: 3c26700a1b2c-%u@desk\r\n"
+		"CSeq: %u REGISTER\r\n"
+		"User-Agent: Desk Phone 7.1\r\n"
+		"Contact: <sip:user%u@127.0.0.1:%u;line=abcdef>;q=0.8\r\n"
+		"Allow: INVITE, ACK, CANCEL, BYE, REFER, OPTIONS, NOTIFY, SUBSCRIBE, PRACK, MESSAGE, INFO, UPDATE\r\n"
+		"Supported: path, gruu\r\n"
+		"Expires: 3600\r\n"
+		"Content-Length: 0\r\n\r\n",
+		load->port, load->serial, user, user, user, user, user, user, load->serial + 1, user, load->port);
+}
+
+static const char session[] = "v=0\r\no=- 20518 0 IN IP4 127.0.0.1\r\ns=call\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
+			      "m=audio 54400 RTP/AVP 0 8 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\n"
+			      "a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=sendrecv\r\n";
+
+static size_t write_call(const struct load *load, const char *method, unsigned number, unsigned user, char *text, size_t size) {
+	bool invite = strcmp(method, "INVITE") == 0;
+
+	return (size_t)snprintf(text, size,
+				"%s sip:user%u@example.org SIP/2.0\r\n"
+				"Via: SIP/2.0/UDP 127.0.0.1:%u;branch=z9hG4bK-%u;rport\r\n"
+				"Max-Forwards: 70\r\n"
+				"From: \"Caller\" <sip:caller@example.org>;tag=c%u\r\n"
+				"To: <sip:user%u@example.org>%s\r\n"
+				"Call-ID: 8b12f0aa55-%u@desk\r\n"
+				"CSeq: 1 %s\r\n"
+				"User-Agent: Desk Phone 7.1\r\n"
+				"Contact: <sip:caller@127.0.0.1:%u>\r\n"
+				"%sContent-Length: %zu\r\n\r\n%s",
+				method, user, load->port, number, number, user, invite ? "" : ";tag=x", number, method, load->port,
+				invite ? "Content-Type: application/sdp\r\nSupported: replaces, 100rel, timer\r\n" : "",
+				invite ? strlen(session) : 0, invite ? session : "");
+}
+
+static void put(const struct load *load, const char *text, size_t length) {
+	if (send(load->fd, text, length, 0) < 0 && errno != ECONNREFUSED)
+		die("send");
+}
+
+/* The next answer's status and the number in its branch. False when none comes. */
+static bool get(const struct load *load, int wait_ms, unsigned *ret_status, unsigned *ret_number) {
+	struct pollfd waiting = {.fd = load->fd, .events = POLLIN};
+	char text[8192];
+
+	if (poll(&waiting, 1, wait_ms) <= 0)
+		return false;
+	ssize_t length = recv(load->fd, text, sizeof(text) - 1, 0);
+	if (length <= 0)
+		return false;
+	text[length] = 0;
+	const char *branch = strstr(text, "branch=z9hG4bK-");
+	return sscanf(text, "SIP/2.0 %u", ret_status) == 1 && branch && sscanf(branch, "branch=z9hG4bK-%u", ret_number) == 1;
+}
+
+/* Sends `count` requests for `users` users in turn, WINDOW of them at a time; dies unless each is answered `wanted`. */
+static void run_load(struct load *load, bool invite, unsigned count, unsigned users, unsigned wanted) {
+	unsigned sent = 0, done = 0, first = load->serial, status, number;
+	char text[4096];
+
+	while (done < count) {
+		while (sent < count && sent - done < WINDOW) {
+			size_t length = invite ? write_call(load, "INVITE", load->serial, load->serial % users, text, sizeof(text))
+					       : write_register(load, load->serial % users, text, sizeof(text));
+			put(load, text, length);
+			load->serial++;
+			sent++;
+		}
+		if (!get(load, ANSWER_MS, &status, &number)) {
+			errno = ETIMEDOUT;
+			die("no answer");
+		}
+		if (status == 100 || number < first)
+			continue;
+		if (status != wanted) {
+			fprintf(stderr, "bench_sip: status %u instead of %u\n", status, wanted);
+			exit(1);
+		}
+		if (invite)
+			put(load, text, write_call(load, "ACK", number, number % users, text, sizeof(text)));
+		done++;
+	}
+}
+
+/* Until the server answers. */
+static bool wait_for(struct load *load, pid_t child) {
+	const struct timespec pause = {.tv_nsec = 20 * 1000 * 1000};
+	unsigned status, number;
+	char text[4096];
+
+	for (unsigned i = 0; i < START_TRIES; i++) {
+		if (waitpid(child, NULL, WNOHANG) == child)
+			return false;
+		put(load, text, write_register(load, 0, text, sizeof(text)));
+		load->serial++;
+		if (get(load, 100, &status, &number))
+			return status == 200;
+		nanosleep(&pause, NULL); /* nobody listens yet, which a socket that is connected learns at once */
+	}
+	return false;
+}
+
+static struct load load_open(uint16_t port) {
+	struct address address = {.family = AF_INET, .octets = {127, 0, 0, 1}};
+	struct sockaddr_storage sockaddr;
+	struct load load = {.fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
+	socklen_t length = address_to_sockaddr(&address, &sockaddr);
+
+	if (load.fd < 0 || bind(load.fd, (struct sockaddr *)&sockaddr, length) < 0)
+		die("socket");
+	getsockname(load.fd, (struct sockaddr *)&sockaddr, &length);
+	load.port = address_of_sockaddr((struct sockaddr *)&sockaddr).port;
+	address.port = port;
+	length = address_to_sockaddr(&address, &sockaddr);
+	if (connect(load.fd, (struct sockaddr *)&sockaddr, length) < 0)
+		die("connect");
+	return load;
+}
+
+/* ---- figures ---- */
+
+static int compare(const void *a, const void *b) {
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+static double median(double *values) {
+	qsort(values, REPETITIONS, sizeof(*values), compare);
+	return values[REPETITIONS / 2];
+}
+
+static double measure(struct load *load, pid_t group, bool invite) {
+	uint64_t before = cpu_of_group(group);
+
+	run_load(load, invite, REQUESTS, USERS, invite ? 302 : 200);
+	return (double)(cpu_of_group(group) - before) / 1000 / REQUESTS;
+}
+
+static pid_t gateway_child, kamailio_child;
+
+static void clean_up(void) {
+	static const char *const files[] = {"kamailio.cfg", "phones.db", "phones.db-wal", "phones.db-shm"};
+	char path[128];
+
+	stop(gateway_child);
+	stop(kamailio_child);
+	for (size_t i = 0; i < ARRAY_LENGTH(files); i++) {
+		snprintf(path, sizeof(path), "%s/%s", directory, files[i]);
+		unlink(path);
+	}
+	/* What Kamailio leaves: its control sockets. */
+	DIR *left = opendir(directory);
+	for (struct dirent *entry; left && (entry = readdir(left));)
+		if (entry->d_name[0] != '.') {
+			snprintf(path, sizeof(path), "%s/%.60s", directory, entry->d_name);
+			unlink(path);
+		}
+	if (left)
+		closedir(left);
+	rmdir(directory);
+}
+
+static uint16_t free_port(void) {
+	struct load load = load_open(9);
+
+	close(load.fd);
+	return load.port;
+}
+
+int main(void) {
+	double registers[2][REPETITIONS], redirects[2][REPETITIONS];
+	uint16_t ports[2] = {free_port(), free_port()};
+
+	signal(SIGPIPE, SIG_IGN);
+	log_open("bench-sip");
+	if (!mkdtemp(directory))
+		die(directory);
+	atexit(clean_up);
+	gateway_child = start(serve, ports[0]);
+	kamailio_child = start(run_kamailio, ports[1]);
+	struct load loads[2] = {load_open(ports[0]), load_open(ports[1])};
+	if (!wait_for(&loads[0], gateway_child))
+		die("the gateway does not answer");
+	bool beside = wait_for(&loads[1], kamailio_child);
+	if (!beside)
+		fprintf(stderr, "bench_sip: Kamailio does not run here; its figures are left out.\n");
+	pid_t groups[2] = {gateway_child, kamailio_child};
+	for (unsigned i = 0; i < (beside ? 2 : 1); i++)
+		run_load(&loads[i], false, USERS, USERS, 200);
+	for (unsigned repetition = 0; repetition < REPETITIONS; repetition++)
+		for (unsigned i = 0; i < (beside ? 2 : 1); i++) {
+			registers[i][repetition] = measure(&loads[i], groups[i], false);
+			redirects[i][repetition] = measure(&loads[i], groups[i], true);
+		}
+	printf("sip_register_us %.2f\nsip_302_us %.2f\n", median(registers[0]), median(redirects[0]));
+	if (beside)
+		printf("kamailio_register_us %.2f\nkamailio_302_us %.2f\n", median(registers[1]), median(redirects[1]));
+	fflush(stdout);
+	if (getenv("SIP_BENCH_SHORT"))
+		return 0;
+	long before = resident_octets(gateway_child);
+	loads[0].serial = MANY_USERS; /* from user 0 on */
+	run_load(&loads[0], false, MANY_USERS, MANY_USERS, 200);
+	printf("sip_registration_bytes %ld\n", (resident_octets(gateway_child) - before) / (MANY_USERS - USERS));
+	return 0;
+}
