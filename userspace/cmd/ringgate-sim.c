@@ -2,6 +2,7 @@
 /* ringgate-sim: thousands of nodes in one process on virtual time. See ringgate-sim(1). */
 #include "base/log.h"
 #include "base/runtime.h"
+#include "sim/picture.h"
 #include "sim/play.h"
 
 #include <errno.h>
@@ -49,6 +50,7 @@ static const char usage_options[] =
 	"      --bootstraps N          bootstrap nodes (default: one of 64 nodes, at least 4)\n"
 	"      --probes N              Pings that measure hops (default: ten times the nodes, at most 20000)\n"
 	"      --shrink                random: when a check fails, look for the fewest faults that make it fail\n"
+	"      --svg FILE              draw ring and figures there, anew every ten seconds and at the end\n"
 	"      --json                  print the result as JSON\n"
 	"      --log LEVEL             lines of the nodes: error, warning, notice, info or debug (default: none)\n"
 	"  -h, --help                  this text\n"
@@ -84,6 +86,7 @@ enum {
 	OPTION_BOOTSTRAPS,
 	OPTION_PROBES,
 	OPTION_SHRINK,
+	OPTION_SVG,
 	OPTION_JSON,
 	OPTION_LOG,
 	OPTION_VERSION,
@@ -114,6 +117,7 @@ static const struct option options[] = {
 	{"bootstraps", required_argument, NULL, OPTION_BOOTSTRAPS},
 	{"probes", required_argument, NULL, OPTION_PROBES},
 	{"shrink", no_argument, NULL, OPTION_SHRINK},
+	{"svg", required_argument, NULL, OPTION_SVG},
 	{"json", no_argument, NULL, OPTION_JSON},
 	{"log", required_argument, NULL, OPTION_LOG},
 	{"help", no_argument, NULL, 'h'},
@@ -121,13 +125,15 @@ static const struct option options[] = {
 	{NULL, 0, NULL, 0},
 };
 
+enum { DRAW_EVERY_US = 10 * 1000 * 1000 };
 enum { EXIT_VIOLATION = 1, EXIT_USAGE = 2, EXIT_MEMORY = 3, NODES_MAX = 1000000, RECORDS_DEFAULT_MAX = 1000 };
 
 struct command {
 	struct sim_play_settings play;
 	uint64_t runs;
 	bool shrink, json, terminal, records_given, repetitions_given;
-	uint64_t began_us, shown_us;
+	const char *svg;
+	uint64_t began_us, shown_us, drawn_us;
 };
 
 /* ---- options ---- */
@@ -265,6 +271,9 @@ static bool set(struct command *command, int option, const char *text) {
 		return number32(text, 0, 86400, &world->store_interval_s);
 	case OPTION_BOOTSTRAPS:
 		return number32(text, 1, NODES_MAX, &world->bootstraps);
+	case OPTION_SVG:
+		command->svg = text;
+		return true;
 	case OPTION_PROBES:
 		return number32(text, 1, 10000000, &play->probes);
 	default:
@@ -317,9 +326,30 @@ static int parse(struct command *command, int argc, char **argv) {
 
 /* ---- what a person sees ---- */
 
-static bool show_progress(void *userdata, const struct sim_world *world, const char *phase) {
+static void draw(struct command *command, struct sim_world *world) {
+	int error = sim_picture_write(world, command->svg);
+
+	if (error == 0)
+		return;
+	fprintf(stderr, "ringgate-sim: %s cannot be written: %s; going on without.\n", command->svg, strerror(-error));
+	command->svg = NULL;
+}
+
+static void draw_at_end(void *userdata, struct sim_world *world) {
+	struct command *command = userdata;
+
+	if (command->svg)
+		draw(command, world);
+}
+
+static bool show_progress(void *userdata, struct sim_world *world, const char *phase) {
 	struct command *command = userdata;
 	uint64_t now_us = clock_monotonic_us();
+
+	if (command->svg && now_us - command->drawn_us >= DRAW_EVERY_US) {
+		command->drawn_us = now_us;
+		draw(command, world);
+	}
 
 	if (!command->terminal || now_us - command->shown_us < USEC_PER_SEC / 4)
 		return false;
@@ -504,6 +534,7 @@ int main(int argc, char **argv) {
 	if (status >= 0)
 		return status;
 	command.play.progress = show_progress;
+	command.play.end = draw_at_end;
 	command.play.userdata = &command;
 	for (uint64_t run = 0; run < command.runs; run++, command.play.world.seed++) {
 		command.began_us = clock_monotonic_us();

@@ -48,7 +48,7 @@ struct sim_play_settings {
 	uint32_t probes;      /* Pings that measure hops; 0: ten times the nodes, at most 20,000 */
 	const struct sim_script *script; /* for "random"; NULL: drawn from the seed, `repetitions` faults */
 	/* Called after each second of virtual time; true ends the run as cancelled. */
-	bool (*progress)(void *userdata, const struct sim_world *world, const char *phase);
+	bool (*progress)(void *userdata, struct sim_world *world, const char *phase);
 	/* At the end, before the world goes. Both may be NULL. */
 	void (*end)(void *userdata, struct sim_world *world);
 	void *userdata;

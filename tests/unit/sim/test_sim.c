@@ -8,12 +8,14 @@
 #include <cmocka.h>
 
 #include "base/log.h"
+#include "sim/picture.h"
 #include "sim/play.h"
 #include "storage/database.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static struct sim_play_settings settings_of(const char *scenario, size_t nodes, uint64_t seed) {
 	struct sim_play_settings settings = {
@@ -170,6 +172,36 @@ static void test_quick_restart_gets_copies(void **state) {
 	sim_world_free(world);
 }
 
+/* A picture with a circle for each node and each record, whole or not there at all. */
+static void test_picture(void **state) {
+	struct sim_world *world = grown(8);
+	char directory[] = "/tmp/ringgate-picture-XXXXXX", path[64], line[512];
+	size_t circles = 0, lines = 0;
+	bool ended = false;
+
+	(void)state;
+	assert_non_null(mkdtemp(directory));
+	snprintf(path, sizeof(path), "%s/ring.svg", directory);
+	sim_node_kill(world->nodes[3], true);
+	for (int i = 0; i < 2; i++) /* the second replaces the first */
+		assert_int_equal(sim_picture_write(world, path), 0);
+	FILE *file = fopen(path, "re");
+	assert_non_null(file);
+	while (fgets(line, sizeof(line), file)) {
+		circles += strstr(line, "<circle") != NULL;
+		lines += strstr(line, "<line") != NULL;
+		ended = strcmp(line, "</svg>\n") == 0;
+	}
+	fclose(file);
+	assert_true(ended);
+	assert_int_equal(circles, 8 + world->settings.records);
+	assert_true(lines > 0);
+	unlink(path);
+	rmdir(directory);
+	assert_int_equal(sim_picture_write(world, path), -ENOENT);
+	sim_world_free(world);
+}
+
 /* ---- scripts ---- */
 
 static bool two_crashes(void *userdata, const struct sim_script *script) {
@@ -203,10 +235,15 @@ static void test_shrink(void **state) {
 
 int main(void) {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_same_seed_same_run),	  cmocka_unit_test(test_scenarios),
-		cmocka_unit_test(test_broken_ring_is_noticed),	  cmocka_unit_test(test_dead_neighbor_is_noticed),
-		cmocka_unit_test(test_loss_is_noticed),		  cmocka_unit_test(test_excused_loss),
-		cmocka_unit_test(test_quick_restart_gets_copies), cmocka_unit_test(test_shrink),
+		cmocka_unit_test(test_same_seed_same_run),
+		cmocka_unit_test(test_scenarios),
+		cmocka_unit_test(test_broken_ring_is_noticed),
+		cmocka_unit_test(test_dead_neighbor_is_noticed),
+		cmocka_unit_test(test_loss_is_noticed),
+		cmocka_unit_test(test_excused_loss),
+		cmocka_unit_test(test_quick_restart_gets_copies),
+		cmocka_unit_test(test_picture),
+		cmocka_unit_test(test_shrink),
 	};
 
 	log_level = LOG_EMERG;
