@@ -43,7 +43,7 @@ sipp_run register_password -s alice -au alice -ap a-new-one-74 -p 5070 || die "n
 password forget bob@$OVERLAY | grep -q "has no password any more" || die "forget"
 echo "phones register with their passwords only, which may change at any time"
 
-registered() { gateway_ctl 1 registrations | grep "alice@$OVERLAY *sip:alice@192.0.2.6:5070"; }
+registered() { gateway_ctl 1 sip registrations | grep "alice@$OVERLAY *sip:alice@192.0.2.6:5070"; }
 registered >/dev/null || die "not in the list"
 gateway_kill 1
 gateway_start 1 && gateway_wait 1 || die "the gateway does not start again"
@@ -52,5 +52,7 @@ metric() { gateway_ctl 1 metrics | sed -n "s/^ringgate_$1 //p"; }
 end=$(($(date +%s) + 30))
 until [ "$(metric sip_restored_total)" = 1 ]; do [ "$(date +%s)" -lt $end ] || die "not stored again: $(gateway_ctl 1 metrics | grep sip_rest)"; done
 sipp_run invite_302 -s alice -key expect sip:alice@192.0.2.6:5070 -p 5081 || die "no call after the restart"
+gateway_ctl 1 sip calls --json | tr -d '\n' | grep -q '"registered": 1,.*"restored": 1' || die "sip calls: $(gateway_ctl 1 sip calls --json)"
+gateway_ctl 1 sip resolve alice@$OVERLAY | grep -q "sip:alice@192.0.2.6:5070" || die "sip resolve"
 sipp_run unregister -s alice -p 5070 && die "unregistered without a password"
 echo "killed and started again: alice is registered as before"

@@ -60,6 +60,43 @@ static int sip_forget(const struct ctl *ctl, const char *aor) {
 	return status == CTL_DONE ? tell(ctl, aor, "has no password any more and cannot register", NULL) : status;
 }
 
+/* ---- what the daemon knows ---- */
+
+static int sip_calls(struct ctl *ctl) {
+	static const struct {
+		const char *name, *text;
+	} lines[] = {
+		{"registered", "Contacts are registered here"},
+		{"placing", "requests are being placed for others,"},
+		{"branches", "branches of them wait for an answer"},
+		{"placed", "requests were placed"},
+		{"redirected", "answers told the caller where to go"},
+		{"challenges", "requests were asked for a password,"},
+		{"wrong_passwords", "wrong passwords or user names came"},
+		{"lookups", "look-ups in the overlay,"},
+		{"lookups_known", "questions answered without one"},
+		{"restored", "registrations stored again since the start,"},
+		{"restore_left", "still to be stored again"},
+	};
+	json_t *result;
+	int status = ctl_ask_or_print(ctl, &result);
+
+	if (!result)
+		return status;
+	for (size_t i = 0; i < ARRAY_LENGTH(lines); i++)
+		printf("%12lld  %s\n", (long long)json_integer_value(json_object_get(result, lines[i].name)), lines[i].text);
+	json_decref(result);
+	return CTL_DONE;
+}
+
+/* Hands over to a command of the daemon, whose arguments come after it. */
+static int ask_daemon(struct ctl *ctl, const char *command, int (*run)(struct ctl *ctl)) {
+	json_object_set_new(ctl->request, "command", json_string(command));
+	ctl->arguments++;
+	ctl->argument_count--;
+	return run(ctl);
+}
+
 int ctl_sip(struct ctl *ctl) {
 	const char *word = ctl->arguments[0], *name = ctl->argument_count > 1 ? ctl->arguments[1] : NULL;
 
@@ -67,6 +104,12 @@ int ctl_sip(struct ctl *ctl) {
 		return sip_passwd(ctl, name);
 	if (strcmp(word, "forget") == 0 && name)
 		return sip_forget(ctl, name);
-	fprintf(stderr, "ringgatectl: there is no \"sip %s\"%s; try: ringgatectl --help\n", word, name ? "" : " without a name");
+	if (strcmp(word, "registrations") == 0 && !name)
+		return ask_daemon(ctl, "registrations", ctl_registrations);
+	if (strcmp(word, "resolve") == 0 && name)
+		return ask_daemon(ctl, "resolve", ctl_resolve);
+	if (strcmp(word, "calls") == 0 && !name)
+		return ask_daemon(ctl, "calls", sip_calls);
+	fprintf(stderr, "ringgatectl: there is no \"sip %s\" with%s a name; try: ringgatectl --help\n", word, name ? "" : "out");
 	return CTL_USAGE;
 }

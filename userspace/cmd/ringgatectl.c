@@ -31,6 +31,9 @@ static const char usage[] =
 	"Phones of this site:\n"
 	"  sip passwd NAME             set the password of a user's phones: of --password-file, or a new one that is printed\n"
 	"  sip forget NAME             remove it; both change DIR/sip-passwords of --directory (default /var/lib/ringgate)\n"
+	"  sip registrations           phones registered at this gateway\n"
+	"  sip resolve NAME            contacts of an address of record, as a caller is redirected to them\n"
+	"  sip calls                   what the gateway is doing, and how often it had to ask the overlay\n"
 	"\n"
 	"The overlay:\n"
 	"  fetch NAME --kind KIND      records of a name, for instance: fetch alice@example.org --kind SIP-REGISTRATION\n"
@@ -111,7 +114,7 @@ static const struct command {
 	{"overlay", ctl_overlay, 2, 3, "create, issue, show, bump, sign, publish or fetch, and a path"},
 	{"user", ctl_user, 2, 3, "add, passwd, list, disable, enable or voucher, a directory and a name"},
 	{"node", ctl_node_command, 3, 3, "revoke, a directory and a Node-ID or account"},
-	{"sip", ctl_sip, 1, 2, "passwd or forget, and a name"},
+	{"sip", ctl_sip, 1, 2, "registrations, calls, or resolve, passwd or forget and a name"},
 	{"enroll", ctl_enroll, 1, 1, "an overlay name or an https URL"},
 };
 

@@ -394,6 +394,23 @@ static void on_resolved(void *userdata, int error, const struct sip_contact *con
 		found_answer(pending);
 }
 
+static void answer_found_now(struct timer *timer, void *userdata) {
+	(void)timer;
+	found_answer(userdata);
+}
+
+/* Without the overlay the phones of a site still reach each other. False: there are none of this user here. */
+static bool answer_with_local(struct pending *pending) {
+	pending->found = calloc(1, sizeof(*pending->found));
+	if (pending->found)
+		add_local(pending);
+	if (!pending->found || pending->found->count == 0)
+		return false;
+	timer_init(&pending->later, answer_found_now, pending);
+	timer_arm_after(&pending->glue->node->runtime, &pending->later, 0);
+	return true;
+}
+
 static void on_resolve(void *userdata, const char *aor, sip_resolve_answer done, void *done_userdata) {
 	struct sip_glue *glue = userdata;
 	struct pending *pending = pending_new(glue, aor, done_userdata);
@@ -404,7 +421,8 @@ static void on_resolve(void *userdata, const char *aor, sip_resolve_answer done,
 	}
 	pending->resolve_done = done;
 	if (glue->node->state != TOPOLOGY_JOINED) {
-		answer_later(pending, 503, NULL);
+		if (!answer_with_local(pending))
+			answer_later(pending, 503, NULL);
 		return;
 	}
 	int error = sip_resolve_with(glue->node->router, glue->node->history, aor, on_resolved, pending);

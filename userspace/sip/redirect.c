@@ -82,12 +82,44 @@ static void write_contact(const struct redirect *redirect, const struct sip_redi
 	chosen->uris[chosen->count++] = TAKE(uri);
 }
 
+enum { SORTED = 2 * SIP_REDIRECT_CONTACTS /* some of them may be left out */ };
+
+/* What the phone has said its Contact is worth, in thousandths; nothing said is the most (RFC 3261 20.10). */
+static int worth(const struct registration *registration, const struct sip_redirect_contact *contact) {
+	for (const struct binding *binding = registration ? registration->bindings : NULL; binding; binding = binding->next)
+		if (contact->uri && strcmp(binding->contact, contact->uri) == 0 && binding->q >= 0)
+			return binding->q;
+	return 1000;
+}
+
+/* Those a caller is to try first come first (RFC 3261 8.1.3.4); equals stay in their order. Returns how many. */
+static size_t sort_contacts(const struct redirect *redirect, const struct sip_redirect_contact *contacts, size_t count,
+			    const struct sip_redirect_contact *sorted[static SORTED]) {
+	const struct registration *registration = registration_find(redirect->gateway, redirect->aor);
+	int worths[SORTED];
+	size_t done = 0;
+
+	for (; done < count && done < SORTED; done++) {
+		int its = worth(registration, &contacts[done]);
+		size_t place = done;
+		for (; place > 0 && worths[place - 1] < its; place--) {
+			worths[place] = worths[place - 1];
+			sorted[place] = sorted[place - 1];
+		}
+		worths[place] = its;
+		sorted[place] = &contacts[done];
+	}
+	return done;
+}
+
 static void answer_contacts(struct redirect *redirect, const struct sip_redirect_contact *contacts, size_t count) {
 	struct writer w = writer_growing(LIMIT_SIP_MESSAGE);
+	const struct sip_redirect_contact *sorted[SORTED];
 	struct chosen chosen = {0};
 
+	count = sort_contacts(redirect, contacts, count, sorted);
 	for (size_t i = 0; i < count && chosen.count < SIP_REDIRECT_CONTACTS; i++)
-		write_contact(redirect, &contacts[i], &chosen, &w);
+		write_contact(redirect, sorted[i], &chosen, &w);
 	if (writer_finish(&w) < 0)
 		sip_transaction_respond(redirect->transaction, 500, "Out of Memory", OCTETS_NONE);
 	else if (chosen.count > 0)

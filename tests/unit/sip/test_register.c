@@ -496,6 +496,33 @@ static void test_require(void **state) {
 	assert_int_equal(f->asked, 0);
 }
 
+/* Callers are told the Contacts in the order of their q. */
+static void test_redirect_by_q(void **state) {
+	static const char *const uris[] = {"sip:bob@192.0.2.1", "sip:bob@192.0.2.2", "sip:bob@192.0.2.3", "sip:bob@192.0.2.4"};
+	struct fixture *f = *state;
+	const char *at, *former = NULL;
+
+	send_text(
+		f,
+		REQUEST(f, .method = "REGISTER", .to = "<sip:bob@example.org>", .from = "<sip:bob@example.org>",
+			.fields = "Contact: <sip:bob@192.0.2.4>;q=0.1, <sip:bob@192.0.2.2>;q=1.0, <sip:bob@192.0.2.3>;q=0.5\r\n"));
+	expect_status(f, 200);
+	f->contact_count = ARRAY_LENGTH(uris);
+	f->contacts[0] = (struct sip_redirect_contact){.uri = uris[3], .expires_s = 60};
+	f->contacts[1] = (struct sip_redirect_contact){.uri = uris[0], .expires_s = 60}; /* of another gateway, without q */
+	f->contacts[2] = (struct sip_redirect_contact){.uri = uris[2], .expires_s = 60};
+	f->contacts[3] = (struct sip_redirect_contact){.uri = uris[1], .expires_s = 60};
+	send_invite(f, "sip:bob@example.org");
+	expect_status(f, 302);
+	assert_int_equal(contact_count(f), 4);
+	for (size_t i = 0; i < ARRAY_LENGTH(uris); i++) {
+		at = strstr(f->answer, uris[i]);
+		assert_non_null(at);
+		assert_true(at > former);
+		former = at;
+	}
+}
+
 /* After a restart a phone is as registered as before, and its next REGISTER goes on where it was. */
 static void test_restore(void **state) {
 	struct fixture *f = *state;
@@ -562,6 +589,7 @@ int main(void) {
 		cmocka_unit_test_setup_teardown(test_binding_limit, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_require, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_restore, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_redirect_by_q, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("sip registrar", tests, NULL, NULL);
