@@ -8,13 +8,14 @@
 #   ringgate_V.update     a signed update for machines that run a version before
 #   SHA256SUMS
 # The sources of packages are those of this machine's apt. The same packages and the same tree give the same octets: see docs/appliance.md.
+#   build.sh disk                 makes the disk for virtual machines alone
 #   build.sh update               makes the update alone
 #   IMAGE_VERSION=0.2 build.sh    another version of the same tree, such as one to update to
 #   PACKAGES=folder               packages of Ringgate that are there, instead of building them
 #   UPDATE_KEY=file               private key (PEM) updates are signed with; made at the first build when it is not given
 set -eu
 WHAT=${1:-all}
-case $WHAT in all | root | update) ;; *) echo "build.sh makes all, root or update" >&2; exit 2 ;; esac
+case $WHAT in all | root | disk | update) ;; *) echo "build.sh makes all, root, disk or update" >&2; exit 2 ;; esac
 cd "$(dirname "$0")/.."
 TREE=$PWD
 STORE=${RINGGATE_IMAGE:-/var/tmp/ringgate-image}
@@ -208,13 +209,14 @@ finish_root() {
 	ln -sf /usr/share/zoneinfo/UTC "$root/etc/localtime"
 	inside "$root" passwd -l root >"$WORK/log" 2>&1
 	inside "$root" systemctl preset-all >"$WORK/log" 2>&1
-	# Consoles have the status page.
+	# Consoles have the status page; what others find out at each start is known here.
 	mkdir -p "$root/usr/lib/systemd/system/multi-user.target.wants"
 	for each in tty1 ttyS0; do
 		ln -sf ../ringgate-status@.service "$root/usr/lib/systemd/system/multi-user.target.wants/ringgate-status@$each.service"
 	done
 	ln -sf multi-user.target "$root/usr/lib/systemd/system/default.target"
-	for each in getty@ serial-getty@ console-getty systemd-repart systemd-firstboot systemd-logind; do
+	for each in getty@ serial-getty@ console-getty systemd-repart systemd-firstboot systemd-logind ldconfig \
+		systemd-journal-catalog-update systemd-update-done systemd-hwdb-update systemd-pcrphase systemd-pcrphase-sysinit; do
 		ln -sf /dev/null "$root/etc/systemd/system/$each.service"
 	done
 	mkdir -p "$root/etc/systemd/system-generators"
@@ -240,6 +242,8 @@ make_key() {
 make_initrd() {
 	local out=$WORK/initrd modules each name
 	mkdir -p "$out"/{bin,lib,lib64,proc,sys,dev,run,sysroot}
+	# The kernel itself asks for modules, too, with /sbin/modprobe.
+	ln -s bin "$out/sbin"
 	cp images/initrd/init "$out/init"
 	chmod 755 "$out/init"
 	cp "$STORE/tools/usr/bin/busybox" "$out/bin/"
@@ -318,9 +322,9 @@ make_disk() {
 	umount "$STORE/tools/work"
 	unmounted "$STORE/tools"
 	say "archives"
-	make_update "$name.update" "$hash"
+	[ "$WHAT" = disk ] || make_update "$name.update" "$hash"
 	[ "$WHAT" != update ] || return 0
-	zstd -q -f -T2 -15 "$WORK/disk.img" -o "$name.img.zst"
+	[ "$WHAT" = disk ] || zstd -q -f -T2 -15 "$WORK/disk.img" -o "$name.img.zst"
 	mv "$WORK/disk.img" "$name.img"
 }
 
@@ -343,8 +347,9 @@ make_debian
 make_base
 make_root
 [ "$WHAT" != root ] || { say "root in $ROOT"; exit 0; }
-[ "$WHAT" = update ] || tar -C "$ROOT" --sort=name --numeric-owner -cf - . | zstd -q -f -T2 -12 -o "$STORE/ringgate_$IMAGE_VERSION.tar.zst"
+[ "$WHAT" != all ] || tar -C "$ROOT" --sort=name --numeric-owner -cf - . | zstd -q -f -T2 -12 -o "$STORE/ringgate_$IMAGE_VERSION.tar.zst"
 make_disk
+[ "$WHAT" != disk ] || { say "disk in $STORE/ringgate_$IMAGE_VERSION.img"; exit 0; }
 [ "$WHAT" != update ] || { say "update in $STORE/ringgate_$IMAGE_VERSION.update"; exit 0; }
 (cd "$STORE" && sha256sum "ringgate_$IMAGE_VERSION".{tar.zst,img.zst,img,update} >SHA256SUMS)
 say "done:"

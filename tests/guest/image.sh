@@ -5,6 +5,7 @@
 # health check and is rolled back, the same update when it is healthy, and power cuts at random moments.
 #   IMAGE=1 tests/guest/image.sh       called by make image-check; without IMAGE=1 it only says so
 #   POWER_CUTS=20                      how often the machine is switched off under load at the end (default 3)
+#   EXTRA="systemd.journald.forward_to_console=1"   more for the kernel command line, to see what the machine does
 #   SEED=1                             for the moments of the power cuts
 set -u
 cd "$(dirname "$0")/../.." || exit 1
@@ -60,7 +61,7 @@ power_on() {
 		-drive "if=virtio,format=raw,file=$WORK/disk,cache=writeback" -serial "file:$WORK/console" -object rng-random,id=rng,filename=/dev/urandom \
 		-device virtio-rng-pci,rng=rng -netdev "tap,id=lan,ifname=machine,script=no,downscript=no,vhost=off" \
 		-device virtio-net-pci,netdev=lan,mac=52:54:00:00:02:11,guest_csum=off,guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off \
-		</dev/null >"$WORK/qemu.log" 2>&1 &
+		${EXTRA:+-smbios "type=11,value=io.systemd.stub.kernel-cmdline-extra=$EXTRA"} </dev/null >"$WORK/qemu.log" 2>&1 &
 	machine=$!
 	begin=$(now_ms)
 }
