@@ -21,9 +21,9 @@ WORK=$(mktemp -d /var/tmp/ringgate.XXXXXX)
 . appliance/trial/overlay.sh
 machine=
 finish() {
+	disown -a # whose end is wanted need not be reported
 	[ -z "$machine" ] || kill -KILL "$machine" 2>/dev/null
 	network_close
-	wait 2>/dev/null
 	rm -rf "$WORK"
 }
 trap finish EXIT
