@@ -114,10 +114,10 @@ CONF
 cp "$WORK/tls.crt" "$WORK/ringgate-ca.pem"
 mcopy -i "$WORK/disk@@1M" "$WORK/ringgate.settings" "$WORK/ringgate-ca.pem" ::/ || die "the settings cannot be written to the disk"
 power_on
-until_true 300 serves || die "the machine does not serve after its first start"
+until_true "${FIRST_LIMIT:-900}" serves || die "the machine does not serve after its first start"
 first_ms=$(($(now_ms) - begin))
 say "serves $first_ms ms after it was switched on for the first time"
-until_true 60 joined || die "the machine does not start the overlay"
+until_true 300 joined || die "the machine does not start the overlay"
 gateway_start 2 && gateway_wait 2 1 60 || die "another gateway does not reach the machine"
 on ringgate-appliance status | tee "$WORK/page.log" | grep -q "^overlay *$OVERLAY" || die "status page"
 ! grep -q "! attention" "$WORK/page.log" || die "the page complains: $(<"$WORK/page.log")"
@@ -137,8 +137,8 @@ say "in the overlay, XDP native, $((memory / 1024)) MB"
 node=$(on ringgatectl --json status | sed -n 's/.*"node_id": "\([0-9a-f]*\)".*/\1/p')
 before=$(boot_id)
 on systemctl reboot
-until_true 240 restarted || die "the machine does not come back after a restart"
-until_true 120 joined || die "the machine does not join after a restart"
+until_true 900 restarted || die "the machine does not come back after a restart"
+until_true 300 joined || die "the machine does not join after a restart"
 [ "$(on ringgatectl --json status | sed -n 's/.*"node_id": "\([0-9a-f]*\)".*/\1/p')" = "$node" ] || die "the machine is another node after a restart"
 [ "$(on cat /etc/hostname)" = site1 ] || die "the name is lost"
 say "the same node after a restart"
@@ -154,27 +154,27 @@ on "mkdir -p /var/lib/ringgate-appliance/health.d; printf '#!/bin/sh\n! grep -q 
 LIMIT=300 on ringgate-appliance update /var/lib/update || die "the update is not taken"
 before=$(boot_id)
 on systemctl reboot
-until_true 240 runs "$NEXT" || die "the update does not start: $(on ringgate-appliance update status)"
+until_true 900 runs "$NEXT" || die "the update does not start: $(on ringgate-appliance update status)"
 say "version $NEXT is tried"
-until_true 900 runs "$VERSION" || die "the version before does not come back"
-until_true 120 joined || die "the version before does not join"
+until_true 1800 runs "$VERSION" || die "the version before does not come back"
+until_true 300 joined || die "the version before does not join"
 on ringgate-appliance status | grep -q "! attention *The update to $NEXT did not become healthy" || die "the page does not tell of the update: $(on ringgate-appliance status)"
 say "the unhealthy version was rolled back"
 on rm /var/lib/ringgate-appliance/health.d/site
 LIMIT=300 on ringgate-appliance update /var/lib/update --reboot || die "the update is not taken the second time"
-until_true 240 runs "$NEXT" || die "the update does not start"
-until_true 120 joined || die "the new version does not join"
+until_true 900 runs "$NEXT" || die "the update does not start"
+until_true 300 joined || die "the new version does not join"
 blessed() { ! on ls /efi/EFI/Linux | grep -q +; }
 until_true 180 blessed || die "the new version is not taken for good: $(on ls /efi/EFI/Linux)"
 before=$(boot_id)
 on systemctl reboot
-until_true 240 restarted || die "the machine does not come back after the update"
+until_true 900 restarted || die "the machine does not come back after the update"
 runs "$NEXT" || die "the new version did not stay"
 say "version $NEXT runs from the other slot"
 
 # ---- power cuts while records are stored: what was acknowledged is there
 
-until_true 120 joined || die "the new version does not join again"
+until_true 300 joined || die "the new version does not join again"
 for ((cut = 1; cut <= POWER_CUTS; cut++)); do
 	: >"$WORK/acknowledged"
 	(number=0; while network_in lan true; do
@@ -182,13 +182,13 @@ for ((cut = 1; cut <= POWER_CUTS; cut++)); do
 		LIMIT=20 on ringgatectl store --kind 0xf0000001 --node self --value "$cut-$number" >/dev/null 2>&1 && echo "$cut-$number" >"$WORK/acknowledged"
 	done) &
 	storing=$!
-	until_true 120 test -s "$WORK/acknowledged" || die "no store is acknowledged"
+	until_true 300 test -s "$WORK/acknowledged" || die "no store is acknowledged"
 	read -r -t "$((RANDOM % 4)).$((RANDOM % 10))" <> <(:)
 	power_cut
 	kill $storing 2>/dev/null
 	wait $storing 2>/dev/null
 	power_on
-	until_true 300 joined || die "the machine does not come back after power cut $cut"
+	until_true 900 joined || die "the machine does not come back after power cut $cut"
 	# The last acknowledged value, or the one after it that had no time to be acknowledged.
 	value=$(on ringgatectl --json fetch --kind 0xf0000001 --node self | grep -oE "$cut-[0-9]+" | head -n 1)
 	[ "${value#*-}" -ge "$(sed 's/.*-//' "$WORK/acknowledged")" ] 2>/dev/null || die "power cut $cut: $(<"$WORK/acknowledged") was acknowledged, \"$value\" is there"
