@@ -530,9 +530,6 @@ static int open_sip(struct node *node, char *reason) {
 	};
 
 	memcpy(sip_settings.listen, node->settings->sip_listen, sip_settings.listen_count * sizeof(sip_settings.listen[0]));
-	if (!node->settings->sip_authentication)
-		log_warning("SIP phones need no password here ([sip] authentication = no): whoever reaches this gateway from an "
-			    "allowed network can take over the calls of any user.");
 	if (sip_glue_new(node, &node->sip_glue) < 0)
 		return fail(reason, -ENOMEM, "Not enough memory for the SIP gateway.");
 	struct sip_gateway_events events = sip_glue_events(node->sip_glue);
@@ -659,6 +656,9 @@ void node_start(struct node *node) {
 
 	log_notice("Node %s of overlay %s, links on %s, %zu users.", id_format(&node->credential->node_id, text),
 		   router_config(node->router)->overlay_name, address_format(&local, address), users_count(node->users));
+	if (node->sip && !node->settings->sip_authentication)
+		log_warning("SIP phones need no password here ([sip] authentication = no): whoever reaches this gateway from an "
+			    "allowed network can take over the calls of any user.");
 	node_enter(node);
 	if (!resume(node))
 		join_start(node->join);

@@ -196,19 +196,28 @@ static bool event_is_for(const struct event *event, uint64_t due_us) {
 	return (event->waiting || event->timer.armed) && event->timer.due_us == due_us;
 }
 
+/* In the order in which they were armed, so that what is due at the same time happens in that order. */
+static void list_to_heap(struct virtual_network *network, struct timer *list) {
+	struct timer *timer = list, *previous;
+
+	while (timer && timer->sibling)
+		timer = timer->sibling;
+	for (; timer; timer = previous) {
+		struct event *event = container_of(timer, struct event, timer);
+		uint64_t due_us = timer->due_us;
+		previous = timer->previous;
+		event_disarm(network, event);
+		timer_arm(&network->clock, timer, due_us);
+	}
+}
+
 /* When something is due next, or `limit_us` if that is not before. Moves to the heap what the wheel has for that time. */
 static uint64_t agenda_next(struct virtual_network *network, uint64_t limit_us) {
 	while (network->waiting > 0) {
 		uint64_t next_us = runtime_next(&network->clock);
 		if (tick_of(next_us) <= network->tick || tick_of(limit_us) <= network->tick)
 			break;
-		struct timer **list = &network->wheel[++network->tick % WHEEL_SIZE];
-		while (*list) {
-			struct event *event = container_of(*list, struct event, timer);
-			uint64_t due_us = event->timer.due_us;
-			event_disarm(network, event);
-			timer_arm(&network->clock, &event->timer, due_us);
-		}
+		list_to_heap(network, network->wheel[++network->tick % WHEEL_SIZE]);
 	}
 	return runtime_next(&network->clock);
 }
