@@ -32,7 +32,7 @@
 #include "transit.h"
 
 enum {
-	REPETITIONS = 7,
+	REPETITIONS = 5,
 	USER_MESSAGES = 8192, /* of a repetition */
 	XDP_MESSAGES = 16384,
 	WARM_UP_MESSAGES = 4096,

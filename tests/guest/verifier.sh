@@ -14,7 +14,7 @@ BUILD=$(realpath "${BUILD:-build}")
 SUITE=${SUITE:-trixie}
 LIMIT=${LIMIT:-900}
 MESSAGES=${FASTPATH_MESSAGES:-4000}
-TESTS=(test_crypto test_program test_links test_live)
+TESTS=(test_crypto test_program test_links test_shield test_live)
 STORE=$BUILD/guest/$SUITE
 
 refuse() {
