@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 # Unmodified phones at two sites call each other through two gateways: audio both ways, cancel, transfer.
-#   BARESIP_ALL=1   all modes and transports, not only proxy over UDP and TCP
+#   BARESIP_ALL=1   all modes, not only proxy
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 BUILD=$(realpath "${BUILD:-build}")
@@ -23,6 +23,14 @@ overlay_create || fail "the overlay cannot be made"
 # Each gateway serves the phones of its own site only.
 SIP_ALLOW="192.0.2.101 192.0.2.103" gateway_create 1 "alice@$OVERLAY" "carol@$OVERLAY" || fail "gateway 1 cannot be made"
 SIP_ALLOW=192.0.2.102 gateway_create 2 "bob@$OVERLAY" || fail "gateway 2 cannot be made"
+for number in 1 2; do
+	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj "/CN=gateway $number" \
+		-addext "subjectAltName=IP:$(gateway_address $number)" -keyout "$WORK/gateway-$number/sip.key" \
+		-out "$WORK/gateway-$number/sip.crt" 2>/dev/null || fail "no certificate for phones"
+	sed -i "/^\\[sip\\]/a tls-certificate = $WORK/gateway-$number/sip.crt\ntls-key = $WORK/gateway-$number/sip.key" \
+		"$WORK/gateway-$number/ringgate.conf"
+done
+cat "$WORK"/gateway-*/sip.crt >"$WORK/ca/sip-ca.pem"
 network_site alice 192.0.2.101
 network_site bob 192.0.2.102
 network_site carol 192.0.2.103
@@ -40,7 +48,9 @@ for mode in proxy ${BARESIP_ALL:+redirect redirect-inside}; do
 		sed -i "/^\\[sip\\]/a mode = $mode" "$WORK/gateway-$number/ringgate.conf"
 	done
 	gateway_start 1 && gateway_wait 1 && gateway_start 2 && gateway_wait 2 1 && gateway_wait 1 1 || fail "the gateways do not join"
-	for transport in udp tcp; do
+	transports="udp tcp"
+	[ "$mode" = proxy ] && transports="udp tcp tls" # who is redirected would have to trust every other phone
+	for transport in $transports; do
 		calls "$mode" "$transport"
 		status=$?
 		[ $status -eq 77 ] && exit 77

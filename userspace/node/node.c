@@ -524,12 +524,17 @@ static int open_sip(struct node *node, char *reason) {
 		.expires_min_s = node->settings->sip_expires_min_s,
 		.expires_default_s = node->settings->sip_expires_default_s,
 		.expires_max_s = node->settings->sip_expires_max_s,
+		.tls_listen_count = node->settings->sip_tls_listen_count,
+		.tls_certificate = node->settings->sip_tls_certificate,
+		.tls_key = node->settings->sip_tls_key,
 		.mode = (enum sip_mode)node->settings->sip_mode,
 		.outside_calls = node->settings->sip_outside_calls,
 		.digests = node->settings->sip_digests,
 	};
 
 	memcpy(sip_settings.listen, node->settings->sip_listen, sip_settings.listen_count * sizeof(sip_settings.listen[0]));
+	memcpy(sip_settings.tls_listen, node->settings->sip_tls_listen,
+	       sip_settings.tls_listen_count * sizeof(sip_settings.tls_listen[0]));
 	if (sip_glue_new(node, &node->sip_glue) < 0)
 		return fail(reason, -ENOMEM, "Not enough memory for the SIP gateway.");
 	struct sip_gateway_events events = sip_glue_events(node->sip_glue);

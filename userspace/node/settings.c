@@ -265,6 +265,11 @@ static int set_sip_listen(struct settings *settings, size_t offset, const char *
 	return set_addresses(value, settings->sip_listen, &settings->sip_listen_count, SETTINGS_LISTEN_MAX, 5060);
 }
 
+static int set_sip_tls_listen(struct settings *settings, size_t offset, const char *value) {
+	(void)offset;
+	return set_addresses(value, settings->sip_tls_listen, &settings->sip_tls_listen_count, SETTINGS_LISTEN_MAX, 5061);
+}
+
 static int set_sip_mode(struct settings *settings, size_t offset, const char *value) {
 	static const char *const modes[] = {
 		[SIP_MODE_REDIRECT] = "redirect",
@@ -447,6 +452,9 @@ static const struct option {
 	{"sip", "enabled", set_boolean, offsetof(struct settings, sip), "yes or no"},
 	{"sip", "listen", set_sip_listen, 0, "up to 4 addresses such as 192.0.2.1:5060"},
 	{"sip", "allow", set_sip_allow, 0, "up to 32 networks such as 192.0.2.0/24"},
+	{"sip", "tls-listen", set_sip_tls_listen, 0, "up to 4 addresses such as 192.0.2.1:5061"},
+	{"sip", "tls-certificate", set_path, offsetof(struct settings, sip_tls_certificate), "an absolute path"},
+	{"sip", "tls-key", set_path, offsetof(struct settings, sip_tls_key), "an absolute path"},
 	{"sip", "mode", set_sip_mode, offsetof(struct settings, sip_mode), "redirect, proxy or redirect-inside"},
 	{"sip", "outside-calls", set_boolean, offsetof(struct settings, sip_outside_calls), "yes or no"},
 	{"sip", "users-directory", set_path, offsetof(struct settings, users_directory), "an absolute path"},
@@ -661,6 +669,14 @@ static int settings_defaults(struct settings *settings) {
 		settings->sip_listen[1] = (struct address){.family = AF_INET6, .port = 5060};
 		settings->sip_listen_count = 2;
 	}
+	/* With a certificate, TLS at the same hosts. */
+	for (size_t i = 0; settings->sip_tls_certificate && settings->sip_tls_listen_count == 0 && i < settings->sip_listen_count;
+	     i++) {
+		settings->sip_tls_listen[i] = settings->sip_listen[i];
+		settings->sip_tls_listen[i].port = 5061;
+		if (i + 1 == settings->sip_listen_count)
+			settings->sip_tls_listen_count = i + 1;
+	}
 	if (settings->enroll_user_node_ids == 0)
 		settings->enroll_user_node_ids = DEFAULT_USER_NODE_IDS;
 	settings->sip_expires_min_s = settings->sip_expires_min_s ? settings->sip_expires_min_s : 60;
@@ -748,6 +764,8 @@ struct settings *settings_free(struct settings *settings) {
 	free(settings->keylog);
 	free(settings->fastpath_pins);
 	free(settings->ciphers);
+	free(settings->sip_tls_certificate);
+	free(settings->sip_tls_key);
 	free(settings->users_directory);
 	free(settings->sip_passwords);
 	clear_registrars(settings);

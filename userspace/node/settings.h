@@ -61,7 +61,10 @@ struct settings {
 	struct network_prefix sip_allow[SETTINGS_NETWORKS_MAX];
 	size_t sip_allow_count;
 	char *users_directory;
-	unsigned sip_mode; /* enum sip_mode */
+	struct address sip_tls_listen[SETTINGS_LISTEN_MAX];
+	size_t sip_tls_listen_count;
+	char *sip_tls_certificate, *sip_tls_key; /* NULL: no TLS */
+	unsigned sip_mode;			 /* enum sip_mode */
 	bool sip_outside_calls;
 	unsigned sip_lookup_s;
 	bool sip_authentication;

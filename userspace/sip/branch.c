@@ -154,7 +154,7 @@ static void write_request(const struct branch *branch, const struct sip_flow *fl
 	snprintf(via, sizeof(via), "Via: SIP/2.0/%s %s;branch=z9hG4bK%016" PRIx64 ".%016" PRIx64 ";rport\r\n",
 		 sip_transport_name(flow->transport), sip_flow_sent_by(gateway, flow, sent_by), id, proxy->loop_hash);
 	if (proxy->recorded)
-		sip_record_route_write(gateway, frame.field[SIP_FIELD_CALL_ID], &proxy->flow, flow, record_route);
+		sip_record_route_write(gateway, frame.field[SIP_FIELD_CALL_ID], &proxy->flow, flow, proxy->secure, record_route);
 	struct reader r = reader_of_octets(proxy->transaction->echo);
 	const struct sip_forward forward = {
 		.frame = &frame,
@@ -211,7 +211,8 @@ void branch_start(struct branch *branch) {
 		error = send_request(branch);
 	}
 	if (error < 0) {
-		finish(branch, 503);
+		/* At our bounds, or there is no way to that phone. */
+		finish(branch, error == -ENOBUFS || error == -ENOMEM ? 503 : 480);
 		return;
 	}
 	branch->client->answered = on_answer;

@@ -55,6 +55,36 @@ static int listener_open(struct sip_gateway *gateway, const struct address *addr
 	return 0;
 }
 
+static int listener_open_secure(struct sip_gateway *gateway, const struct address *address) {
+	struct sip_listener *listener = &gateway->secure[gateway->secure_count];
+
+	int tcp = sip_tcp_open(address);
+	if (tcp < 0)
+		return tcp;
+	*listener = (struct sip_listener){.gateway = gateway, .address = *address, .udp = -1, .tcp = tcp};
+	gateway->secure_count++;
+	return bound_port(tcp, &listener->address.port);
+}
+
+static int open_secure(struct sip_gateway *gateway, const struct sip_gateway_settings *settings, char *reason, size_t reason_size) {
+	char text[ADDRESS_TEXT_SIZE];
+
+	if (settings->tls_listen_count == 0)
+		return 0;
+	if (settings->tls_listen_count > SIP_LISTENERS || !settings->tls_certificate || !settings->tls_key) {
+		snprintf(reason, reason_size, "SIP over TLS needs a certificate, a key and at most %d addresses", SIP_LISTENERS);
+		return -EINVAL;
+	}
+	int error = sip_tls_new(settings->tls_certificate, settings->tls_key, &gateway->tls, reason, reason_size);
+	for (size_t i = 0; error == 0 && i < settings->tls_listen_count; i++) {
+		error = listener_open_secure(gateway, &settings->tls_listen[i]);
+		if (error < 0)
+			snprintf(reason, reason_size, "cannot listen for SIP over TLS on %s: %s",
+				 address_format(&settings->tls_listen[i], text), strerror(-error));
+	}
+	return error;
+}
+
 static int check_settings(const struct sip_gateway *gateway, const struct sip_gateway_settings *settings, char *reason,
 			  size_t reason_size) {
 	if (settings->listen_count > SIP_LISTENERS) {
@@ -120,6 +150,9 @@ int sip_gateway_new(const struct sip_gateway_settings *settings, const struct si
 			return error;
 		}
 	}
+	error = open_secure(gateway, settings, reason, reason_size);
+	if (error < 0)
+		return error;
 	*ret = TAKE(gateway);
 	return 0;
 }
@@ -146,6 +179,12 @@ struct sip_gateway *sip_gateway_free(struct sip_gateway *gateway) {
 		close(listener->tcp);
 	}
 	sip_auth_close(gateway);
+	for (size_t i = 0; i < gateway->secure_count; i++) {
+		timer_disarm(gateway->runtime, &gateway->secure[i].pause);
+		gateway_watch(gateway, gateway->secure[i].tcp, 0);
+		close(gateway->secure[i].tcp);
+	}
+	sip_tls_free(gateway->tls);
 	octets_wipe(gateway->tag_key, sizeof(gateway->tag_key));
 	free(gateway->datagram);
 	free(gateway);
@@ -156,6 +195,13 @@ int sip_gateway_address(const struct sip_gateway *gateway, size_t index, struct 
 	if (index >= gateway->listener_count)
 		return -ENOENT;
 	*ret = gateway->listeners[index].address;
+	return 0;
+}
+
+int sip_gateway_tls_address(const struct sip_gateway *gateway, size_t index, struct address *ret) {
+	if (index >= gateway->secure_count)
+		return -ENOENT;
+	*ret = gateway->secure[index].address;
 	return 0;
 }
 
@@ -172,6 +218,9 @@ void sip_gateway_set_watch(struct sip_gateway *gateway, sip_watch watch, void *u
 		if (!gateway->listeners[i].pause.armed)
 			gateway_watch(gateway, gateway->listeners[i].tcp, EPOLLIN);
 	}
+	for (size_t i = 0; i < gateway->secure_count; i++)
+		if (!gateway->secure[i].pause.armed)
+			gateway_watch(gateway, gateway->secure[i].tcp, EPOLLIN);
 	for (struct sip_connection *connection = gateway->connections; connection; connection = connection->hh.next)
 		gateway_watch(gateway, connection->flow.fd, connection->watched);
 }
@@ -190,6 +239,11 @@ void sip_gateway_ready(struct sip_gateway *gateway, int fd, unsigned events) {
 			return;
 		}
 	}
+	for (size_t i = 0; i < gateway->secure_count; i++)
+		if (gateway->secure[i].tcp == fd) {
+			sip_tcp_accept(gateway, &gateway->secure[i]);
+			return;
+		}
 	HASH_FIND_INT(gateway->connections, &fd, connection);
 	if (connection)
 		sip_tcp_ready(gateway, connection, events);

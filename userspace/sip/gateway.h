@@ -118,6 +118,9 @@ struct sip_gateway_settings {
 	struct address listen[SIP_LISTENERS]; /* UDP and TCP on each; port 0: any port, the same for both */
 	size_t listen_count;
 	unsigned expires_min_s, expires_default_s, expires_max_s; /* 0: 60, 3600, 86400 */
+	struct address tls_listen[SIP_LISTENERS];		  /* TLS on each; needs the files */
+	size_t tls_listen_count;
+	const char *tls_certificate, *tls_key; /* PEM; read again when they change. Copied */
 	enum sip_mode mode;
 	bool outside_calls; /* anyone may call our users; SIP_MODE_REDIRECT_INSIDE lets them in any case */
 	unsigned digests;   /* bits of enum sip_digest that are offered; 0: all there are */
@@ -129,6 +132,9 @@ struct sip_gateway *sip_gateway_free(struct sip_gateway *gateway);
 
 /* Where listener `index` listens, with the port in use. Returns -ENOENT. */
 int sip_gateway_address(const struct sip_gateway *gateway, size_t index, struct address *ret);
+
+/* The same of the listeners for TLS. */
+int sip_gateway_tls_address(const struct sip_gateway *gateway, size_t index, struct address *ret);
 
 /* Descriptors to wait for; the set changes as TCP connections come and go, so the driver gives a callback. `events` as in epoll. */
 typedef void (*sip_watch)(void *userdata, int fd, unsigned events); /* events 0: stop watching; called before close() */

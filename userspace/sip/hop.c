@@ -164,8 +164,10 @@ const char *sip_flow_sent_by(struct sip_gateway *gateway, const struct sip_flow 
 	if (memcmp(address.octets, any, sizeof(any)) == 0 && source_towards(&flow->remote, &source) == 0)
 		memcpy(address.octets, source.octets, sizeof(address.octets));
 	/* A connection has a port of its own; we listen at another. */
-	for (size_t i = 0; flow->transport == SIP_TCP && i < gateway->listener_count; i++) {
-		const struct address *listened = &gateway->listeners[i].address;
+	const struct sip_listener *listeners = flow->transport == SIP_TLS ? gateway->secure : gateway->listeners;
+	size_t count = flow->transport == SIP_TLS ? gateway->secure_count : gateway->listener_count;
+	for (size_t i = 0; flow->transport != SIP_UDP && i < count; i++) {
+		const struct address *listened = &listeners[i].address;
 		if (listened->family != address.family)
 			continue;
 		address.port = listened->port;

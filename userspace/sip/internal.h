@@ -175,6 +175,17 @@ struct sip_listener {
 	struct timer pause; /* accepts again after a shortage of descriptors */
 };
 
+/* tls.c; reads and writes like recv() and send(). */
+struct sip_connection;
+struct sip_tls;
+int sip_tls_new(const char *certificate, const char *key, struct sip_tls **ret, char *reason, size_t reason_size);
+struct sip_tls *sip_tls_free(struct sip_tls *tls);
+int sip_tls_accept(struct sip_gateway *gateway, struct sip_connection *connection);
+ssize_t sip_tls_read(struct sip_connection *connection, void *data, size_t size);
+ssize_t sip_tls_write(struct sip_connection *connection, const void *data, size_t size);
+bool sip_tls_pending(const struct sip_connection *connection);
+void sip_tls_close(struct sip_connection *connection);
+
 struct sip_connection {
 	struct sip_gateway *gateway;
 	struct sip_flow flow;
@@ -184,6 +195,8 @@ struct sip_connection {
 	unsigned asked;	    /* client transactions that wait for an answer on it */
 	bool outside;	    /* of an address that is not of the site */
 	bool outgoing;	    /* opened by us: others to the same place may use it (RFC 5923) */
+	struct ssl_st *ssl; /* of TLS */
+	bool wants_write;   /* it waits for room to send, whatever it is doing */
 	unsigned watched;   /* epoll events asked for */
 	bool served;	    /* has carried a request */
 	bool finished;	    /* the other side, or we, will send no more requests */
@@ -393,6 +406,9 @@ struct sip_gateway {
 	uint64_t hash_key[2], merge_hash_key[2], tag_key[2];
 	struct sip_listener listeners[SIP_LISTENERS];
 	size_t listener_count;
+	struct sip_listener secure[SIP_LISTENERS]; /* for TLS; have no UDP */
+	size_t secure_count;
+	struct sip_tls *tls;		    /* NULL without them */
 	struct sip_connection *connections; /* by descriptor */
 	uint64_t next_connection;
 	uint8_t *datagram; /* room for one */
@@ -423,6 +439,9 @@ struct sip_gateway {
 static inline bool gateway_owns_address(const struct sip_gateway *gateway, const osip_uri_t *uri, const struct sip_flow *flow) {
 	for (size_t i = 0; i < gateway->listener_count; i++)
 		if (uri_names_address(uri, &gateway->listeners[i].address))
+			return true;
+	for (size_t i = 0; i < gateway->secure_count; i++)
+		if (uri_names_address(uri, &gateway->secure[i].address))
 			return true;
 	return uri_names_address(uri, &flow->local);
 }

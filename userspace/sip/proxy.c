@@ -216,7 +216,7 @@ static void answer_best(struct sip_proxy *proxy) {
 			sip_respond_unavailable(proxy->transaction, "Phone Not Reachable", 0);
 		else
 			sip_transaction_respond(proxy->transaction, best->status,
-						best->status == 408 ? "Request Timeout" : "No Answer", OCTETS_NONE);
+						best->status == 408 ? "Request Timeout" : "Phone Not Reachable", OCTETS_NONE);
 	} else {
 		if (best->status == 401 || best->status == 407)
 			write_challenges(proxy, best, &challenges);

@@ -129,7 +129,7 @@ osip_uri_t *sip_route_uri(const char *route);
  * first on top (RFC 5658). Each holds its flow, so that later requests find the same way back, whatever a Contact says.
  */
 void sip_record_route_write(struct sip_gateway *gateway, struct octets call_id, const struct sip_flow *in,
-			    const struct sip_flow *out, char text[static SIP_RECORD_ROUTE_SIZE]);
+			    const struct sip_flow *out, bool secure, char text[static SIP_RECORD_ROUTE_SIZE]);
 
 /* --- proxy.c --- */
 

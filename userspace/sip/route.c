@@ -101,23 +101,24 @@ static void find_descriptor(struct sip_gateway *gateway, struct sip_flow *flow) 
 	}
 }
 
-static void write_line(struct sip_gateway *gateway, struct octets call_id, const struct sip_flow *flow, struct writer *w) {
+static void write_line(struct sip_gateway *gateway, struct octets call_id, const struct sip_flow *flow, bool secure,
+		       struct writer *w) {
 	char host[ADDRESS_TEXT_SIZE];
 
-	writer_octets(w, octets_of_string("Record-Route: <sip:"));
+	writer_octets(w, octets_of_string(secure ? "Record-Route: <sips:" : "Record-Route: <sip:")); /* RFC 3261 16.6 step 4 */
 	write_token(gateway, call_id, flow, w);
 	writer_format(w, "@%s;lr%s>\r\n", sip_flow_sent_by(gateway, flow, host),
-		      flow->transport == SIP_TLS   ? ";transport=tls"
+		      flow->transport == SIP_TLS   ? secure ? "" : ";transport=tls"
 		      : flow->transport == SIP_TCP ? ";transport=tcp"
 						   : "");
 }
 
 void sip_record_route_write(struct sip_gateway *gateway, struct octets call_id, const struct sip_flow *in,
-			    const struct sip_flow *out, char text[static SIP_RECORD_ROUTE_SIZE]) {
+			    const struct sip_flow *out, bool secure, char text[static SIP_RECORD_ROUTE_SIZE]) {
 	struct writer w = writer_fixed(text, SIP_RECORD_ROUTE_SIZE - 1);
 
-	write_line(gateway, call_id, out, &w);
-	write_line(gateway, call_id, in, &w);
+	write_line(gateway, call_id, out, secure, &w);
+	write_line(gateway, call_id, in, secure, &w);
 	text[writer_octets_written(&w).length] = 0;
 }
 

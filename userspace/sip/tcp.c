@@ -50,6 +50,7 @@ struct sip_connection *sip_connection_free(struct sip_connection *connection) {
 	timer_disarm(gateway->runtime, &connection->timer);
 	HASH_DEL(gateway->connections, connection);
 	gateway_watch(gateway, connection->flow.fd, 0);
+	sip_tls_close(connection);
 	close(connection->flow.fd);
 	gateway->figures.tcp_connections--;
 	gateway->outgoing_connections -= connection->outgoing;
@@ -88,7 +89,7 @@ static void check(struct sip_connection *connection) {
 		sip_connection_free(connection);
 		return;
 	}
-	unsigned events = output_left(connection) > 0 ? EPOLLOUT : 0;
+	unsigned events = output_left(connection) > 0 || connection->wants_write ? EPOLLOUT : 0;
 	if (!connection->finished && output_left(connection) < OUTPUT_PAUSE_OCTETS)
 		events |= EPOLLIN;
 	if (events == 0)
@@ -111,7 +112,8 @@ static void flush(struct sip_connection *connection) {
 		struct reader r = reader_of(connection->output, connection->output_length);
 		reader_octets(&r, connection->output_sent);
 		struct octets rest = reader_rest(&r);
-		ssize_t sent = send(connection->flow.fd, rest.data, rest.length, MSG_NOSIGNAL);
+		ssize_t sent = connection->ssl ? sip_tls_write(connection, rest.data, rest.length)
+					       : send(connection->flow.fd, rest.data, rest.length, MSG_NOSIGNAL);
 		if (sent < 0 && errno == EINTR)
 			continue;
 		if (sent < 0) {
@@ -262,12 +264,13 @@ static void receive(struct sip_connection *connection) {
 	}
 	if (connection->input_length == 0 && connection->served)
 		connection->begun_us = connection->gateway->runtime->now_us;
-	ssize_t length = recv(connection->flow.fd, connection->input + connection->input_length,
-			      connection->input_capacity - connection->input_length, 0);
+	uint8_t *room = connection->input + connection->input_length;
+	size_t size = connection->input_capacity - connection->input_length;
+	ssize_t length = connection->ssl ? sip_tls_read(connection, room, size) : recv(connection->flow.fd, room, size, 0);
 	if (length == 0)
 		connection->finished = true;
 	else if (length < 0)
-		connection->broken = errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR;
+		connection->broken |= errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR;
 	else
 		connection->input_length += (size_t)length;
 	consume(connection);
@@ -281,8 +284,14 @@ void sip_tcp_ready(struct sip_gateway *gateway, struct sip_connection *connectio
 		flush(connection);
 		consume(connection);
 	}
-	if ((events & EPOLLIN) && !connection->broken && !connection->finished && output_left(connection) < OUTPUT_PAUSE_OCTETS)
+	/* TLS may want to write before it can read, and holds octets that no event tells of. */
+	bool ready = (events & EPOLLIN) || ((events & EPOLLOUT) && connection->ssl);
+	while (ready && !connection->broken && !connection->finished && output_left(connection) < OUTPUT_PAUSE_OCTETS) {
 		receive(connection);
+		ready = !connection->broken && sip_tls_pending(connection);
+	}
+	if (connection->ssl && output_left(connection) > 0)
+		flush(connection); /* it may have had to read before it could write */
 	check(connection);
 }
 
@@ -364,6 +373,8 @@ void sip_tcp_accept(struct sip_gateway *gateway, struct sip_listener *listener) 
 			continue;
 		connection->outside = outside;
 		gateway->outside_connections += outside;
+		if (listener >= gateway->secure && listener < gateway->secure + SIP_LISTENERS)
+			connection->broken = sip_tls_accept(gateway, connection) < 0;
 		check(connection);
 	}
 }

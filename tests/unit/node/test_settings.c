@@ -353,6 +353,8 @@ static void test_bad_values(void **state) {
 		{"sip", "allow", "192.0.2.0:5060/24", "up to 32 networks such as 192.0.2.0/24"},
 		{"sip", "allow", "any", "up to 32 networks such as 192.0.2.0/24"},
 		{"sip", "mode", "Proxy", "redirect, proxy or redirect-inside"},
+		{"sip", "tls-listen", "tls", "up to 4 addresses such as 192.0.2.1:5061"},
+		{"sip", "tls-key", "sip.key", "an absolute path"},
 		{"sip", "outside-calls", "maybe", "yes or no"},
 		{"sip", "users-directory", "users", "an absolute path"},
 		{"sip", "expires-min", "0", "a number of seconds, at least 1"},
