@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The proxy (RFC 3261 16): places a request for somebody else, in one or several branches, and chooses what the caller gets as
- * answer. It keeps the transaction and no dialog: what belongs to a dialog finds its way by our Record-Route alone, so that calls
- * go on when the daemon was restarted.
+ * answer. It keeps the transaction and no dialog: what belongs to a dialog finds its way by our Record-Route alone.
  */
 #include "sip/proxy_internal.h"
 
