@@ -108,10 +108,10 @@ cat >"$root/init" <<-INIT
 	        timeout 600 /tests/\$test 2>&1
 	        echo "status: \$test \$?"
 	done
-	bpftool -d prog loadall /tests/ringgate.bpf.o /sys/fs/bpf/guest >/tmp/verifier 2>&1
+	# What it has against the program; its whole log takes minutes here.
+	bpftool prog loadall /tests/ringgate.bpf.o /sys/fs/bpf/guest >/tmp/verifier 2>&1
 	echo "verifier: status \$?"
-	grep -E '^processed|^verification time|^Error|failed' /tmp/verifier
-	[ -e /sys/fs/bpf/guest ] || { grep -B 40 -m 1 '^verification time' /tmp/verifier; }
+	[ -e /sys/fs/bpf/guest ] || tail -n 60 /tmp/verifier
 	echo "end of tests"
 	poweroff -f
 INIT
@@ -134,7 +134,7 @@ grep -q '^end of tests' "$STORE/console.log" || {
 	die "the guest ended before the tests did"
 }
 release=$(sed -n 's/^kernel: //p' "$STORE/console.log")
-sed -n '/^verifier: /,$p' "$STORE/console.log" | grep -E '^(processed|verification time)'
+grep '^# verified' "$STORE/console.log"
 failed=0 passed=0
 for test in "${TESTS[@]}"; do
 	if grep -q "^status: $test 0\$" "$STORE/console.log"; then

@@ -342,11 +342,22 @@ static void test_random_short_pads(void **state) {
 	run_random(message_count() / 4, 0x5555aaaa, 512);
 }
 
+/* The kernel took it: at what expense? */
+static void test_verified(void **state) {
+	struct bpf_prog_info info = {0};
+	uint32_t length = sizeof(info);
+
+	(void)state;
+	FASTPATH_OR_SKIP();
+	assert_int_equal(bpf_obj_get_info_by_fd(fastpath_loader_program(bed.loader), &info, &length), 0);
+	printf("# verified: %u instructions, %u octets of machine code\n", info.verified_insns, info.jited_prog_len);
+	assert_in_range(info.verified_insns, 1000, 250000); /* the limit is a million */
+}
+
 int main(void) {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_table),
-		cmocka_unit_test(test_random_computed),
-		cmocka_unit_test(test_random_pads),
+		cmocka_unit_test(test_verified),	  cmocka_unit_test(test_table),
+		cmocka_unit_test(test_random_computed),	  cmocka_unit_test(test_random_pads),
 		cmocka_unit_test(test_random_short_pads),
 	};
 
