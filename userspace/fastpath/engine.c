@@ -360,6 +360,7 @@ void fastpath_stop(struct fastpath *f) {
 		log_warning("The fast path could not be switched off: %s.", strerror(-error));
 	f->stopped = true;
 	f->grace = grace_free(f->grace);
+	ports_stop(f);
 	for (size_t i = 0; i < LAYOUT_SLOTS_MAX; i++)
 		if (f->links[i].closing.pending)
 			slot_free(&f->links[i]);
@@ -400,6 +401,8 @@ size_t fastpath_fds(const struct fastpath *f, int *fds, size_t max) {
 		fds[count++] = f->asked_fd;
 	if (count < max)
 		fds[count++] = grace_fd(f->grace);
+	if (count < max)
+		fds[count++] = errands_fd(f->errands);
 	return count;
 }
 
@@ -412,6 +415,12 @@ void fastpath_ready(struct fastpath *f, int fd) {
 		grace_ready(f->grace);
 		return;
 	}
+	if (f->errands && fd == errands_fd(f->errands)) {
+		errands_ready(f->errands);
+		return;
+	}
+	if (fd != netwatch_fd(f->netwatch))
+		return; /* of what was stopped */
 	int error = netwatch_ready(f->netwatch);
 	if (error < 0)
 		log_warning("Changes of the network are not seen any more: %s.", strerror(-error));

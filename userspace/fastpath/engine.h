@@ -27,7 +27,7 @@ enum {
 	FASTPATH_ALL_HELLO_RATE = 2000, /* ClientHellos of everybody that come in on one CPU, a second */
 	FASTPATH_ALL_HELLO_BURST = 200,
 	FASTPATH_LISTEN_MAX = 4,
-	FASTPATH_FDS_MAX = 3,
+	FASTPATH_FDS_MAX = 4,
 	FASTPATH_ALIVE_US = 60000000,	      /* how often the daemon says that it lives */
 	FASTPATH_ADOPTED_PORTS_US = 10000000, /* interfaces of a former run without a link after so long are given up */
 	FASTPATH_MUTE_FIRST_US = 2000000, /* a link whose kernel frames get no acks is the daemon's this long, doubled each time */

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "fastpath/engine.h"
+#include "fastpath/errands.h"
 #include "fastpath/grace.h"
 #include "fastpath/netwatch.h"
 
@@ -44,6 +45,28 @@ struct shared_link {
 
 #define PORT_INSTANCE_ANY UINT64_MAX
 
+enum port_errand {
+	PORT_ATTACH,
+	PORT_DETACH,
+	PORT_ASK, /* does it send what the kernel forwards? */
+};
+
+/* What a thread does with an interface. While the errand is pending this belongs to it, and so does the loader's list of ports. */
+struct port_work {
+	struct errand errand;
+	enum port_errand kind;
+	struct fastpath *fastpath;
+	struct fastpath_loader *loader;
+	uint32_t ifindex;
+	bool allow_generic;
+
+	int error;
+	int sends; /* of transmit_query() */
+	uint8_t number;
+	enum fastpath_mode mode;
+	char reason[FASTPATH_REASON_SIZE];
+};
+
 struct port {
 	bool used, failed;
 	bool cannot_send;  /* what is redirected to it gets lost: links over it are the daemon's */
@@ -56,6 +79,7 @@ struct port {
 	enum fastpath_mode mode;
 	char name[IFNAMSIZ];
 	char reason[FASTPATH_REASON_SIZE];
+	struct port_work work;
 };
 
 struct fastpath {
@@ -89,6 +113,7 @@ struct fastpath {
 
 	struct netwatch *netwatch;
 	struct port ports[FASTPATH_PORTS_MAX];
+	struct errands *errands; /* attaching waits for RCU and for drivers */
 
 	/* pads */
 	struct pad_worker *worker;
@@ -120,6 +145,7 @@ void adopt_alone(struct fastpath *f);
 
 /* ---- engine_ports.c ---- */
 int ports_new(struct fastpath *f);
+void ports_stop(struct fastpath *f); /* nothing is attached or detached any more */
 void ports_free(struct fastpath *f);
 void ports_watch(struct fastpath *f, uint16_t slot, const struct fastpath_record *record);
 void ports_unwatch(struct fastpath *f, uint16_t slot);
@@ -131,7 +157,8 @@ void ports_settle(struct timer *timer, void *userdata);
 /* NULL: none with that number. */
 struct port *ports_of(struct fastpath *f, uint32_t ifindex);
 
-/* Asks again whether interfaces that could not send what is redirected to them can now. Returns when to call next, 0: never. */
+/* Begins to ask again whether interfaces that could not send what is redirected to them can now. Returns when to call next, 0:
+ * never. */
 uint64_t ports_check(struct fastpath *f);
 
 /* Writes what is known about the way of a link into its slot. */

@@ -54,15 +54,53 @@ static void on_changed(void *userdata, uint64_t id, const struct netwatch_hop *h
 	ports_store_hop(f, (uint16_t)id);
 }
 
+/* ---- in the thread ---- */
+
+static void work(void *userdata) {
+	struct port_work *job = userdata;
+
+	switch (job->kind) {
+	case PORT_ATTACH:
+		job->error = fastpath_loader_attach(job->loader, job->ifindex, job->allow_generic, &job->number, &job->mode,
+						    job->reason);
+		if (job->error == 0 && job->mode == FASTPATH_MODE_NATIVE)
+			job->sends = transmit_query(job->ifindex);
+		break;
+	case PORT_DETACH:
+		fastpath_loader_detach(job->loader, job->ifindex);
+		break;
+	case PORT_ASK:
+		job->sends = transmit_query(job->ifindex);
+		break;
+	}
+}
+
+/* ---- in the daemon's ---- */
+
+static void on_interfaces(void *userdata);
+static void worked(void *userdata);
+
+static void send_errand(struct fastpath *f, struct port *port, enum port_errand kind) {
+	port->work = (struct port_work){
+		.errand = {.run = work, .done = worked, .userdata = &port->work},
+		.kind = kind,
+		.fastpath = f,
+		.loader = f->loader,
+		.ifindex = port->ifindex,
+		.allow_generic = f->allow_generic,
+		.sends = -EOPNOTSUPP,
+	};
+	errands_begin(f->errands, &port->work.errand);
+}
+
 /*
  * The program runs there, but messages cannot leave that way: a virtual interface hands frames over only when its other end polls
  * for them, others only with queues of their own for it. Kernels before 6.3 do not tell; there mute_link() finds out.
  */
-static void check_port(struct fastpath *f, struct port *port) {
+static void note_sends(struct port *port) {
 	bool could_not = port->cannot_send;
 
-	port->asked_us = f->runtime->now_us;
-	port->cannot_send = transmit_query(port->ifindex) == 0;
+	port->cannot_send = port->work.sends == 0;
 	if (port->cannot_send == could_not)
 		return;
 	if (!port->cannot_send) {
@@ -78,40 +116,77 @@ static void check_port(struct fastpath *f, struct port *port) {
 
 uint64_t ports_check(struct fastpath *f) {
 	uint64_t next_us = 0;
-	bool changed = false;
 
 	for (size_t i = 0; i < FASTPATH_PORTS_MAX; i++) {
 		struct port *port = &f->ports[i];
-		if (!port->used || port->failed || !port->cannot_send)
+		if (f->stopped || !port->used || port->failed || !port->cannot_send)
 			continue;
-		if (f->runtime->now_us - port->asked_us >= FASTPATH_MUTE_FIRST_US)
-			check_port(f, port);
-		changed |= !port->cannot_send;
+		if (!port->work.errand.pending && f->runtime->now_us - port->asked_us >= FASTPATH_MUTE_FIRST_US) {
+			port->asked_us = f->runtime->now_us;
+			send_errand(f, port, PORT_ASK);
+		}
 		uint64_t due_us = port->asked_us + FASTPATH_MUTE_FIRST_US;
-		if (port->cannot_send && (next_us == 0 || due_us < next_us))
+		if (next_us == 0 || due_us < next_us)
 			next_us = due_us;
 	}
-	for (uint16_t slot = 0; changed && slot < LAYOUT_SLOTS_MAX; slot++)
-		ports_store_hop(f, slot);
 	return next_us;
 }
 
-static void attach(struct fastpath *f, struct port *port, const struct netwatch_interface *interface) {
-	*port = (struct port){.used = true, .ifindex = interface->ifindex, .instance = interface->instance};
-	snprintf(port->name, sizeof(port->name), "%s", interface->name);
-	snprintf(port->kind, sizeof(port->kind), "%s", interface->kind);
-	int error =
-		fastpath_loader_attach(f->loader, interface->ifindex, f->allow_generic, &port->number, &port->mode, port->reason);
-	if (error < 0) {
+static void attached(struct port *port) {
+	const struct port_work *job = &port->work;
+
+	port->mode = FASTPATH_MODE_OFF;
+	snprintf(port->reason, sizeof(port->reason), "%s", job->reason);
+	if (job->error < 0) {
 		port->failed = true;
-		port->mode = FASTPATH_MODE_OFF;
-		log_notice("No fast path on %s: %s.", port->name, port->reason[0] ? port->reason : strerror(-error));
+		log_notice("No fast path on %s: %s.", port->name, port->reason[0] ? port->reason : strerror(-job->error));
 		return;
 	}
+	port->mode = job->mode;
+	port->number = job->number;
 	log_notice("Fast path on %s: %s%s%s.", port->name, fastpath_mode_name(port->mode), port->reason[0] ? ", " : "",
 		   port->reason);
-	if (port->mode == FASTPATH_MODE_NATIVE)
-		check_port(f, port);
+	note_sends(port);
+}
+
+/* Whatever happened in between is looked at afterwards. */
+static void worked(void *userdata) {
+	struct port_work *job = userdata;
+	struct fastpath *f = job->fastpath;
+	struct port *port = container_of(job, struct port, work);
+
+	switch (job->kind) {
+	case PORT_ATTACH:
+		attached(port);
+		break;
+	case PORT_DETACH:
+		*port = (struct port){0};
+		break;
+	case PORT_ASK:
+		note_sends(port);
+		break;
+	}
+	on_interfaces(f);
+}
+
+static void attach(struct fastpath *f, struct port *port, const struct netwatch_interface *interface) {
+	*port = (struct port){
+		.used = true, .ifindex = interface->ifindex, .instance = interface->instance, .asked_us = f->runtime->now_us};
+	snprintf(port->name, sizeof(port->name), "%s", interface->name);
+	snprintf(port->kind, sizeof(port->kind), "%s", interface->kind);
+	snprintf(port->reason, sizeof(port->reason), "being attached");
+	send_errand(f, port, PORT_ATTACH);
+}
+
+static void detach(struct fastpath *f, struct port *port) {
+	log_info("No links over %s any more.", port->name);
+	if (port->failed) {
+		*port = (struct port){0};
+		return;
+	}
+	port->mode = FASTPATH_MODE_OFF;
+	snprintf(port->reason, sizeof(port->reason), "being detached");
+	send_errand(f, port, PORT_DETACH);
 }
 
 /* The interface of an adopted link had no other one in between: then the kernel would have ended the link. */
@@ -127,20 +202,19 @@ static bool port_is(struct port *port, const struct netwatch_interface *interfac
 static void on_interfaces(void *userdata) {
 	struct fastpath *f = userdata;
 	struct netwatch_interface found[NETWATCH_INTERFACES_MAX];
-	size_t count = f->stopped ? 0 : netwatch_interfaces(f->netwatch, found, NETWATCH_INTERFACES_MAX);
 
+	if (f->stopped)
+		return;
+	size_t count = netwatch_interfaces(f->netwatch, found, NETWATCH_INTERFACES_MAX);
 	for (size_t i = 0; i < FASTPATH_PORTS_MAX; i++) {
 		struct port *port = &f->ports[i];
-		bool stays = false;
+		bool stays = port->work.errand.pending;
 		for (size_t j = 0; j < count; j++)
 			stays = stays || port_is(port, &found[j]);
 		/* At first not all routes of adopted links are known. */
 		if (!port->used || stays || (port->instance == PORT_INSTANCE_ANY && f->ports_timer.armed))
 			continue;
-		if (!port->failed)
-			fastpath_loader_detach(f->loader, port->ifindex);
-		log_info("No links over %s any more.", port->name);
-		*port = (struct port){0};
+		detach(f, port);
 	}
 	for (size_t j = 0; j < count; j++) {
 		struct port *free_port = NULL;
@@ -167,6 +241,19 @@ void ports_watch(struct fastpath *f, uint16_t number, const struct fastpath_reco
 		log_warning("The way of link %u is not watched: %s.", number, strerror(-error));
 }
 
+/* It is attached already: this only asks for its number. */
+static void adopt(struct fastpath *f, struct port *port, const struct netwatch_interface *interface) {
+	*port = (struct port){.used = true, .ifindex = interface->ifindex, .instance = interface->instance};
+	snprintf(port->name, sizeof(port->name), "%s", interface->name);
+	struct port_work *job = &port->work;
+	*job = (struct port_work){.sends = -EOPNOTSUPP};
+	job->error = fastpath_loader_attach(f->loader, port->ifindex, f->allow_generic, &job->number, &job->mode, job->reason);
+	if (job->error == 0 && job->mode == FASTPATH_MODE_NATIVE)
+		job->sends = transmit_query(port->ifindex);
+	attached(port);
+	port->asked_us = f->runtime->now_us;
+}
+
 void ports_adopt(struct fastpath *f) {
 	unsigned found[FASTPATH_PORTS_MAX];
 	size_t count = fastpath_loader_ports(f->loader, found);
@@ -175,7 +262,7 @@ void ports_adopt(struct fastpath *f) {
 		struct netwatch_interface interface = {.ifindex = found[i], .instance = PORT_INSTANCE_ANY};
 		if (!if_indextoname(found[i], interface.name))
 			snprintf(interface.name, sizeof(interface.name), "%u", found[i]);
-		attach(f, &f->ports[i], &interface);
+		adopt(f, &f->ports[i], &interface);
 	}
 	timer_arm_after(f->runtime, &f->ports_timer, FASTPATH_ADOPTED_PORTS_US);
 }
@@ -194,9 +281,17 @@ void ports_unwatch(struct fastpath *f, uint16_t number) {
 int ports_new(struct fastpath *f) {
 	static const struct netwatch_callbacks callbacks = {.changed = on_changed, .interfaces = on_interfaces};
 
-	return netwatch_new(f->runtime, &callbacks, f, &f->netwatch);
+	int error = errands_new("interfaces", &f->errands);
+	if (error == 0)
+		error = netwatch_new(f->runtime, &callbacks, f, &f->netwatch);
+	return error;
+}
+
+void ports_stop(struct fastpath *f) {
+	f->errands = errands_free(f->errands);
 }
 
 void ports_free(struct fastpath *f) {
+	ports_stop(f);
 	f->netwatch = netwatch_free(f->netwatch);
 }
