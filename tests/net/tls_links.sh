@@ -84,6 +84,14 @@ done
 call 5
 gateway_kill 3; unset 'GATEWAY_PID[3]' # TCP connections that end are noticed like links that do
 gateway_wait 1 3 60 && call 4
+# The cache says how they were reached, and at the next start TCP is not kept waiting for UDP.
+gateway_stop 5 || die "gateway 5 did not end well"
+grep -q "^192\.0\.2\.1[1-4]:6084 [0-9a-f]\{32\} [0-9]* tcp$" "$WORK/gateway-5/peers" || die "the cache does not name TCP: $(cat "$WORK/gateway-5/peers")"
+: >"$WORK/gateway-5/log"
+gateway_start 5 && gateway_wait 5 3 60 || die "gateway 5 does not come back"
+grep -q "Joined through .* (peer cache)" "$WORK/gateway-5/log" || die "gateway 5 did not use its cache"
+milliseconds=$(sed -n 's/.*Joined through .* (peer cache), \([0-9]*\) ms after.*/\1/p' "$WORK/gateway-5/log")
+echo "without UDP, from the cache, in again after $milliseconds ms"
 finish
 echo "ok: 5 peers without UDP"
 

@@ -12,6 +12,13 @@ bool address_equal(const struct address *a, const struct address *b) {
 	return memcmp(a, b, sizeof(*a)) == 0;
 }
 
+bool address_same(const struct address *a, const struct address *b) {
+	struct address other = *b;
+
+	other.protocol = a->protocol;
+	return address_equal(a, &other);
+}
+
 struct address address_of_sockaddr(const struct sockaddr *sockaddr) {
 	struct address address = {0};
 

@@ -11,14 +11,17 @@ enum { ADDRESS_TEXT_SIZE = 64, RELOAD_PORT = 6084 /* B-14.2-01 */ };
 
 /* Unused octets are zero, so that whole structures can be compared and hashed. */
 struct address {
-	uint8_t family;   /* AF_INET, AF_INET6, or 0 for none */
+	uint8_t family;	  /* AF_INET, AF_INET6, or 0 for none */
 	uint8_t protocol; /* IPPROTO_TCP, or 0: UDP, or it does not matter */
-	uint16_t port;    /* host order */
-	uint32_t scope;   /* interface of an IPv6 link-local address */
+	uint16_t port;	  /* host order */
+	uint32_t scope;	  /* interface of an IPv6 link-local address */
 	uint8_t octets[16];
 };
 
 bool address_equal(const struct address *a, const struct address *b);
+
+/* The same, whatever the protocols. */
+bool address_same(const struct address *a, const struct address *b);
 struct address address_of_sockaddr(const struct sockaddr *sockaddr);
 
 /* Returns the length of the socket address, 0 for no address. */

@@ -204,7 +204,8 @@ static int transport_connect(void *transport, const struct address *candidates, 
 		error = dtls_links_connect(links->dtls, slot, candidates, count, expected, &slot);
 	race->dtls = error == 0;
 	if (race->dtls && tcp) {
-		unsigned ms = links->doubts >= LINKS_DOUBTS ? LINKS_HEAD_START_DOUBTED_MS : LINKS_HEAD_START_MS;
+		bool doubted = links->doubts >= LINKS_DOUBTS || candidates[0].protocol == IPPROTO_TCP;
+		unsigned ms = doubted ? LINKS_HEAD_START_DOUBTED_MS : LINKS_HEAD_START_MS;
 		timer_arm_after(links->runtime, &race->timer, ms * USEC_PER_MSEC);
 	} else if (tcp) {
 		error = tls_links_connect(links->tls, slot, candidates, count, expected, &slot);

@@ -4,7 +4,8 @@
  *
  * Where a connect() has candidates of both kinds, DTLS goes first, because only its messages do not wait for each other and only
  * they take the kernel's fast path. TLS follows LINKS_HEAD_START_MS later unless the other side has answered by then; the first one
- * to come up is the link and the other one is given up. Where UDP has lost such races and won none since, it gets less of a start.
+ * to come up is the link and the other one is given up. Where UDP has lost such races and won none since, or the first candidate is
+ * one for TLS, it gets less of a start.
  */
 #pragma once
 

@@ -4,6 +4,8 @@
  * the round-trip time and show whether the link lives. Whoever asks for the link listens, the other one connects (Q-57). Implements
  * struct transport. One descriptor to poll, an epoll instance that watches all sockets.
  *
+ * The process has to ignore SIGPIPE: the other side may be gone whenever we write.
+ *
  * TCP has no cookie: a stranger costs us a descriptor and a handshake. Both are bounded in number, per host and in time.
  */
 #pragma once

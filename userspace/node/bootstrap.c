@@ -239,7 +239,7 @@ int bootstrap_add(struct bootstrap *bootstrap, enum bootstrap_source source, con
 	if (!bootstrap->running)
 		return -ESRCH;
 	for (size_t i = 0; i < bootstrap->count; i++) {
-		if (address_equal(&bootstrap->candidates[i].address, address))
+		if (address_same(&bootstrap->candidates[i].address, address))
 			return -EEXIST;
 		of_same += bootstrap->candidates[i].source == source;
 	}

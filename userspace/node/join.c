@@ -20,7 +20,7 @@ static bool is_interface_address(const struct address *address) {
 			continue;
 		struct address candidate = address_of_sockaddr(i->ifa_addr);
 		candidate.port = address->port;
-		found = address_equal(&candidate, address);
+		found = address_same(&candidate, address);
 	}
 	freeifaddrs(interfaces);
 	return found;
@@ -32,13 +32,13 @@ bool join_is_own_address(const struct join *join, const struct address *address)
 	const struct settings *settings = join->node->settings;
 
 	for (size_t i = 0; i < settings->announce_count; i++)
-		if (address_equal(&settings->announce[i], address))
+		if (address_same(&settings->announce[i], address))
 			return true;
 	for (size_t i = 0; i < settings->listen_count; i++) {
 		const struct address *listen = &settings->listen[i];
 		if (listen->family != address->family || listen->port != address->port)
 			continue;
-		if (memcmp(listen->octets, any, sizeof(any)) == 0 ? is_interface_address(address) : address_equal(listen, address))
+		if (memcmp(listen->octets, any, sizeof(any)) == 0 ? is_interface_address(address) : address_same(listen, address))
 			return true;
 	}
 	return false;
@@ -94,8 +94,7 @@ static uint16_t connected_slot(const struct join *join, const struct address *ad
 
 	while ((connection = router_connection_next(join->node->router, &position))) {
 		struct address remote = transport->ops->address(transport->object, connection->slot);
-		remote.protocol = address->protocol; /* one link is enough, whatever it runs over */
-		if (connection->up && address_equal(&remote, address))
+		if (connection->up && address_same(&remote, address)) /* one link is enough, whatever it runs over */
 			return connection->slot;
 	}
 	return LINK_SLOT_NONE;
@@ -105,9 +104,10 @@ int join_connect(struct join *join, const struct address *address, uint16_t *ret
 	struct transport *transport = router_transport(join->node->router);
 	uint16_t slot = connected_slot(join, address);
 
-	/* UDP and, for networks that block it, TCP. */
+	/* UDP and, for networks that block it, TCP; where TCP did it the last time it comes first. */
 	struct address both[] = {*address, *address};
-	both[1].protocol = IPPROTO_TCP;
+	both[0].protocol = address->protocol;
+	both[1].protocol = address->protocol == IPPROTO_TCP ? 0 : IPPROTO_TCP;
 	if (slot == LINK_SLOT_NONE)
 		return transport->ops->connect(transport->object, both, ARRAY_LENGTH(both), NULL, ret_slot);
 	*ret_slot = slot;

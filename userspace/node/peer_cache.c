@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { LINE_MAX_OCTETS = ADDRESS_TEXT_SIZE + ID_TEXT_SIZE + 24, FIELDS = 3 };
+enum { LINE_MAX_OCTETS = ADDRESS_TEXT_SIZE + ID_TEXT_SIZE + 28, FIELDS = 4 };
 
 bool peer_address_usable(const struct address *address) {
 	static const uint8_t any[sizeof(address->octets)] = {0}, broadcast[4] = {255, 255, 255, 255};
@@ -51,13 +51,17 @@ static int parse_line(char *line, struct cached_peer *ret) {
 		return -EINVAL;
 	if (count > 2 && parse_seconds(fields[2], &peer.seen_s) < 0)
 		return -EINVAL;
+	if (count > 3 && strcmp(fields[3], "tcp") != 0 && strcmp(fields[3], "udp") != 0)
+		return -EINVAL;
+	if (count > 3 && strcmp(fields[3], "tcp") == 0)
+		peer.address.protocol = IPPROTO_TCP;
 	*ret = peer;
 	return 0;
 }
 
 static bool known(const struct cached_peer *peers, size_t count, const struct cached_peer *peer) {
 	for (size_t i = 0; i < count; i++)
-		if (address_equal(&peers[i].address, &peer->address) ||
+		if (address_same(&peers[i].address, &peer->address) ||
 		    (!id_is_none(&peer->id) && id_equal(&peers[i].id, &peer->id)))
 			return true;
 	return false;
@@ -98,7 +102,8 @@ void peer_cache_write(struct writer *w, const struct cached_peer *peers, size_t 
 		if (id_is_none(&peers[i].id))
 			snprintf(line, sizeof(line), "%s\n", address);
 		else
-			snprintf(line, sizeof(line), "%s %s %" PRIu64 "\n", address, id_format(&peers[i].id, id), peers[i].seen_s);
+			snprintf(line, sizeof(line), "%s %s %" PRIu64 "%s\n", address, id_format(&peers[i].id, id), peers[i].seen_s,
+				 peers[i].address.protocol == IPPROTO_TCP ? " tcp" : "");
 		writer_octets(w, octets_of_string(line));
 	}
 }
@@ -129,7 +134,9 @@ int peer_cache_save(const char *path, const struct cached_peer *peers, size_t co
 	char temporary[PATH_MAX], text[PEER_CACHE_OCTETS];
 	struct writer w = writer_fixed(text, sizeof(text));
 
-	writer_octets(&w, octets_of_string("# Peers to come back through: address, Node-ID, when seen. Written by ringgated.\n"));
+	writer_octets(
+		&w, octets_of_string(
+			    "# Peers to come back through: address, Node-ID, when seen, tcp if over TCP. Written by ringgated.\n"));
 	peer_cache_write(&w, peers, count);
 	if (writer_finish(&w) < 0)
 		return -ENOBUFS;

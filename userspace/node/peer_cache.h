@@ -4,8 +4,9 @@
  * start, and in memory those that fell silent, so that a part of the overlay that was lost is looked for again (B-10.7.4-04).
  * Sans-I/O but for peer_cache_load() and peer_cache_save().
  *
- * The file is text, one peer a line, best first: ADDRESS NODE-ID SECONDS-SINCE-1970. Lines beginning with # are comments; a line
- * with an address alone is taken too. Lines that are not that are passed over: a damaged cache costs an optimization, no start.
+ * The file is text, one peer a line, best first: ADDRESS NODE-ID SECONDS-SINCE-1970 and, when the link was one over TCP, "tcp":
+ * then that is tried sooner at the next start. Lines beginning with # are comments; a line with an address alone is taken too.
+ * Lines that are not that are passed over: a damaged cache costs an optimization, no start.
  */
 #pragma once
 
@@ -26,9 +27,9 @@ enum {
 };
 
 struct cached_peer {
-	struct address address;
-	struct id id;	 /* ID_NONE: not known */
-	uint64_t seen_s; /* seconds since 1970; 0: not known */
+	struct address address; /* protocol: IPPROTO_TCP when the link was one over TCP */
+	struct id id;		/* ID_NONE: not known */
+	uint64_t seen_s;	/* seconds since 1970; 0: not known */
 };
 
 /* An address one can connect to: unicast, with a port. */

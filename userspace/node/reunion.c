@@ -54,7 +54,6 @@ static struct cached_peer peer_of(const struct join *join, const struct connecti
 	/* Who opened a TCP connection did so from any port: the registered one is worth a try. */
 	if (address.protocol == IPPROTO_TCP && !connection->initiated)
 		address.port = RELOAD_PORT;
-	address.protocol = 0;
 	return (struct cached_peer){
 		.address = address,
 		.id = connection->peer,
@@ -99,7 +98,7 @@ static size_t live_peers(const struct join *join, struct live_peer **ret) {
 
 static void put(struct cached_peer *list, size_t *count, size_t max, const struct cached_peer *peer) {
 	for (size_t i = 0; i < *count; i++)
-		if (address_equal(&list[i].address, &peer->address) || (!id_is_none(&peer->id) && id_equal(&list[i].id, &peer->id)))
+		if (address_same(&list[i].address, &peer->address) || (!id_is_none(&peer->id) && id_equal(&list[i].id, &peer->id)))
 			return;
 	if (*count < max && peer_address_usable(&peer->address))
 		list[(*count)++] = *peer;

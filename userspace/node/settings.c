@@ -178,10 +178,33 @@ static int set_addresses(const char *value, struct address *addresses, size_t *c
 	return for_each_word(value, add_address, &list);
 }
 
+/* 192.0.2.1:6084/tcp: over TCP first. */
+static int add_entrance(void *userdata, const char *word) {
+	struct address_list *list = userdata;
+	size_t length = strlen(word);
+	char text[ADDRESS_TEXT_SIZE + 4];
+	bool tcp = length > 4 && strcmp(word + length - 4, "/tcp") == 0, udp = length > 4 && strcmp(word + length - 4, "/udp") == 0;
+
+	if (!tcp && !udp)
+		return add_address(list, word);
+	if (length >= sizeof(text))
+		return -EINVAL;
+	memcpy(text, word, length - 4);
+	text[length - 4] = 0;
+	int error = add_address(list, text);
+	if (error == 0 && tcp)
+		list->addresses[*list->count - 1].protocol = IPPROTO_TCP;
+	return error;
+}
+
 /* Addresses that others connect to: "any" is none. */
-static int set_remote(const char *value, struct address *addresses, size_t *count, size_t max) {
+static int set_remote(const char *value, struct address *addresses, size_t *count, size_t max,
+		      int (*add)(void *userdata, const char *word)) {
 	static const uint8_t any[sizeof(addresses->octets)] = {0};
-	int error = set_addresses(value, addresses, count, max, RELOAD_PORT);
+	struct address_list list = {addresses, count, max, RELOAD_PORT};
+
+	*count = 0;
+	int error = for_each_word(value, add, &list);
 
 	for (size_t i = 0; error == 0 && i < *count; i++)
 		if (memcmp(addresses[i].octets, any, sizeof(any)) == 0)
@@ -219,17 +242,18 @@ static int set_protocols(struct settings *settings, size_t offset, const char *v
 
 static int set_announce(struct settings *settings, size_t offset, const char *value) {
 	(void)offset;
-	return set_remote(value, settings->announce, &settings->announce_count, SETTINGS_LISTEN_MAX);
+	return set_remote(value, settings->announce, &settings->announce_count, SETTINGS_LISTEN_MAX, add_address);
 }
 
 static int set_bootstrap(struct settings *settings, size_t offset, const char *value) {
 	(void)offset;
-	return set_remote(value, settings->bootstrap, &settings->bootstrap_count, SETTINGS_BOOTSTRAP_MAX);
+	return set_remote(value, settings->bootstrap, &settings->bootstrap_count, SETTINGS_BOOTSTRAP_MAX, add_entrance);
 }
 
 static int set_bootstrap_server(struct settings *settings, size_t offset, const char *value) {
 	(void)offset;
-	return set_remote(value, settings->bootstrap_server, &settings->bootstrap_server_count, SETTINGS_BOOTSTRAP_SERVER_MAX);
+	return set_remote(value, settings->bootstrap_server, &settings->bootstrap_server_count, SETTINGS_BOOTSTRAP_SERVER_MAX,
+			  add_entrance);
 }
 
 static int set_multicast(struct settings *settings, size_t offset, const char *value) {

@@ -46,6 +46,7 @@ static void test_round_trip(void **state) {
 	size_t bad;
 
 	(void)state;
+	peers[1].address.protocol = IPPROTO_TCP;
 	peer_cache_write(&w, peers, 3);
 	assert_int_equal(writer_finish(&w), 0);
 	assert_int_equal(peer_cache_read(writer_octets_written(&w), back, PEER_CACHE_MAX, &bad), 3);
@@ -79,6 +80,8 @@ static void test_bad_lines(void **state) {
 		"192.0.2.1:6084 " ID_A " -1",
 		"192.0.2.1:6084 " ID_A " 99999999999999999999999999",
 		"192.0.2.1:6084 " ID_A " 1 more",
+		"192.0.2.1:6084 " ID_A " 1 TCP",
+		"192.0.2.1:6084 " ID_A " 1 tcp more",
 		"192.0.2.1:6084                                                                                                    "
 		"    "
 		"                                                                                            " ID_A,

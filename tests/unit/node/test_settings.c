@@ -141,7 +141,7 @@ static void test_every_setting(void **state) {
 								   "[links]\n"
 								   "listen = 192.0.2.1 [2001:db8::1]:7000\n"
 								   "announce = 198.51.100.1:6085, 2001:db8::2\n"
-								   "bootstrap = 192.0.2.2,192.0.2.3:1\n"
+								   "bootstrap = 192.0.2.2,192.0.2.3:1/tcp,[2001:db8::1]/udp\n"
 								   "keylog = /tmp/keys\n"
 								   "ciphers = ECDHE-ECDSA-AES128-GCM-SHA256\n"
 								   "mtu = 1280\n"
@@ -181,9 +181,12 @@ static void test_every_setting(void **state) {
 	assert_int_equal(settings->announce_count, 2);
 	expect_address(&settings->announce[0], "198.51.100.1:6085");
 	expect_address(&settings->announce[1], "[2001:db8::2]:6084");
-	assert_int_equal(settings->bootstrap_count, 2);
+	assert_int_equal(settings->bootstrap_count, 3);
 	expect_address(&settings->bootstrap[0], "192.0.2.2:6084");
+	assert_int_equal(settings->bootstrap[1].protocol, IPPROTO_TCP);
+	settings->bootstrap[1].protocol = 0;
 	expect_address(&settings->bootstrap[1], "192.0.2.3:1");
+	expect_address(&settings->bootstrap[2], "[2001:db8::1]:6084");
 	assert_string_equal(settings->keylog, "/tmp/keys");
 	assert_string_equal(settings->ciphers, "ECDHE-ECDSA-AES128-GCM-SHA256");
 	assert_int_equal(settings->mtu, 1280);
