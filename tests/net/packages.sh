@@ -89,7 +89,7 @@ for each in "$gateway" "$server"; do
 	dpkg-deb -b "$WORK/new-$name" "$root/run/deb/new-$name.deb" >/dev/null || die "no newer $name"
 done
 echo "# of the operator" >>"$root/etc/ringgate/ringgate.conf"
-within sh -c 'echo secret >/var/lib/ringgate/node.key; mkdir /var/lib/ringgate-enroll/example.org; echo secret >/var/lib/ringgate-enroll/example.org/ca.key'
+within sh -c 'echo secret >/var/lib/ringgate/node.key; echo secret >/etc/ringgate/enroll.password; mkdir /var/lib/ringgate-enroll/example.org; echo secret >/var/lib/ringgate-enroll/example.org/ca.key'
 within systemctl enable ringgated.service >/dev/null 2>&1 || die "the service cannot be enabled"
 within dpkg -i /run/deb/new-ringgate.deb /run/deb/new-ringgate-enrolld.deb >"$WORK/log" 2>&1 || die "upgrade: $(tail -n 8 "$WORK/log")"
 [ "$(within dpkg-query -W -f '${Version}' ringgate)" = "$version+upgrade" ] || die "the upgrade did not happen"
