@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "base/table.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -47,9 +48,11 @@ struct binding {
 struct former {
 	struct phones *phones;
 	char *aor, *contact;
+	char *key; /* of both */
 	uint64_t until_ms;
 	unsigned tries;
 	struct former *previous, *next;
+	UT_hash_handle hh;
 };
 
 struct phones {
@@ -59,6 +62,7 @@ struct phones {
 	bool in_transaction, complained;
 	struct binding *written;
 	struct former *formers;
+	struct former *by_key;
 	struct former *asked; /* the one of `formers` that is being stored */
 	size_t former_count;
 	struct timer timer;
@@ -230,12 +234,22 @@ static struct binding *binding_new(struct phones *phones, const struct sip_bindi
 	return binding;
 }
 
+/* Two texts with what stands in neither of them in between. NULL: no memory. */
+static char *key_of(const char *aor, const char *contact) {
+	char *key = NULL;
+
+	return asprintf(&key, "%s\n%s", aor, contact) < 0 ? NULL : key;
+}
+
 /* Its phone was faster, or is gone: nothing is to be stored again. */
 static void forget_former(struct phones *phones, const struct sip_binding_request *request) {
-	for (struct former *former = phones->formers; former; former = former->next)
-		if (former != phones->asked && strcmp(former->contact, request->contact) == 0 &&
-		    strcmp(former->aor, request->aor) == 0)
-			former->until_ms = 0;
+	_cleanup_free_ char *key = phones->by_key ? key_of(request->aor, request->contact) : NULL;
+	struct former *former = NULL;
+
+	if (key)
+		HASH_FIND_STR(phones->by_key, key, former);
+	if (former && former != phones->asked)
+		former->until_ms = 0;
 }
 
 static void on_bound(void *userdata, unsigned status, const char *reason) {
@@ -324,6 +338,9 @@ int phones_each(struct phones *phones, void (*each)(void *userdata, const struct
 static void former_free(struct phones *phones, struct former *former) {
 	DL_DELETE2(phones->formers, former, previous, next);
 	phones->former_count--;
+	if (former->hh.tbl)
+		HASH_DEL(phones->by_key, former);
+	free(former->key);
 	free(former->aor);
 	free(former->contact);
 	free(former);
@@ -341,7 +358,10 @@ static void note_former(void *userdata, const struct sip_binding_request *reques
 	former->until_ms = runtime_realtime_ms(phones->settings.runtime) + request->expires_s * UINT64_C(1000);
 	DL_APPEND2(phones->formers, former, previous, next);
 	phones->former_count++;
-	if (!former->aor || !former->contact)
+	former->key = key_of(request->aor, request->contact);
+	if (former->key)
+		HASH_ADD_KEYPTR(hh, phones->by_key, former->key, strlen(former->key), former);
+	if (!former->aor || !former->contact || !former->hh.tbl)
 		former_free(phones, former);
 }
 
