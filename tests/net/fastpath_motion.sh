@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Everything under a transit peer moves while it is under load: the route and the hardware address of the next hop, a link that dies,
 # an interface that begins to swallow what the kernel forwards, peers that leave and peers whose power is cut. Traffic follows within
-# a second, nothing comes twice or to a wrong peer, no record number is used twice. What is lost meanwhile is lost: transit peers do
+# a second (and over IPv6, when nothing moves, nothing is lost), nothing comes twice or to a wrong peer, no record number is used twice. What is lost meanwhile is lost: transit peers do
 # not resend (RFC 6940 6.6.3.1).
 #   LIMIT_US=1000000   the longest time in which what is sent may get lost, and in which nothing arrives, by the clock of the load
 #   PHASES="…"         only some of them, and down: the interface of the entry peer goes down and comes up. Not by default: a port of the
@@ -12,7 +12,7 @@ set -u
 cd "$(dirname "$0")/../.." || exit 1
 BUILD=$(realpath "${BUILD:-build}")
 LIMIT_US=${LIMIT_US:-1000000}
-PHASES=${PHASES:-route address hole silence death leave}
+PHASES=${PHASES:-ipv6 route address hole silence death leave}
 RATE=${RATE:-1000} LOAD_MS=${LOAD_MS:-2400} SIZE=400
 LOG_LEVEL=${LOG_LEVEL:-notice}
 WORK=$(mktemp -d /tmp/ringgate.XXXXXX)
@@ -47,8 +47,8 @@ phase() {
 	# Linux looks at carriers once a second: so long the bridge may keep the port of an interface that came up closed.
 	[ "$name" != down ] || limit=$((limit + 1000000))
 	shift 2
-	load_sink b b $SINK "$links" || die "$name: no sink"
-	load_source a a 192.0.2.101 "$(gateway_address "$entry"):6084" "$sink" $RATE "$LOAD_MS" $SIZE || die "$name: no source"
+	load_sink b b "$SINK" "$links" || die "$name: no sink"
+	load_source a a "$SOURCE" "$(links_to "$entry")" "$sink" $RATE "$LOAD_MS" $SIZE || die "$name: no source"
 	before=$(fastpath_figure "$entry" forwarded_kernel)
 	load_third || die "$name: the load does not begin"
 	"$@" || die "$name: $*"
@@ -62,7 +62,21 @@ phase() {
 	[ "$kernel" -gt $((sent / 8)) ] || die "$name: the kernel forwarded $kernel of $sent messages"
 	report+="$name $((pause_us / 1000)) ms, "
 }
-links_to() { local number list=; for number in "$@"; do list+=,$(gateway_address "$number"):6084; done; echo "${list#,}"; }
+links_to() {
+	local number list=
+	for number in "$@"; do
+		case $SINK in
+		*:*) list+=",[2001:db8:6084::$((10 + number))]:6084" ;;
+		*) list+=,$(gateway_address "$number"):6084 ;;
+		esac
+	done
+	echo "${list#,}"
+}
+# Nothing moves: nothing is lost, and the kernel does it.
+still() {
+	"$@" true
+	[ "$received" -eq "$sent" ] && [ "$kernel" -gt $((sent * 7 / 8)) ] || die "$1 $2: $received of $sent arrived, $kernel forwarded by the kernel"
+}
 in_entry() { network_in "g$entry" "$@"; }
 
 network_require
@@ -81,7 +95,7 @@ done
 fastpath_on 1 || network_refuse "$reason"
 
 # ---- the ends: the sink's address is on no interface, so that there are two ways to it
-SINK=203.0.113.2
+SINK=203.0.113.2 SOURCE=192.0.2.101
 network_site a 192.0.2.101 && load_identity a || die "no source"
 network_site b 192.0.2.102 && load_identity b || die "no sink"
 network_in b ip address add $SINK/32 dev lo
@@ -130,7 +144,12 @@ cut() { network_in lan ip link set "rg$$-g$1" down; }
 
 for name in $PHASES; do
 	case $name in
-	route) phase route "$(links_to "$entry")" move_route && in_entry ip route del $SINK dev side ;;
+	ipv6) SINK=2001:db8:6084::102 SOURCE=2001:db8:6084::101 still phase ipv6 "$(SINK=: links_to "$entry")" ;;
+	route)
+		phase route "$(links_to "$entry")" move_route && in_entry ip route del $SINK dev side
+		# In by one interface and out by another.
+		[ "$kernel" -gt $((sent / 2)) ] || die "route: the kernel forwarded $kernel of $sent messages"
+		;;
 	address) phase address "$(links_to "$entry")" move_address 1 ;;
 	hole) phase hole "$(links_to "$entry")" open_hole && close_hole ;;
 	down) LOAD_MS=$((LOAD_MS + 1500)) phase down "$(links_to "$entry")" blink ;;
