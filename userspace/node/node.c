@@ -12,6 +12,7 @@
 #include "node/refresh.h"
 #include "node/secret.h"
 #include "node/sip_glue.h"
+#include "overlay/digest.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -517,7 +518,22 @@ static int open_certificate_store(struct node *node, char *reason) {
 	return error < 0 ? fail(reason, error, "Not enough memory for the certificate store.") : 0;
 }
 
+/* Shows after a restart, too, which calls are ours: made of the node's private key, which stays. */
+static int make_dialog_key(const struct node *node, uint8_t ret[static SHA256_LENGTH]) {
+	unsigned char *key = NULL;
+	int length = i2d_PrivateKey(node->credential->key, &key);
+
+	if (length <= 0)
+		return -ENOMEM;
+	const struct octets parts[] = {octets_of_string("Ringgate SIP dialogs"), OCTETS(key, (size_t)length)};
+	int error = digest_sha256(parts, ARRAY_LENGTH(parts), ret);
+	octets_wipe(key, (size_t)length);
+	OPENSSL_free(key);
+	return error;
+}
+
 static int open_sip(struct node *node, char *reason) {
+	uint8_t dialog_key[SHA256_LENGTH];
 	struct sip_gateway_settings sip_settings = {
 		.runtime = &node->runtime,
 		.listen_count = node->settings->sip_listen_count,
@@ -535,10 +551,13 @@ static int open_sip(struct node *node, char *reason) {
 	memcpy(sip_settings.listen, node->settings->sip_listen, sip_settings.listen_count * sizeof(sip_settings.listen[0]));
 	memcpy(sip_settings.tls_listen, node->settings->sip_tls_listen,
 	       sip_settings.tls_listen_count * sizeof(sip_settings.tls_listen[0]));
-	if (sip_glue_new(node, &node->sip_glue) < 0)
+	if (sip_glue_new(node, &node->sip_glue) < 0 || make_dialog_key(node, dialog_key) < 0)
 		return fail(reason, -ENOMEM, "Not enough memory for the SIP gateway.");
+	sip_settings.dialog_key = dialog_key;
 	struct sip_gateway_events events = sip_glue_events(node->sip_glue);
-	return sip_gateway_new(&sip_settings, &events, &node->sip, reason, NODE_REASON_SIZE);
+	int error = sip_gateway_new(&sip_settings, &events, &node->sip, reason, NODE_REASON_SIZE);
+	octets_wipe(dialog_key, sizeof(dialog_key));
+	return error;
 }
 
 static int open_event_sources(struct node *node) {

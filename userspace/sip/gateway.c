@@ -137,6 +137,9 @@ int sip_gateway_new(const struct sip_gateway_settings *settings, const struct si
 	runtime_random(gateway->runtime, gateway->hash_key, sizeof(gateway->hash_key));
 	runtime_random(gateway->runtime, gateway->merge_hash_key, sizeof(gateway->merge_hash_key));
 	runtime_random(gateway->runtime, gateway->tag_key, sizeof(gateway->tag_key));
+	runtime_random(gateway->runtime, gateway->dialog_key, sizeof(gateway->dialog_key));
+	if (settings->dialog_key)
+		memcpy(gateway->dialog_key, settings->dialog_key, sizeof(gateway->dialog_key));
 	error = sip_auth_open(gateway, settings->digests);
 	if (error < 0) {
 		snprintf(reason, reason_size, "none of the digest algorithms can be used: %s", strerror(-error));
@@ -186,6 +189,7 @@ struct sip_gateway *sip_gateway_free(struct sip_gateway *gateway) {
 	}
 	sip_tls_free(gateway->tls);
 	octets_wipe(gateway->tag_key, sizeof(gateway->tag_key));
+	octets_wipe(gateway->dialog_key, sizeof(gateway->dialog_key));
 	free(gateway->datagram);
 	free(gateway);
 	return NULL;

@@ -121,6 +121,7 @@ struct sip_gateway_settings {
 	struct address tls_listen[SIP_LISTENERS];		  /* TLS on each; needs the files */
 	size_t tls_listen_count;
 	const char *tls_certificate, *tls_key; /* PEM; read again when they change. Copied */
+	const uint8_t *dialog_key; /* 16 octets that stay the same over restarts, so that calls go on; NULL: random ones */
 	enum sip_mode mode;
 	bool outside_calls; /* anyone may call our users; SIP_MODE_REDIRECT_INSIDE lets them in any case */
 	unsigned digests;   /* bits of enum sip_digest that are offered; 0: all there are */

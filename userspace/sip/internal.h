@@ -403,7 +403,7 @@ struct sip_gateway {
 	struct runtime *runtime;
 	struct sip_gateway_events events;
 	unsigned expires_min_s, expires_default_s, expires_max_s;
-	uint64_t hash_key[2], merge_hash_key[2], tag_key[2];
+	uint64_t hash_key[2], merge_hash_key[2], tag_key[2], dialog_key[2];
 	struct sip_listener listeners[SIP_LISTENERS];
 	size_t listener_count;
 	struct sip_listener secure[SIP_LISTENERS]; /* for TLS; have no UDP */

@@ -14,7 +14,7 @@ enum { TOKEN_OCTETS = 28 /* transport, connection, port, address */, TOKEN_TEXT 
 /* --- the user part of our Record-Route: "rr", hash, flow --- */
 
 static uint64_t token_hash(const struct sip_gateway *gateway, struct octets call_id, struct octets flow) {
-	uint64_t key[2] = {gateway->tag_key[0] ^ UINT64_C(0x5265636f72642d52), gateway->tag_key[1]};
+	uint64_t key[2] = {gateway->dialog_key[0], gateway->dialog_key[1]};
 
 	key[1] ^= keyed_hash(key, call_id);
 	return keyed_hash(key, flow);

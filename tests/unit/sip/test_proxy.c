@@ -507,6 +507,42 @@ static void test_loop(void **state) {
 	phone_expect(&call->bob, "SIP/2.0 404 Not Found");
 }
 
+/* Another gateway with the same key goes on with the call; one with a key of its own does not. */
+static void test_restart(void **state) {
+	struct call *call = *state;
+	struct fixture *f = call->f;
+	char routes[2048], uri[64], reason[64];
+
+	phone_register(&call->bob, "bob", "");
+	invite(call);
+	bob_gets_invite(call);
+	phone_answer(&call->bob, call->invite, "200 OK", NULL);
+	phone_expect(&call->alice, "SIP/2.0 200");
+	route_lines(routes, sizeof(routes), call->invite, false);
+	snprintf(uri, sizeof(uri), "sip:alice@127.0.0.1:%u", call->alice.port);
+	uint8_t key[16];
+	memcpy(key, f->gateway->dialog_key, sizeof(key));
+	struct sip_gateway_settings settings = {
+		.runtime = &f->runtime, .listen = {f->address}, .listen_count = 1, .mode = SIP_MODE_PROXY, .dialog_key = key};
+	struct sip_gateway_events events = fixture_events(f);
+	for (unsigned i = 0; i < 2; i++) {
+		f->gateway = sip_gateway_free(f->gateway);
+		assert_int_equal(sip_gateway_new(&settings, &events, &f->gateway, reason, sizeof(reason)), 0);
+		sip_gateway_set_watch(f->gateway, on_watch, f);
+		f->forbidden = true;
+		send_in_dialog(&call->bob, "INFO", i + 1, uri, routes, "alice");
+		if (i == 0) {
+			phone_expect(&call->alice, "INFO ");
+			phone_answer(&call->alice, call->alice.message, "200 OK", NULL);
+			phone_expect(&call->bob, "SIP/2.0 200");
+		} else {
+			phone_expect(&call->bob, "SIP/2.0 403");
+			phone_expect_nothing(&call->alice);
+		}
+		settings.dialog_key = NULL;
+	}
+}
+
 /* Strangers use us only for dialogs that we recorded, and only towards the other end of these. */
 static void test_strangers(void **state) {
 	struct call *call = *state;
@@ -706,6 +742,7 @@ int main(void) {
 		PROXY_TEST(test_declined),
 		PROXY_TEST(test_loop),
 		PROXY_TEST(test_strangers),
+		PROXY_TEST(test_restart),
 		PROXY_TEST(test_outbound_proxy),
 		PROXY_TEST(test_gateway_of_another_site),
 		PROXY_TEST(test_from_another_site),
