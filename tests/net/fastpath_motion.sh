@@ -6,7 +6,8 @@
 # not resend (RFC 6940 6.6.3.1).
 #   LIMIT_US=1000000   the longest time in which what is sent may get lost, and in which nothing arrives, by the clock of the load
 #   PHASES="…"         only some of them, and down: the interface of the entry peer goes down and comes up. Not by default: a port of the
-#                      bridge opens up to a second later, and in some runs no message arrives afterwards, for a reason not known yet
+#                      bridge opens up to a second later, and in some runs the link to the sink ends: while the route is gone, the
+#                      daemon's own ENETUNREACH makes waits without an ack count as the end (sender_hint_unreachable())
 #   LOAD_MS=2400 RATE=1000    each one's load
 set -u
 cd "$(dirname "$0")/../.." || exit 1
