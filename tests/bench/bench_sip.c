@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -30,6 +31,13 @@
 enum { REPETITIONS = 5, USERS = 1000, REQUESTS = 10000, WINDOW = 64, MANY_USERS = 100000, ANSWER_MS = 5000, START_TRIES = 300 };
 
 static char directory[] = "/tmp/ringgate-bench.XXXXXX";
+
+static volatile sig_atomic_t ended;
+
+static void on_signal(int number) {
+	(void)number;
+	ended = 1;
+}
 
 static void die(const char *what) {
 	fprintf(stderr, "bench_sip: %s: %s\n", what, strerror(errno));
@@ -206,6 +214,9 @@ static pid_t start(void (*run)(uint16_t port), uint16_t port) {
 	if (child < 0)
 		die("fork");
 	if (child == 0) {
+		signal(SIGTERM, SIG_DFL);
+		signal(SIGINT, SIG_DFL);
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* Kamailio's own processes go with the group, see stop() */
 		setpgid(0, 0);
 		run(port);
 		_exit(1);
@@ -338,6 +349,8 @@ static void run_load(struct load *load, bool invite, unsigned count, unsigned us
 	char text[4096];
 
 	while (done < count) {
+		if (ended)
+			exit(1); /* which stops what was started */
 		while (sent < count && sent - done < WINDOW) {
 			size_t length = invite ? write_call(load, "INVITE", load->serial, load->serial % users, text, sizeof(text))
 					       : write_register(load, load->serial % users, text, sizeof(text));
@@ -451,7 +464,11 @@ int main(void) {
 	double registers[2][REPETITIONS], redirects[2][REPETITIONS];
 	uint16_t ports[2] = {free_port(), free_port()};
 
+	const struct sigaction end = {.sa_handler = on_signal}; /* without SA_RESTART */
+
 	signal(SIGPIPE, SIG_IGN);
+	sigaction(SIGTERM, &end, NULL);
+	sigaction(SIGINT, &end, NULL);
 	log_open("bench-sip");
 	if (!mkdtemp(directory))
 		die(directory);
