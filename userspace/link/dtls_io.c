@@ -247,6 +247,15 @@ static void report_unreachable(struct dtls_links *links, const struct address *r
 		dtls_handshake_unreachable(endpoint->handshake);
 }
 
+/* This host has no route or address at the moment. A handshake tries another candidate; a link waits for its acks as ever, because
+ * an interface that goes down and comes back is no reason to lose it. */
+static void report_no_way(struct dtls_links *links, const struct address *remote) {
+	struct endpoint *endpoint = endpoint_find(&links->endpoints, remote);
+
+	if (endpoint && endpoint->handshake)
+		dtls_handshake_unreachable(endpoint->handshake);
+}
+
 /* What failed at the first run not sent. Returns false when the rest must wait. */
 static bool send_failed(struct dtls_links *links, struct dtls_socket *s, struct mmsghdr *message, int error, unsigned *retries) {
 	struct dtls_run *run = &s->runs[s->run_sent];
@@ -269,7 +278,7 @@ static bool send_failed(struct dtls_links *links, struct dtls_socket *s, struct 
 	if ((error == ECONNREFUSED || error == EHOSTUNREACH || error == EMSGSIZE || error == EPROTO) && (*retries)++ < 4)
 		return true;
 	if (error == ENETUNREACH || error == EHOSTUNREACH || error == EADDRNOTAVAIL)
-		report_unreachable(links, &run->to.remote);
+		report_no_way(links, &run->to.remote);
 	log_debug("sending failed: %s", strerror(error));
 	s->run_sent++;
 	*retries = 0;
