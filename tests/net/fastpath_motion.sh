@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 # Everything under a transit peer moves while it is under load: the route and the hardware address of the next hop, a link that dies,
-# an interface that begins to swallow what the kernel forwards or goes down for a moment, peers that leave and peers whose power is cut. Traffic follows within
-# a second (and over IPv6, when nothing moves, nothing is lost), nothing comes twice or to a wrong peer, no record number is used twice. What is lost meanwhile is lost: transit peers do
-# not resend (RFC 6940 6.6.3.1).
+# an interface that begins to swallow what the kernel forwards or goes down for a moment, peers that leave and peers whose power is
+# cut. Traffic follows within a second (and over IPv6, when nothing moves, nothing is lost), nothing comes twice or to a wrong peer,
+# no record number is used twice. What is lost meanwhile is lost: transit peers do not resend (RFC 6940 6.6.3.1).
 #   LIMIT_US=1000000   the longest time in which what is sent may get lost, and in which nothing arrives, by the clock of the load
 #   PHASES="…"         only some of them
 #   LOAD_MS=2400 RATE=1000    each one's load

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""Watches an interface until SIGTERM: does any sender of DTLS use a record number of an epoch twice towards the same receiver?
+"""Watches an interface until SIGTERM: does any sender of DTLS use a record number of an epoch for two records towards the same receiver?
 
-Handshake records of epoch 0 are not looked at. Prints one line: records seen, numbers repeated, frames the kernel did not show us,
+The same record once more is a frame that the network, or the capture, has doubled. Handshake records of epoch 0 are not looked at. Prints one line: records seen, numbers repeated, frames the kernel did not show us,
 handshake records of epoch 0."""
 import signal
 import socket
@@ -15,7 +15,7 @@ port = int(sys.argv[2])
 wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
 wire.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
 wire.bind((sys.argv[1], 0))
-seen, repeated, handshakes, ended = set(), 0, 0, False
+seen, repeated, handshakes, ended = {}, 0, 0, False
 
 
 def end(*_):
@@ -48,10 +48,10 @@ def examine(frame):
         epoch, high, low, length = struct.unpack_from("!HHIH", payload, 3)
         if epoch == 0:
             handshakes += payload[0] == HANDSHAKE
-        elif (flow, epoch, high, low) in seen:
-            repeated += 1
         else:
-            seen.add((flow, epoch, high, low))
+            record = hash(payload[13 : 13 + length])
+            if seen.setdefault((flow, epoch, high, low), record) != record:
+                repeated += 1
         payload = payload[13 + length :]
 
 
