@@ -215,7 +215,7 @@ finish_root() {
 		ln -sf ../ringgate-status@.service "$root/usr/lib/systemd/system/multi-user.target.wants/ringgate-status@$each.service"
 	done
 	ln -sf multi-user.target "$root/usr/lib/systemd/system/default.target"
-	for each in getty@ serial-getty@ console-getty systemd-repart systemd-firstboot systemd-logind ldconfig \
+	for each in getty@ serial-getty@ console-getty systemd-repart systemd-firstboot ldconfig \
 		systemd-journal-catalog-update systemd-update-done systemd-hwdb-update systemd-pcrphase systemd-pcrphase-sysinit; do
 		ln -sf /dev/null "$root/etc/systemd/system/$each.service"
 	done

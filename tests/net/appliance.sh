@@ -66,6 +66,9 @@ container_create() {
 	shift
 	network_site "g$number" "$(gateway_address "$number")"
 	network_in "g$number" ip address flush dev lan scope global
+	mkdir -p "$WORK/upper/$number/up/etc/ringgate/ringgate.conf.d"
+	# Phones of the test have no passwords.
+	printf '[sip]\nauthentication = no\n' >"$WORK/upper/$number/up/etc/ringgate/ringgate.conf.d/90-test.conf"
 	mkdir -p "$state/users" "$WORK/upper/$number/work" "$root" "$WORK/bpf-$number"
 	cp "$WORK/ca/overlay.xml" "$state/"
 	overlay_issue --output "$state/node"
@@ -142,7 +145,7 @@ invite() {
 		-i 192.0.2.30 -p 5080 -m 1 -nostdin 192.0.2.12:5060 >"$WORK/sipp" 2>&1
 }
 if command -v sipp >/dev/null; then
-	register || die "REGISTER is not answered: $(tail -n 5 "$WORK/sipp")"
+	register || die "REGISTER is not answered: $(tail -n 40 "$WORK/sipp")"
 	invite || die "INVITE is not redirected: $(tail -n 5 "$WORK/sipp")"
 	called="a call is resolved"
 else
