@@ -133,6 +133,13 @@ def amplify(address, count):
     s = opened(address)
     simple = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)  # not from port 5353: a simple resolver's, or a forged one
     simple.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(address))
+    # A record is not multicast twice within a second (RFC 6762 6): begin when the last answer to somebody else is older than that.
+    s.settimeout(1.2)
+    for _ in range(100):
+        try:
+            s.recvfrom(9000)
+        except socket.timeout:
+            break
     for _ in range(count):
         s.sendto(question(), (GROUP, PORT))
         simple.sendto(question(), (GROUP, PORT))
