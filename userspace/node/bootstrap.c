@@ -291,18 +291,25 @@ void bootstrap_down(struct bootstrap *bootstrap, uint16_t slot, const char *why)
 	}
 }
 
+/* Of a peer nothing more is to be expected; a bootstrap server is never inside, and passes questions on. */
+static void found_outside(struct bootstrap *bootstrap, struct bootstrap_candidate *candidate) {
+	bool server = candidate->source == BOOTSTRAP_SERVER;
+	uint64_t deadline_us = now(bootstrap) + (server ? BOOTSTRAP_RELAYED_MS : BOOTSTRAP_OUTSIDE_MS) * USEC_PER_MSEC;
+
+	candidate->outside = true;
+	if (server || candidate->deadline_us > deadline_us) {
+		candidate->deadline_us = deadline_us;
+		wake(bootstrap, deadline_us);
+	}
+}
+
 void bootstrap_verdict(struct bootstrap *bootstrap, uint16_t slot, uint64_t serial, enum bootstrap_verdict verdict) {
 	struct bootstrap_candidate *candidate = in_slot(bootstrap, slot, BOOTSTRAP_VERIFYING);
 
 	if (!bootstrap->running || bootstrap->paused || !candidate || candidate->begun_us != serial)
 		return;
 	if (verdict == BOOTSTRAP_IS_OUTSIDE) {
-		uint64_t deadline_us = now(bootstrap) + BOOTSTRAP_OUTSIDE_MS * USEC_PER_MSEC;
-		candidate->outside = true;
-		if (candidate->deadline_us > deadline_us) {
-			candidate->deadline_us = deadline_us;
-			wake(bootstrap, deadline_us);
-		}
+		found_outside(bootstrap, candidate);
 		return;
 	}
 	bootstrap->paused = true;

@@ -23,6 +23,7 @@ enum {
 	BOOTSTRAP_OPEN_MAX = 16,     /* attempts without a result at a time */
 	BOOTSTRAP_VERIFY_MS = 3000,  /* for an answer from the ring over a new link */
 	BOOTSTRAP_OUTSIDE_MS = 1000, /* the same once the other side has said that it is not in the ring itself */
+	BOOTSTRAP_RELAYED_MS = 7000, /* and through a bootstrap server: a Ping lost on that longer way is sent again after 3 s (6.2.1) */
 	BOOTSTRAP_SERVER_MS = 1500,
 };
 
