@@ -133,6 +133,8 @@ def amplify(address, count):
     s = opened(address)
     simple = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)  # not from port 5353: a simple resolver's, or a forged one
     simple.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(address))
+    # Else its questions fill the buffer of the other one, and answers are lost.
+    simple.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 0)
     # A record is not multicast twice within a second (RFC 6762 6): begin when the last answer to somebody else is older than that.
     s.settimeout(1.2)
     for _ in range(100):

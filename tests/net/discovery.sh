@@ -63,6 +63,8 @@ fresh
 settings 5 "[discovery]\nmulticast = [ff15::6084]:6084\n"
 joins multicast
 fresh
+# Where it was attached to gateway 5, which has just left, it finds another peer first.
+gateway_wait 4 1 60 || die "the bootstrap server does not attach anew"
 settings 5 "[links]\nbootstrap-server = $(gateway_address 4)\n"
 joins "bootstrap server"
 relayed=$(status 4 "s['relay']['relayed']")
