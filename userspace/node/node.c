@@ -8,6 +8,7 @@
 #include "node/discovery.h"
 #include "node/document.h"
 #include "node/enroller.h"
+#include "node/handover.h"
 #include "node/join.h"
 #include "node/refresh.h"
 #include "node/secret.h"
@@ -532,7 +533,7 @@ static int make_dialog_key(const struct node *node, uint8_t ret[static SHA256_LE
 	return error;
 }
 
-static int open_sip(struct node *node, char *reason) {
+static int open_sip(struct node *node, struct handover *handover, char *reason) {
 	uint8_t dialog_key[SHA256_LENGTH];
 	struct sip_gateway_settings sip_settings = {
 		.runtime = &node->runtime,
@@ -554,6 +555,8 @@ static int open_sip(struct node *node, char *reason) {
 	if (sip_glue_new(node, &node->sip_glue) < 0 || make_dialog_key(node, dialog_key) < 0)
 		return fail(reason, -ENOMEM, "Not enough memory for the SIP gateway.");
 	sip_settings.dialog_key = dialog_key;
+	sip_settings.inherit = handover_take;
+	sip_settings.inherit_userdata = handover;
 	struct sip_gateway_events events = sip_glue_events(node->sip_glue);
 	int error = sip_gateway_new(&sip_settings, &events, &node->sip, reason, NODE_REASON_SIZE);
 	octets_wipe(dialog_key, sizeof(dialog_key));
@@ -617,10 +620,11 @@ int node_check(const struct settings *settings, char reason[static NODE_REASON_S
 }
 
 int node_new(struct settings *settings, sd_event *event, struct node **ret, char reason[static NODE_REASON_SIZE]) {
+	_cleanup_(handover_freep) struct handover *handover = NULL;
 	_cleanup_(node_freep) struct node *node = calloc(1, sizeof(*node));
 
 	reason[0] = 0;
-	if (!node) {
+	if (!node || handover_new(settings, &handover) < 0) {
 		settings_free(settings);
 		return fail(reason, -ENOMEM, "Not enough memory.");
 	}
@@ -633,7 +637,7 @@ int node_new(struct settings *settings, sd_event *event, struct node **ret, char
 	if (error == 0)
 		error = open_links(node, reason);
 	if (error == 0 && settings->sip && !settings->relay)
-		error = open_sip(node, reason);
+		error = open_sip(node, handover, reason);
 	if (error == 0)
 		error = open_state_directory(settings, reason);
 	if (error == 0)
@@ -683,6 +687,10 @@ void node_start(struct node *node) {
 	if (node->sip && !node->settings->sip_authentication)
 		log_warning("SIP phones need no password here ([sip] authentication = no): whoever reaches this gateway from an "
 			    "allowed network can take over the calls of any user.");
+	if (node->sip) {
+		int sockets[HANDOVER_SOCKETS_MAX];
+		handover_keep(sockets, sip_gateway_sockets(node->sip, sockets, HANDOVER_SOCKETS_MAX));
+	}
 	node_enter(node);
 	if (!resume(node))
 		join_start(node->join);

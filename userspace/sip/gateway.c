@@ -23,16 +23,25 @@ static int bound_port(int fd, uint16_t *ret) {
 	return 0;
 }
 
-static int listener_try(struct sip_listener *listener, const struct address *wanted) {
+/* A socket of the run before where there is one: what came in between waits in it. */
+static int socket_of(const struct sip_gateway_settings *settings, int type, const struct address *address) {
+	int fd = settings->inherit ? settings->inherit(settings->inherit_userdata, type, address) : -ENOENT;
+
+	if (fd >= 0)
+		return fd;
+	return type == SOCK_DGRAM ? sip_udp_open(address) : sip_tcp_open(address);
+}
+
+static int listener_try(const struct sip_gateway_settings *settings, struct sip_listener *listener, const struct address *wanted) {
 	struct address address = *wanted;
 
-	_cleanup_close_ int udp = sip_udp_open(&address);
+	_cleanup_close_ int udp = socket_of(settings, SOCK_DGRAM, &address);
 	if (udp < 0)
 		return udp;
 	int error = bound_port(udp, &address.port);
 	if (error < 0)
 		return error;
-	int tcp = sip_tcp_open(&address);
+	int tcp = socket_of(settings, SOCK_STREAM, &address);
 	if (tcp < 0)
 		return tcp;
 	listener->address = address;
@@ -42,12 +51,12 @@ static int listener_try(struct sip_listener *listener, const struct address *wan
 	return 0;
 }
 
-static int listener_open(struct sip_gateway *gateway, const struct address *address) {
+static int listener_open(struct sip_gateway *gateway, const struct sip_gateway_settings *settings, const struct address *address) {
 	struct sip_listener *listener = &gateway->listeners[gateway->listener_count];
 	int error = -EADDRINUSE;
 
 	for (unsigned i = 0; error == -EADDRINUSE && i < (address->port == 0 ? PORT_ATTEMPTS : 1); i++)
-		error = listener_try(listener, address);
+		error = listener_try(settings, listener, address);
 	if (error < 0)
 		return error;
 	listener->gateway = gateway;
@@ -55,10 +64,11 @@ static int listener_open(struct sip_gateway *gateway, const struct address *addr
 	return 0;
 }
 
-static int listener_open_secure(struct sip_gateway *gateway, const struct address *address) {
+static int listener_open_secure(struct sip_gateway *gateway, const struct sip_gateway_settings *settings,
+				const struct address *address) {
 	struct sip_listener *listener = &gateway->secure[gateway->secure_count];
 
-	int tcp = sip_tcp_open(address);
+	int tcp = socket_of(settings, SOCK_STREAM, address);
 	if (tcp < 0)
 		return tcp;
 	*listener = (struct sip_listener){.gateway = gateway, .address = *address, .udp = -1, .tcp = tcp};
@@ -77,7 +87,7 @@ static int open_secure(struct sip_gateway *gateway, const struct sip_gateway_set
 	}
 	int error = sip_tls_new(settings->tls_certificate, settings->tls_key, &gateway->tls, reason, reason_size);
 	for (size_t i = 0; error == 0 && i < settings->tls_listen_count; i++) {
-		error = listener_open_secure(gateway, &settings->tls_listen[i]);
+		error = listener_open_secure(gateway, settings, &settings->tls_listen[i]);
 		if (error < 0)
 			snprintf(reason, reason_size, "cannot listen for SIP over TLS on %s: %s",
 				 address_format(&settings->tls_listen[i], text), strerror(-error));
@@ -146,7 +156,7 @@ int sip_gateway_new(const struct sip_gateway_settings *settings, const struct si
 		return error;
 	}
 	for (size_t i = 0; i < settings->listen_count; i++) {
-		error = listener_open(gateway, &settings->listen[i]);
+		error = listener_open(gateway, settings, &settings->listen[i]);
 		if (error < 0) {
 			snprintf(reason, reason_size, "cannot listen for SIP on %s: %s", address_format(&settings->listen[i], text),
 				 strerror(-error));
@@ -207,6 +217,18 @@ int sip_gateway_tls_address(const struct sip_gateway *gateway, size_t index, str
 		return -ENOENT;
 	*ret = gateway->secure[index].address;
 	return 0;
+}
+
+size_t sip_gateway_sockets(const struct sip_gateway *gateway, int *fds, size_t max) {
+	size_t count = 0;
+
+	for (size_t i = 0; i < gateway->listener_count && count + 2 <= max; i++) {
+		fds[count++] = gateway->listeners[i].udp;
+		fds[count++] = gateway->listeners[i].tcp;
+	}
+	for (size_t i = 0; i < gateway->secure_count && count < max; i++)
+		fds[count++] = gateway->secure[i].tcp;
+	return count;
 }
 
 void gateway_watch(struct sip_gateway *gateway, int fd, unsigned events) {

@@ -125,6 +125,9 @@ struct sip_gateway_settings {
 	enum sip_mode mode;
 	bool outside_calls; /* anyone may call our users; SIP_MODE_REDIRECT_INSIDE lets them in any case */
 	unsigned digests;   /* bits of enum sip_digest that are offered; 0: all there are */
+	/* A socket of a former run with this type and address, or negative errno; it is ours then. NULL: there are none. */
+	int (*inherit)(void *userdata, int type, const struct address *address);
+	void *inherit_userdata;
 };
 
 int sip_gateway_new(const struct sip_gateway_settings *settings, const struct sip_gateway_events *events, struct sip_gateway **ret,
@@ -136,6 +139,9 @@ int sip_gateway_address(const struct sip_gateway *gateway, size_t index, struct 
 
 /* The same of the listeners for TLS. */
 int sip_gateway_tls_address(const struct sip_gateway *gateway, size_t index, struct address *ret);
+
+/* The sockets it listens on, for a run to come: at most `max` descriptors, which stay the gateway's. Returns how many. */
+size_t sip_gateway_sockets(const struct sip_gateway *gateway, int *fds, size_t max);
 
 /* Descriptors to wait for; the set changes as TCP connections come and go, so the driver gives a callback. `events` as in epoll. */
 typedef void (*sip_watch)(void *userdata, int fd, unsigned events); /* events 0: stop watching; called before close() */
