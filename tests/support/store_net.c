@@ -61,7 +61,7 @@ static size_t topology_replicas(const struct topology *topology, struct id out[T
 	return node->holder_count;
 }
 
-static bool topology_replica_acceptable(const struct topology *topology, const struct id *sender, const struct id *resource_id,
+static bool topology_replica_acceptable(struct topology *topology, const struct id *sender, const struct id *resource_id,
 					uint8_t replica_number) {
 	struct store_net_node *node = (struct store_net_node *)(uintptr_t)topology;
 

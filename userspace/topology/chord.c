@@ -416,9 +416,26 @@ static bool better_owner_known(const struct chord *chord, const struct id *sende
 	       (id_equal(&owner, resource_id) || id_between(&owner, resource_id, sender));
 }
 
-static bool chord_replica_acceptable(const struct topology *topology, const struct id *sender, const struct id *resource_id,
+/*
+ * A peer that was alone in its part of the network owned the whole ring there, so that it may stand anywhere. What it offers are
+ * records signed by whoever may write them, and the newer value stays; what a flood of them could cost is the checking, so they
+ * are taken at a bounded rate, and refused ones are offered again.
+ */
+static bool stranger_acceptable(struct chord *chord) {
+	const uint64_t each_us = CHORD_STRANGER_STORE_MS * USEC_PER_MSEC, burst_us = CHORD_STRANGER_STORES * each_us;
+	uint64_t now_us = chord_now(chord);
+
+	if (now_us > burst_us && chord->strangers_us < now_us - burst_us)
+		chord->strangers_us = now_us - burst_us;
+	if (chord->strangers_us + each_us > now_us)
+		return false;
+	chord->strangers_us += each_us;
+	return true;
+}
+
+static bool chord_replica_acceptable(struct topology *topology, const struct id *sender, const struct id *resource_id,
 				     uint8_t replica_number) {
-	const struct chord *chord = chord_of_const(topology);
+	struct chord *chord = chord_of(topology);
 	const struct chord_member *member = chord_table_find(&chord->table, sender);
 
 	if (chord->client || replica_number == 0 || replica_number > TOPOLOGY_REPLICAS_MAX ||
@@ -430,10 +447,11 @@ static bool chord_replica_acceptable(const struct topology *topology, const stru
 	if (chord->state != TOPOLOGY_JOINED)
 		return false;
 	/* Ours already: handed over or repaired by a peer that held it (Q-25). After a partition that is no peer we know: the owner
-	 * in the other part, somewhere behind the resource. Who stands far away has no reason to have held it. */
+	 * in the other part, somewhere behind the resource. Few had a reason to hold it who stand far away. */
 	if (chord_owns(chord, resource_id))
 		return (member && chord_member_usable(member)) ||
-		       chord_table_peers_between(&chord->table, resource_id, sender) <= CHORD_FORMER_OWNERS;
+		       chord_table_peers_between(&chord->table, resource_id, sender) <= CHORD_FORMER_OWNERS ||
+		       stranger_acceptable(chord);
 	/* B-10.4-02, B-7.4.1-03: at most the owner and one more peer stand between the resource and us. */
 	if (chord_table_between(&chord->table, resource_id) > CHORD_REPLICAS)
 		return false;

@@ -14,8 +14,10 @@ enum {
 	CHORD_LISTED_MAX = 512,	    /* Node-IDs of one Update or Leave that are looked at */
 	CHORD_REPLICAS = 2,	    /* B-10.4-01 */
 	CHORD_UPDATE_MAX = 16 + (2 * CHORD_DEPTH_MAX + CHORD_FINGERS_MAX) * ID_LENGTH_CHORD,
-	CHORD_FORMER_OWNERS = 32, /* an owner takes records from former owners that stand at most so many peers behind them */
-	CHORD_HOLD_OFF_S = 30,	  /* an unreachable peer is not tried again for so long; doubles each time */
+	CHORD_FORMER_OWNERS = 32,      /* an owner takes records from former owners that stand at most so many peers behind them */
+	CHORD_STRANGER_STORES = 64,    /* from those that stand farther away so many at once, */
+	CHORD_STRANGER_STORE_MS = 250, /* and one more each quarter of a second; what is refused is offered again later */
+	CHORD_HOLD_OFF_S = 30,	       /* an unreachable peer is not tried again for so long; doubles each time */
 	CHORD_HOLD_OFF_MAX_S = 480,
 	CHORD_REFUSED_HOLD_OFF_S = 2, /* one that refused an Attach, mostly since its own was under way */
 	CHORD_RETRIES_MAX = 4,	      /* Attaches to a lost neighbor (B-10.7.1-05) */
@@ -132,6 +134,7 @@ struct chord {
 	bool replica_anew[CHORD_REPLICAS];  /* its link was lost since: it may have restarted with nothing, to be announced again */
 	size_t replica_count;
 	uint64_t replica_hold_us;
+	uint64_t strangers_us;			   /* so far their Stores have used up the time of CHORD_STRANGER_STORE_MS each */
 	struct chord_range owners[CHORD_REPLICAS]; /* whose records we hold copies of, as announced to the storage */
 	size_t owner_count;
 

@@ -85,8 +85,9 @@ struct topology_ops {
 	/* Node-IDs that hold replicas of our range, replica number 1 first. */
 	size_t (*replicas)(const struct topology *topology, struct id out[TOPOLOGY_REPLICAS_MAX]);
 
-	/* May `sender` store replica `replica_number` of `resource_id` here (B-7.4.1-03, B-7.4.1-06, B-10.4-02)? */
-	bool (*replica_acceptable)(const struct topology *topology, const struct id *sender, const struct id *resource_id,
+	/* May `sender` store replica `replica_number` of `resource_id` here (B-7.4.1-03, B-7.4.1-06, B-10.4-02)? Asked once for each
+	 * Store: some senders may only now and then. */
+	bool (*replica_acceptable)(struct topology *topology, const struct id *sender, const struct id *resource_id,
 				   uint8_t replica_number);
 
 	/* Best known owner of a resource that is not ours; ID_NONE when ours or unknown. */
