@@ -215,12 +215,20 @@ finish_root() {
 		ln -sf ../ringgate-status@.service "$root/usr/lib/systemd/system/multi-user.target.wants/ringgate-status@$each.service"
 	done
 	ln -sf multi-user.target "$root/usr/lib/systemd/system/default.target"
-	for each in getty@ serial-getty@ console-getty systemd-repart systemd-firstboot ldconfig \
-		systemd-journal-catalog-update systemd-update-done systemd-hwdb-update systemd-pcrphase systemd-pcrphase-sysinit; do
+	for each in getty@ serial-getty@ console-getty systemd-repart systemd-firstboot ldconfig systemd-sysusers systemd-boot-random-seed \
+		systemd-journal-catalog-update systemd-update-done systemd-hwdb-update systemd-pcrphase systemd-pcrphase-sysinit systemd-pcrmachine \
+		systemd-tpm2-setup systemd-tpm2-setup-early systemd-network-generator systemd-machine-id-commit systemd-binfmt systemd-hibernate-clear; do
 		ln -sf /dev/null "$root/etc/systemd/system/$each.service"
 	done
+	for each in systemd-bootctl.socket systemd-creds.socket systemd-hostnamed.socket systemd-initctl.socket systemd-pcrextend.socket \
+		systemd-pcrlock.socket systemd-sysext.socket sys-fs-fuse-connections.mount dev-hugepages.mount sys-kernel-debug.mount \
+		sys-kernel-tracing.mount proc-sys-fs-binfmt_misc.automount systemd-ask-password-console.path systemd-ask-password-wall.path; do
+		ln -sf /dev/null "$root/etc/systemd/system/$each"
+	done
 	mkdir -p "$root/etc/systemd/system-generators"
-	ln -sf /dev/null "$root/etc/systemd/system-generators/systemd-gpt-auto-generator"
+	for each in gpt-auto ssh hibernate-resume rc-local system-update sysv tpm2 getty; do
+		ln -sf /dev/null "$root/etc/systemd/system-generators/systemd-$each-generator"
+	done
 	# The first start finds /var empty.
 	cat >"$root/usr/lib/tmpfiles.d/ringgate-appliance.conf" <<-'CONF'
 		d /var/lib 0755 root root -
@@ -255,13 +263,19 @@ make_initrd() {
 	modules=$(basename "$ROOT"/usr/lib/modules/*)
 	mkdir -p "$out/lib/modules/$modules/kernel"
 	local from=$ROOT/usr/lib/modules/$modules
-	for each in drivers/block drivers/virtio drivers/nvme drivers/ata drivers/scsi drivers/mmc drivers/md/dm-verity.ko.xz drivers/md/dm-mod.ko.xz \
-		drivers/md/dm-bufio.ko.xz drivers/usb/host drivers/usb/storage drivers/usb/core drivers/usb/common drivers/cdrom fs/erofs fs/ext4 fs/jbd2 \
-		fs/overlayfs fs/mbcache.ko.xz fs/fat fs/nls lib crypto arch/x86/crypto fs/netfs drivers/pci drivers/message/fusion drivers/hv; do
-		[ -e "$from/kernel/$each" ] || continue
-		mkdir -p "$out/lib/modules/$modules/kernel/$(dirname "$each")"
-		cp -a "$from/kernel/$each" "$out/lib/modules/$modules/kernel/$(dirname "$each")/"
-	done
+	# Drivers of disks and file systems, by the names of their modules or whole folders, and what they need.
+	for each in virtio_pci virtio_mmio virtio_blk virtio_scsi sd_mod nvme ahci ata_piix ata_generic pata_acpi usb-storage uas xhci-pci ehci-pci ohci-pci \
+		uhci-hcd mmc_block sdhci-pci sdhci-acpi hv_storvsc hv_vmbus vmw_pvscsi mptspi megaraid_sas mpt3sas aacraid hpsa smartpqi 3w-sas \
+		dm-mod dm-verity erofs ext4 overlay vfat nls_cp437 nls_ascii nls_iso8859-1 nls_utf8 crc32c_generic crc32c_intel sha256_generic; do
+		name=$(find "$from/kernel" -name "${each//-/[_-]}.ko.xz" -o -name "${each//_/[_-]}.ko.xz" | head -n 1)
+		[ -n "$name" ] || continue # some are part of the kernel
+		echo "${name#"$from/"}"
+		sed -n "s|^${name#"$from/"}: *||p" "$from/modules.dep" | tr ' ' '\n'
+	done | sed '/^$/d' | sort -u >"$WORK/modules"
+	while read -r name; do
+		mkdir -p "$out/lib/modules/$modules/$(dirname "$name")"
+		cp -a "$from/$name" "$out/lib/modules/$modules/$name"
+	done <"$WORK/modules"
 	cp "$from"/modules.{order,builtin,builtin.modinfo} "$out/lib/modules/$modules/"
 	# The cpio is compressed as a whole, and modprobe of busybox reads plain modules.
 	find "$out/lib/modules" -name '*.ko.xz' -exec xz -d {} +

@@ -7,6 +7,7 @@ cd "$(dirname "$0")/../.." || exit 1
 WORK=$(mktemp -d -p /dev/shm ringgate.XXXXXX)
 trap 'rm -rf "$WORK"' EXIT
 export RINGGATE_LIBRARY=$PWD/images/tree/usr/lib/ringgate RINGGATE_ROOT=$WORK/root
+export RINGGATECTL=$(realpath "${BUILD:-build}/ringgatectl")
 root=$RINGGATE_ROOT cases=0
 die() {
 	echo "FAILED: $*"
@@ -44,6 +45,7 @@ good '\xef\xbb\xbfhostname = site1\n'
 good 'overlay=example.org\nuser=site1@example.org\npassword=  secret with spaces  \n'
 good 'address = dhcp\nmetrics = off\nsip = off\nntp = time.example.org 192.0.2.1\nbootstrap = 192.0.2.11:6084 [2001:db8::1]:6084\n'
 good 'ssh-key = ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA alice@example.org\nconsole-password-hash = $6$salt$hash\n'
+good 'phone = alice@example.org oak-river-73\nphone=bob@example.org   with spaces in it \nphone = carol@example.org none\nsip-mode = proxy\nsip-digest = SHA-256 MD5\n'
 appliance help settings | sed -nE 's/^  ([a-z-]+) = .*/\1/p' >"$WORK/names"
 [ "$(wc -l <"$WORK/names")" -ge 18 ] || die "the help names $(wc -l <"$WORK/names") settings"
 while read -r name; do
@@ -66,6 +68,13 @@ bad 'user = site1@example.org\n' 'also overlay is needed'
 bad 'password = short\n' '8 to 256'
 bad 'ssh-key = no-pty ssh-ed25519 AAAA\n' 'is no public key'
 bad 'fast-path = yes\n' 'auto or no'
+bad 'sip-mode = on\n' 'redirect, proxy or redirect-inside'
+bad 'sip-digest = md5\n' 'MD5, SHA-256 or both'
+bad 'phone = alice@example.org\n' 'line 1: phone has to be a user and a password'
+bad 'phone = alice oak-river-73\n' 'phone has to be a user and a password'
+bad 'phone = alice@example.org short\n' 'needs a password of 8 to 256'
+bad 'phone = $(reboot)@example.org oak-river-73\n' 'phone has to be a user and a password'
+bad 'phone = alice@example.org oak-river-73\nphone = alice@example.org oak-river-74\n' 'line 2: alice@example.org has a password already'
 bad 'hostname =\n' 'a line is like'
 head -c 70000 /dev/zero | tr '\0' '#' >"$WORK/s"
 appliance settings check "$WORK/s" | grep -q "too large" || die "a large file is read"
@@ -86,6 +95,10 @@ password = correct horse
 sip-allow = 192.0.2.0/24 2001:db8::/32
 ssh-key = ssh-ed25519 AAAA alice@example.org
 users = at-registration
+sip-mode = redirect-inside
+sip-digest = MD5
+phone = alice@example.org oak-river-73
+phone = bob@example.org with spaces in it
 CONF
 echo "root certificate" >"$root/efi/ringgate-ca.pem"
 appliance provision | grep -q "Settings of .* are in force" || die "settings on the EFI partition are not taken"
@@ -101,6 +114,15 @@ has "$gateway" "user = site1@example.org"
 has "$gateway" "users = at-registration"
 has "$gateway" "ca-file = /etc/ringgate/ca.pem"
 has "$gateway" "fastpath = auto"
+has "$gateway" "mode = redirect-inside"
+has "$gateway" "digest-algorithms = MD5"
+hashes=$root/var/lib/ringgate/sip-passwords
+hash() { printf %s "$1" | openssl dgst -md5 | sed 's/.* //'; }
+grep -q "^alice@example.org .*MD5 $(hash 'alice:example.org:oak-river-73')" "$hashes" || die "alice has no password: $(cat "$hashes")"
+grep -q "^bob@example.org .*MD5 $(hash 'bob:example.org:with spaces in it')" "$hashes" || die "bob has no password: $(cat "$hashes")"
+grep -rq -e oak-river -e "with spaces" "$root" && die "a phone's password was written: $(grep -r -e oak-river -e "with spaces" "$root")"
+has "$root/efi/ringgate.settings" "# The password of the phones of alice@example.org was taken over and removed."
+appliance settings show | grep -q "phones of 2 users have passwords" || die "settings show does not tell of phones"
 has "$gateway" "allow = 127.0.0.0/8 ::1/128 192.0.2.0/24 2001:db8::/32"
 has "$root/run/ringgate-appliance/firewall.nft" "add element inet ringgate sip_allow4 { 192.0.2.0/24 }"
 has "$root/run/ringgate-appliance/firewall.nft" "add element inet ringgate sip_allow6 { 2001:db8::/32 }"
@@ -117,6 +139,12 @@ appliance settings show | grep -q "correct horse" && die "settings show prints t
 # The same file again changes nothing, and the password is still there.
 appliance provision | grep -q "in force" && die "the same settings are taken again"
 has "$root/var/lib/ringgate-appliance/password" "correct horse"
+# One more phone, and one less; the others stay.
+printf 'phone = carol@example.org a-third-one-75\nphone = bob@example.org none\n' >"$WORK/phones"
+cat "$root/efi/ringgate.settings" "$WORK/phones" >"$WORK/more"
+appliance settings apply "$WORK/more" >/dev/null || die "phones cannot be added"
+[ "$(grep -v ^# "$hashes" | cut -d' ' -f1 | sort | tr '\n' ' ')" = "alice@example.org carol@example.org " ] || die "phones: $(cat "$hashes")"
+grep -q "a-third-one" "$WORK/more" || die "a file that was applied by hand was changed"
 # Damaged ones change nothing either, and the page says which line.
 echo "hostname = not a name" >"$root/efi/ringgate.settings"
 appliance provision >/dev/null
@@ -133,7 +161,7 @@ has "$network" "Address=2001:db8::12/64"
 [ ! -s "$root/var/lib/ringgate-appliance/password" ] || die "the password of another account is kept"
 
 # ---- backup and restore
-echo key >"$root/var/lib/ringgate/node.key"; echo crt >"$root/var/lib/ringgate/node.crt"; mkdir -p "$root/var/lib/ringgate/users"; echo a >"$root/var/lib/ringgate/users/alice@example.org.key"
+echo key >"$root/var/lib/ringgate/node.key"; echo crt >"$root/var/lib/ringgate/node.crt"; mkdir -p "$root/var/lib/ringgate/users"; echo a >"$root/var/lib/ringgate/users/alice@example.org.key"; echo h >"$root/var/lib/ringgate/sip-passwords"
 appliance backup "$WORK/backup.tar" | grep -q "keep it where nobody else" || die "backup"
 [ "$(stat -c %a "$WORK/backup.tar")" = 600 ] || die "others can read the backup"
 fresh
@@ -141,6 +169,7 @@ appliance backup "$WORK/empty.tar" | grep -q "nothing to save" || die "a backup 
 appliance restore "$WORK/backup.tar" | grep -q "are those of" || die "restore"
 has "$root/var/lib/ringgate/node.key" key
 has "$root/var/lib/ringgate/users/alice@example.org.key" a
+has "$root/var/lib/ringgate/sip-passwords" h
 appliance provision >/dev/null
 has "$root/etc/hostname" site2
 [ -z "$(find "$root/var/lib/ringgate" "$root/var/lib/ringgate-appliance" -perm /077)" ] || die "others can read what was restored"
@@ -161,6 +190,30 @@ head -c 5000 /dev/urandom >"$WORK/x.tar"; refused "is no backup"
 head -c 1500 "$WORK/backup.tar" >"$WORK/x.tar"
 appliance restore "$WORK/x.tar" >/dev/null && die "a short backup was restored"
 has "$root/var/lib/ringgate/node.key" key
+
+# ---- the clock
+status_text() { appliance status | grep "^! attention *The c" || true; }
+rm -f "$root/var/lib/ringgate/node.crt"
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$WORK/k" -out "$root/var/lib/ringgate/node.crt" -days 2 -subj /CN=x 2>/dev/null
+touch -d '2026-01-01 00:00:00' "$root/etc/os-release"
+clock() { # SENTENCE NOW
+	local said
+	said=$(. "$RINGGATE_LIBRARY/status.sh"; ROOT=$root NODE=$root/var/lib/ringgate; certificate_read; clock_trouble "$2")
+	[[ ($1 = nothing && -z $said) || ($1 != nothing && $said == *"$1"*) ]] || die "at $2: expected \"$1\", got \"$said\""
+	cases=$((cases + 1))
+}
+clock nothing "$(date -u '+%Y-%m-%d %H:%M:%SZ')"
+clock "The clock is wrong (1970-01-01 00:00 UTC): certificates look as if" "1970-01-01 00:00:10Z"
+clock "the certificate of this gateway was made at" "$(date -u -d '-3 days' '+%Y-%m-%d %H:%M:%SZ')"
+clock "or the certificate of this gateway has ended" "2099-01-01 00:00:00Z"
+mkdir -p "$root/run/systemd/timesync"
+: >"$root/run/systemd/timesync/synchronized"
+clock "The certificate of this gateway ended at" "2099-01-01 00:00:00Z"
+echo damaged >"$root/var/lib/ringgate/node.crt"
+clock nothing "2099-01-01 00:00:00Z"
+rm "$root/var/lib/ringgate/node.crt"
+clock nothing "2099-01-01 00:00:00Z"
+status_text | grep -q . && die "the page complains of the clock: $(status_text)"
 
 # ---- use
 appliance forget >/dev/null; [ -e "$root/var/lib/ringgate/node.key" ] || die "forget without --yes"

@@ -9,6 +9,12 @@
 #include <errno.h>
 #include <string.h>
 #include <systemd/sd-daemon.h>
+#include <time.h>
+
+enum {
+	DATE_SIZE = 32,
+	CLOCK_WORD_S = 60, /* so often the service manager hears that we wait for the clock */
+};
 
 static void add(struct enroll_command *command, const char *argument) {
 	command->arguments[command->count++] = argument;
@@ -63,33 +69,34 @@ void enroll_command_reason(int status, const char *output, char reason[static EN
 /* ---- the first start ---- */
 
 /* Only its life is looked at; everything else is the business of who uses it. */
-static int certificate_life(const struct settings *settings, uint64_t *ret_not_after_ms) {
+static int certificate_life(const struct settings *settings, uint64_t *ret_not_before_ms, uint64_t *ret_not_after_ms) {
 	_cleanup_(credential_unrefp) struct credential *credential = NULL;
 	char reason[NODE_REASON_SIZE];
 
 	int error =
 		credential_load(settings->certificate, settings->key, NULL, ID_LENGTH_CHORD, &credential, reason, sizeof(reason));
-	if (error == 0)
-		*ret_not_after_ms = credential->certificate->not_after_ms;
-	return error;
+	if (error < 0)
+		return error;
+	*ret_not_before_ms = credential->certificate->not_before_ms;
+	*ret_not_after_ms = credential->certificate->not_after_ms;
+	return 0;
 }
 
 enum enrollment_need enrollment_need(const struct settings *settings, uint64_t now_ms, char why[static ENROLLER_REASON_SIZE]) {
-	uint64_t not_after_ms = 0;
+	uint64_t not_before_ms, not_after_ms;
 
 	if (!settings->enroll_server || !settings->enroll_user)
 		return ENROLLMENT_NEED_NOTHING;
 	if (access(settings->certificate, F_OK) < 0 && access(settings->key, F_OK) < 0) {
-		snprintf(why, ENROLLER_REASON_SIZE, "There is no certificate yet; enrolling %.80s at %.80s.",
-			 settings->enroll_user, settings->enroll_server);
+		snprintf(why, ENROLLER_REASON_SIZE, "There is no certificate yet; enrolling %.80s at %.80s.", settings->enroll_user,
+			 settings->enroll_server);
 		return ENROLLMENT_NEED_FIRST;
 	}
-	if (certificate_life(settings, &not_after_ms) < 0) /* the node says what is wrong with it */
+	if (certificate_life(settings, &not_before_ms, &not_after_ms) < 0) /* the node says what is wrong with it */
 		return ENROLLMENT_NEED_NOTHING;
 	if (not_after_ms <= now_ms) {
-		snprintf(why, ENROLLER_REASON_SIZE,
-			 "The certificate %.80s has expired; renewing it at %.80s before anything else.", settings->certificate,
-			 settings->enroll_server);
+		snprintf(why, ENROLLER_REASON_SIZE, "The certificate %.80s has expired; renewing it at %.80s before anything else.",
+			 settings->certificate, settings->enroll_server);
 		return ENROLLMENT_NEED_RENEWAL;
 	}
 	if (access(settings->overlay_config, F_OK) < 0) {
@@ -192,12 +199,67 @@ static int pause_for(sd_event *event, uint64_t seconds, const bool *stop) {
 	return error;
 }
 
+static const char *date_format(uint64_t realtime_ms, char text[static DATE_SIZE]) {
+	time_t seconds = (time_t)(realtime_ms / 1000);
+	struct tm tm;
+
+	if (!gmtime_r(&seconds, &tm) || strftime(text, DATE_SIZE, "%Y-%m-%d %H:%M:%S", &tm) == 0)
+		snprintf(text, DATE_SIZE, "?");
+	return text;
+}
+
+/* Until the clock says `due_ms`, also because it was set, or for as long as the service manager waits without a word. */
+static int wait_for_date(sd_event *event, uint64_t due_ms, const bool *stop) {
+	sd_event_source *date = NULL, *word = NULL;
+	bool over = false;
+
+	sd_notifyf(false, "EXTEND_TIMEOUT_USEC=%llu\nSTATUS=waiting for the right time: the clock is wrong",
+		   (unsigned long long)(3 * CLOCK_WORD_S * USEC_PER_SEC));
+	int error = sd_event_add_time(event, &date, CLOCK_REALTIME, due_ms * USEC_PER_MSEC, 0, on_pause, &over);
+	if (error >= 0)
+		error = sd_event_add_time_relative(event, &word, CLOCK_MONOTONIC, CLOCK_WORD_S * USEC_PER_SEC, 0, on_pause, &over);
+	if (error >= 0)
+		error = run_until(event, &over, stop);
+	sd_event_source_disable_unref(date);
+	sd_event_source_disable_unref(word);
+	return error;
+}
+
+/* A clock before our own certificate was made is wrong: every link would fail, and waiting for who sets the clock mends it. */
+static int wait_for_clock(const struct settings *settings, sd_event *event, const bool *stop, char *reason) {
+	struct runtime runtime = {.source = runtime_source_system()};
+	char now[DATE_SIZE], made[DATE_SIZE];
+	uint64_t not_before_ms, not_after_ms;
+	bool told = false;
+	int error = 0;
+
+	if (certificate_life(settings, &not_before_ms, &not_after_ms) <
+	    0) /* there is none, or the node says what is wrong with it */
+		return 0;
+	while (error == 0 && runtime_realtime_ms(&runtime) < not_before_ms) {
+		if (!told)
+			log_error("The clock is wrong: it says %s UTC, and the certificate of this node was made at %s UTC. "
+				  "Waiting until "
+				  "the time is set.",
+				  date_format(runtime_realtime_ms(&runtime), now), date_format(not_before_ms, made));
+		told = true;
+		error = wait_for_date(event, not_before_ms, stop);
+	}
+	if (error == 0 && told)
+		log_notice("The clock says %s UTC now: going on.", date_format(runtime_realtime_ms(&runtime), now));
+	if (error == -ECANCELED)
+		snprintf(reason, NODE_REASON_SIZE, "Ended before the clock was set.");
+	return error;
+}
+
 int enrollment_first(const struct settings *settings, sd_event *event, const bool *stop, char reason[static NODE_REASON_SIZE]) {
 	struct runtime runtime = {.source = runtime_source_system()};
 	char why[ENROLLER_REASON_SIZE];
 	enum enrollment_need need;
 
 	int error = complete(settings, reason);
+	if (error == 0)
+		error = wait_for_clock(settings, event, stop, reason);
 	for (unsigned failures = 0; error == 0; failures++) {
 		need = enrollment_need(settings, runtime_realtime_ms(&runtime), why);
 		if (need == ENROLLMENT_NEED_NOTHING)
@@ -217,7 +279,7 @@ int enrollment_first(const struct settings *settings, sd_event *event, const boo
 		log_error("Not enrolled: %s Trying again in %llu s.", why, (unsigned long long)pause_s);
 		error = pause_for(event, pause_s, stop);
 	}
-	if (error == -ECANCELED)
+	if (error == -ECANCELED && !reason[0])
 		snprintf(reason, NODE_REASON_SIZE, "Ended before the node was enrolled.");
 	else if (!reason[0])
 		snprintf(reason, NODE_REASON_SIZE, "The enrollment cannot go on: %s.", strerror(-error));

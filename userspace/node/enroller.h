@@ -67,8 +67,9 @@ enum enrollment_need { ENROLLMENT_NEED_NOTHING, ENROLLMENT_NEED_FIRST, ENROLLMEN
 enum enrollment_need enrollment_need(const struct settings *settings, uint64_t now_ms, char why[static ENROLLER_REASON_SIZE]);
 
 /*
- * Completes what an earlier installation left, then enrolls or renews if that is needed, trying again until it succeeds or `*stop`
- * is set by an event of the loop. 0, -ECANCELED, or what the loop gave; `reason` receives one sentence.
+ * Completes what an earlier installation left, waits while the clock is before the node's own certificate, then enrolls or renews
+ * if that is needed, trying again until it succeeds or `*stop` is set by an event of the loop. 0, -ECANCELED, or what the loop
+ * gave; `reason` receives one sentence.
  */
 int enrollment_first(const struct settings *settings, sd_event *event, const bool *stop, char reason[static NODE_REASON_SIZE]);
 

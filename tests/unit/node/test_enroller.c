@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "node/enroller.h"
 #include "support/support_identity.h"
@@ -176,6 +177,66 @@ static void needs(void **state) {
 	assert_int_equal(rmdir(directory), 0);
 }
 
+static uint64_t clock_s(void) {
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec;
+}
+
+static int on_stop(sd_event_source *source, void *userdata) {
+	(void)source;
+	*(bool *)userdata = true;
+	return 0;
+}
+
+/* A clock before the node's own certificate: nothing begins until it says that time, and a stop ends the waiting. */
+static void waits_for_the_clock(void **state) {
+	char directory[] = "/tmp/test_enroller_XXXXXX", certificate[64], key[64], reason[NODE_REASON_SIZE] = "";
+	struct settings settings = {.certificate = certificate, .key = key, .users_directory = directory};
+	struct support_overlay overlay;
+	struct id node_id = support_node_id(0x11);
+	sd_event *event;
+	bool stop = false;
+
+	(void)state;
+	assert_non_null(mkdtemp(directory));
+	snprintf(certificate, sizeof(certificate), "%s/node.crt", directory);
+	snprintf(key, sizeof(key), "%s/node.key", directory);
+	assert_int_equal(support_overlay_new("example.org", &overlay), 0);
+	assert_int_equal(sd_event_new(&event), 0);
+	uint64_t made_s = clock_s() + 2;
+	struct credential *credential = support_credential_of_type(&overlay, KEY_ECDSA_P256, "site1@example.org", &node_id, 1,
+								   made_s * 1000, SUPPORT_NOT_AFTER_MS);
+	assert_non_null(credential);
+	assert_int_equal(key_save_pem(credential->key, key), 0);
+	assert_int_equal(certificate_save_pem(credential->certificate, certificate), 0);
+	assert_int_equal(enrollment_first(&settings, event, &stop, reason), 0);
+	assert_true(clock_s() >= made_s);
+	assert_string_equal(reason, "");
+	/* Once the time has come nothing is waited for. */
+	assert_int_equal(enrollment_first(&settings, event, &stop, reason), 0);
+	credential_unref(credential);
+	unlink(certificate);
+	unlink(key);
+
+	/* Years off. */
+	credential = support_credential_of_type(&overlay, KEY_ECDSA_P256, "site1@example.org", &node_id, 1,
+						(clock_s() + 5 * 31557600) * 1000, SUPPORT_NOT_AFTER_MS);
+	assert_non_null(credential);
+	assert_int_equal(key_save_pem(credential->key, key), 0);
+	assert_int_equal(certificate_save_pem(credential->certificate, certificate), 0);
+	assert_true(sd_event_add_defer(event, NULL, on_stop, &stop) >= 0);
+	assert_int_equal(enrollment_first(&settings, event, &stop, reason), -ECANCELED);
+	assert_string_equal(reason, "Ended before the clock was set.");
+	credential_unref(credential);
+	support_overlay_release(&overlay);
+	sd_event_unref(event);
+	unlink(certificate);
+	unlink(key);
+	assert_int_equal(rmdir(directory), 0);
+}
+
 static void stems(void **state) {
 	char stem[PATH_MAX] = "untouched";
 
@@ -191,8 +252,13 @@ static void stems(void **state) {
 
 int main(void) {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(renewal_time), cmocka_unit_test(pauses), cmocka_unit_test(commands),
-		cmocka_unit_test(reasons),	cmocka_unit_test(needs),  cmocka_unit_test(stems),
+		cmocka_unit_test(renewal_time),
+		cmocka_unit_test(pauses),
+		cmocka_unit_test(commands),
+		cmocka_unit_test(reasons),
+		cmocka_unit_test(needs),
+		cmocka_unit_test(stems),
+		cmocka_unit_test(waits_for_the_clock),
 	};
 
 	return cmocka_run_group_tests_name("node/enroller", tests, NULL, NULL);

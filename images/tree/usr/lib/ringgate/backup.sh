@@ -7,7 +7,7 @@ backup_make() {
 	local file=$1 list=()
 	[ -s "$NODE/node.key" ] || { complain "There is nothing to save yet: this machine has no certificate."; return 1; }
 	local each
-	for each in ringgate/overlay.xml ringgate/node.crt ringgate/node.key ringgate/users ringgate-appliance/settings ringgate-appliance/identity \
+	for each in ringgate/overlay.xml ringgate/node.crt ringgate/node.key ringgate/users ringgate/sip-passwords ringgate-appliance/settings ringgate-appliance/identity \
 		ringgate-appliance/password ringgate-appliance/ca.pem ringgate-appliance/health.d; do
 		[ ! -e "$ROOT/var/lib/$each" ] || list+=("$each")
 	done
@@ -26,7 +26,7 @@ backup_usable() {
 	[ "$(stat -L -c %s "$file")" -le $BACKUP_SIZE_MAX ] || { complain "$file is too large for a backup."; return 1; }
 	tar -tf "$file" >"$RUN/names" 2>/dev/null || { complain "$file is no backup."; return 1; }
 	while IFS= read -r name; do
-		[[ $name =~ ^ringgate/(overlay\.xml|node\.crt|node\.key|users/([A-Za-z0-9@._+=~-]+)?)$ ||
+		[[ $name =~ ^ringgate/(overlay\.xml|node\.crt|node\.key|sip-passwords|users/([A-Za-z0-9@._+=~-]+)?)$ ||
 			$name =~ ^ringgate-appliance/(settings|identity|password|ca\.pem|health\.d/[A-Za-z0-9._-]*)$ ]] || {
 			complain "$file is no backup of an appliance: it has $name."
 			return 1
@@ -49,7 +49,7 @@ backup_restore() {
 	mkdir -p -m 0700 "$NODE/users" "$STATE"
 	[ ! -d "$fresh/ringgate-appliance" ] || cp -a "$fresh/ringgate-appliance/." "$STATE/"
 	cp -a "$fresh/ringgate/." "$NODE/"
-	rm -rf "$fresh" "$NODE"/records.db* "$NODE/peers"
+	rm -rf "$fresh" "$NODE"/records.db* "$NODE"/phones.db* "$NODE/peers"
 	chown -R ringgate:ringgate "$NODE" 2>/dev/null
 	chmod -R go= "$NODE" "$STATE"
 	sync -f "$STATE"

@@ -16,7 +16,7 @@ settings_keep() {
 	if [ -n "$before" ] && [ "$before" != "$identity" ] && [ -e "$NODE/node.crt" ]; then
 		local former
 		former=$NODE/former-$(date -u +%Y%m%dT%H%M%S)
-		mkdir -m 0700 "$former" && mv "$NODE"/node.* "$NODE/overlay.xml" "$NODE/users" "$NODE"/records.db* "$former/" 2>/dev/null
+		mkdir -m 0700 "$former" && mv "$NODE"/node.* "$NODE/overlay.xml" "$NODE/users" "$NODE"/records.db* "$NODE"/phones.db* "$NODE"/sip-passwords "$former/" 2>/dev/null
 		echo "The settings name another site: what belonged to \"$before\" is in $former."
 	fi
 	if [ -n "${SETTING[password]:-}" ]; then
@@ -26,6 +26,23 @@ settings_keep() {
 	fi
 	settings_write | write_file "$STATE/settings" 0600 || return 1
 	printf '%s\n' "$identity" | write_file "$STATE/identity" 0600
+}
+
+# Passwords of phones are kept as what digest authentication needs, never as they are. A user whose password cannot be kept is told.
+phones_keep() {
+	local user status=0
+	[ ${#PHONE[@]} -gt 0 ] || return 0
+	[ -d "$NODE" ] || mkdir -p -m 0700 "$NODE"
+	[ -n "$ROOT" ] || chown ringgate:ringgate "$NODE"
+	for user in "${!PHONE[@]}"; do
+		if [ "${PHONE[$user]}" = none ]; then
+			"$CTL" sip forget "$user" --directory "$NODE" >/dev/null 2>&1 # one that had none is as well
+		elif ! "$CTL" sip passwd "$user" --password-file - --directory "$NODE" >/dev/null 2>"$RUN/phones" <<<"${PHONE[$user]}"; then
+			complain "The password of the phones of $user cannot be kept: $(sed 's/^ringgatectl: //' "$RUN/phones")"
+			status=1
+		fi
+	done
+	return $status
 }
 
 # import FILE: settings from outside, together with the roots beside them; a password does not stay where it came from.
@@ -38,16 +55,20 @@ import() {
 		printf '%s\n' "${SETTING[password]:-}" | write_file "$RUN/password" 0600
 		return 0
 	fi
+	mkdir -p -m 0755 "$RUN"
+	local phones=0
+	phones_keep || phones=$?
 	[ ! -s "${file%/*}/ringgate-ca.pem" ] || write_file "$STATE/ca.pem" <"${file%/*}/ringgate-ca.pem"
-	if [ -n "${SETTING[password]:-}" ] && [ -w "$file" ] && [ "${2:-}" != keep ]; then
-		copy=$(sed -E 's/^[[:space:]]*password[[:space:]]*=.*/# The password was taken over and removed./' "$file") &&
+	if [ "${SETTING[password]:-}${#PHONE[@]}" != 0 ] && [ $phones -eq 0 ] && [ -w "$file" ] && [ "${2:-}" != keep ]; then
+		copy=$(sed -E -e 's/^(\xef\xbb\xbf)?[[:space:]]*password[[:space:]]*=.*/# The password was taken over and removed./' \
+			-e 's/^(\xef\xbb\xbf)?[[:space:]]*phone[[:space:]]*=[[:space:]]*([^[:space:]]+).*/# The password of the phones of \2 was taken over and removed./' "$file") &&
 			printf '%s\n' "$copy" >"$file.new" && sync "$file.new" && mv -f "$file.new" "$file"
 	fi
 	echo "Settings of $file are in force."
 }
 
-# Whether the settings differ from those that were taken over last, apart from the password.
-settings_new() { [ -s "$1" ] && ! (settings_read "$1" && [ -z "${SETTING[password]:-}" ] && settings_write | cmp -s - "$STATE/settings") 2>/dev/null; }
+# Whether there is something to take over: other settings than last time, or a password.
+settings_new() { [ -s "$1" ] && ! (settings_read "$1" && [ "${SETTING[password]:-}${#PHONE[@]}" = 0 ] && settings_write | cmp -s - "$STATE/settings") 2>/dev/null; }
 
 settings_of_command_line() {
 	local word
@@ -131,6 +152,8 @@ provision_gateway() {
 		printf '[links]\nfastpath = %s\n' "${SETTING[fast-path]:-auto}"
 		[ -z "${SETTING[bootstrap]:-}" ] || echo "bootstrap = ${SETTING[bootstrap]}"
 		printf '[sip]\nenabled = %s\n' "$([ "${SETTING[sip]:-on}" = on ] && echo yes || echo no)"
+		[ -z "${SETTING[sip-mode]:-}" ] || echo "mode = ${SETTING[sip-mode]}"
+		[ -z "${SETTING[sip-digest]:-}" ] || echo "digest-algorithms = ${SETTING[sip-digest]}"
 		[ -z "${SETTING[sip-allow]:-}" ] || echo "allow = 127.0.0.0/8 ::1/128 ${SETTING[sip-allow]}"
 		[ -z "${SETTING[metrics]:-}" ] || printf '[metrics]\nlisten = %s\n' "${SETTING[metrics]}"
 		if [ -n "${SETTING[user]:-}" ]; then

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # The settings file: lines "name = value", # comments. Nothing in it is ever run or expanded by a shell.
-# settings_read FILE puts the values into SETTING[name] and leaves SETTING as it was when a line is wrong.
+# settings_read FILE puts the values into SETTING[name], and phones' passwords into PHONE[user]; both stay as they were when a line is
+# wrong.
 
-declare -A SETTING=()
+declare -A SETTING=() PHONE=()
 SETTINGS_SIZE_MAX=65536 # octets; more is not a settings file
 
 settings_help() {
@@ -26,6 +27,11 @@ What was found last is kept; a changed file is used at the next start, one on a 
   dns = 192.0.2.1                  name servers
   ntp = 192.0.2.1                  time servers (default: those of DHCP, then of Debian)
   sip = on                         or off: this node serves no phones
+  sip-mode = redirect              what callers get: redirect (default), proxy or redirect-inside; see ringgate.conf(5)
+  sip-digest = MD5                 for phones that fail when they are offered SHA-256, too (default: both)
+  phone = alice@example.org ...    password with which the phones of this user register, a line for each user; only a hash of it is
+                                   kept, and it is removed from the file. Their user name is alice or alice@example.org.
+                                   "none" instead of a password: they may not register any more
   sip-allow = 192.0.2.0/24         networks whose phones may use the gateway (default: private and link-local ones)
   fast-path = auto                 or no: forward in the kernel where that is possible (default auto)
   metrics = 127.0.0.1:9464         address for Prometheus (default off)
@@ -37,47 +43,58 @@ A file ringgate-ca.pem beside ringgate.settings holds the roots for the server's
 HELP
 }
 
-# settings_value_bad NAME VALUE: prints what is wrong, or nothing.
+# settings_value_bad NAME VALUE: `bad` becomes what is wrong, or nothing. Without another process for each line: they cost a boot seconds
+# on slow machines.
 settings_value_bad() {
 	local name=$1 value=$2 each host='[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?' address='([0-9]{1,3}\.){3}[0-9]{1,3}|[0-9a-fA-F:]*:[0-9a-fA-F:.]*'
 	local port='(:[0-9]{1,5})?'
-	case $value in *[![:print:]]*) echo "has characters that cannot be printed"; return ;; esac
+	bad=
+	case $value in *[![:print:]]*) bad="has characters that cannot be printed"; return ;; esac
 	case $name in
-	overlay) [[ $value =~ ^(https://[A-Za-z0-9._:/-]+|$host(\.$host)*)$ ]] || echo "is neither a name nor an https URL" ;;
-	user) [[ $value =~ ^[A-Za-z0-9._+=\&~\$*!-]+@[A-Za-z0-9.-]+$ ]] || echo "is no account such as site1@example.org" ;;
-	password) [ ${#value} -ge 8 ] && [ ${#value} -le 256 ] || echo "has to have 8 to 256 characters" ;;
-	users) [[ $value =~ ^(at-registration|no)$ ]] || echo "has to be at-registration or no" ;;
-	first-node) [[ $value =~ ^(yes|no)$ ]] || echo "has to be yes or no" ;;
-	sip) [[ $value =~ ^(on|off)$ ]] || echo "has to be on or off" ;;
-	fast-path) [[ $value =~ ^(auto|no)$ ]] || echo "has to be auto or no" ;;
-	log-level) [[ $value =~ ^(error|warning|notice|info|debug)$ ]] || echo "has to be error, warning, notice, info or debug" ;;
-	hostname) [[ $value =~ ^$host(\.$host)*$ && ${#value} -le 64 ]] || echo "is no host name" ;;
-	interface) [[ $value =~ ^[A-Za-z0-9._-]{1,15}$ ]] || echo "is no name of an interface" ;;
+	overlay) [[ $value =~ ^(https://[A-Za-z0-9._:/-]+|$host(\.$host)*)$ ]] || bad="is neither a name nor an https URL" ;;
+	user) [[ $value =~ ^[A-Za-z0-9._+=\&~\$*!-]+@[A-Za-z0-9.-]+$ ]] || bad="is no account such as site1@example.org" ;;
+	password) [ ${#value} -ge 8 ] && [ ${#value} -le 256 ] || bad="has to have 8 to 256 characters" ;;
+	users) [[ $value =~ ^(at-registration|no)$ ]] || bad="has to be at-registration or no" ;;
+	first-node) [[ $value =~ ^(yes|no)$ ]] || bad="has to be yes or no" ;;
+	sip) [[ $value =~ ^(on|off)$ ]] || bad="has to be on or off" ;;
+	sip-mode) [[ $value =~ ^(redirect|proxy|redirect-inside)$ ]] || bad="has to be redirect, proxy or redirect-inside" ;;
+	sip-digest) [[ $value =~ ^(MD5|SHA-256|SHA-256\ MD5)$ ]] || bad="has to be MD5, SHA-256 or both" ;;
+	phone)
+		[[ $value =~ ^[A-Za-z0-9._+=\&~\$*!-]{1,64}@[A-Za-z0-9.-]{1,190}[[:space:]]+([^[:space:]].*)$ ]] ||
+			{ bad="has to be a user and a password, such as alice@example.org oak-river-73"; return; }
+		each=${BASH_REMATCH[1]}
+		[ "$each" = none ] || { [ ${#each} -ge 8 ] && [ ${#each} -le 256 ]; } || bad="needs a password of 8 to 256 characters"
+		;;
+	fast-path) [[ $value =~ ^(auto|no)$ ]] || bad="has to be auto or no" ;;
+	log-level) [[ $value =~ ^(error|warning|notice|info|debug)$ ]] || bad="has to be error, warning, notice, info or debug" ;;
+	hostname) [[ $value =~ ^$host(\.$host)*$ && ${#value} -le 64 ]] || bad="is no host name" ;;
+	interface) [[ $value =~ ^[A-Za-z0-9._-]{1,15}$ ]] || bad="is no name of an interface" ;;
 	address)
 		[ "$value" = dhcp ] && return
-		for each in $value; do [[ $each =~ ^($address)/[0-9]{1,3}$ ]] || echo "has to be dhcp, or addresses such as 192.0.2.11/24"; done
+		for each in $value; do [[ $each =~ ^($address)/[0-9]{1,3}$ ]] || bad="has to be dhcp, or addresses such as 192.0.2.11/24"; done
 		;;
 	gateway | dns | server-address)
-		for each in $value; do [[ $each =~ ^($address|\[[0-9a-fA-F:.]+\])$port$ ]] || echo "has to be addresses such as 192.0.2.1"; done
+		for each in $value; do [[ $each =~ ^($address|\[[0-9a-fA-F:.]+\])$port$ ]] || bad="has to be addresses such as 192.0.2.1"; done
 		;;
-	ntp) for each in $value; do [[ $each =~ ^($address|$host(\.$host)*)$ ]] || echo "has to be addresses or names"; done ;;
+	ntp) for each in $value; do [[ $each =~ ^($address|$host(\.$host)*)$ ]] || bad="has to be addresses or names"; done ;;
 	bootstrap | metrics)
 		[ "$name $value" = "metrics off" ] && return
-		for each in $value; do [[ $each =~ ^(([0-9]{1,3}\.){3}[0-9]{1,3}|\[[0-9a-fA-F:.]+\])$port$ ]] || echo "has to be addresses such as 192.0.2.11:6084"; done
+		for each in $value; do [[ $each =~ ^(([0-9]{1,3}\.){3}[0-9]{1,3}|\[[0-9a-fA-F:.]+\])$port$ ]] || bad="has to be addresses such as 192.0.2.11:6084"; done
 		;;
-	sip-allow) for each in $value; do [[ $each =~ ^($address)/[0-9]{1,3}$ ]] || echo "has to be networks such as 192.0.2.0/24"; done ;;
-	ssh-key) [[ $value =~ ^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp[0-9]+|sk-[a-z0-9@.-]+)\ [A-Za-z0-9+/=]+(\ .*)?$ ]] || echo "is no public key of ssh" ;;
-	console-password-hash) [[ $value =~ ^\$[a-z0-9]+\$[^:[:space:]]+$ ]] || echo "is no password hash of crypt(5)" ;;
-	*) echo "is not among the settings" ;;
+	sip-allow) for each in $value; do [[ $each =~ ^($address)/[0-9]{1,3}$ ]] || bad="has to be networks such as 192.0.2.0/24"; done ;;
+	ssh-key) [[ $value =~ ^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp[0-9]+|sk-[a-z0-9@.-]+)\ [A-Za-z0-9+/=]+(\ .*)?$ ]] || bad="is no public key of ssh" ;;
+	console-password-hash) [[ $value =~ ^\$[a-z0-9]+\$[^:[:space:]]+$ ]] || bad="is no password hash of crypt(5)" ;;
+	*) bad="is not among the settings" ;;
 	esac
 }
 
 settings_read() {
-	local file=$1 line number=0 name value bad
-	local -A found=()
+	local file=$1 line number=0 name value bad lines=()
+	local -A found=() phones=()
 	[ -f "$file" ] && [ -r "$file" ] || { complain "$file cannot be read."; return 1; }
 	[ "$(stat -c %s "$file")" -le $SETTINGS_SIZE_MAX ] || { complain "$file is too large for settings."; return 1; }
-	while IFS= read -r line || [ -n "$line" ]; do
+	mapfile -t lines < <(tr -d '\000' <"$file")
+	for line in "${lines[@]}"; do
 		number=$((number + 1))
 		line=${line%$'\r'}
 		[ $number -gt 1 ] || line=${line#$'\xef\xbb\xbf'} # as some editors begin a file
@@ -87,20 +104,27 @@ settings_read() {
 			return 1
 		}
 		name=${BASH_REMATCH[1]} value=${BASH_REMATCH[2]}
-		bad=$(settings_value_bad "$name" "$value" | head -n 1)
+		settings_value_bad "$name" "$value"
 		[ -z "$bad" ] || { complain "$file, line $number: $name $bad; see: ringgate-appliance help settings"; return 1; }
+		if [ "$name" = phone ]; then
+			name=${value%%[[:space:]]*}
+			[ -z "${phones[$name]:-}" ] || { complain "$file, line $number: $name has a password already."; return 1; }
+			phones[$name]=${value##"$name"*([[:space:]])}
+			continue
+		fi
 		[ -z "${found[$name]:-}" ] || { complain "$file, line $number: $name stands there twice."; return 1; }
 		found[$name]=$value
-	done < <(tr -d '\000' <"$file")
+	done
 	if [ -n "${found[user]:-}" ] && [ -z "${found[overlay]:-}" ]; then
 		complain "$file: with user also overlay is needed: which overlay this site belongs to."
 		return 1
 	fi
-	SETTING=()
+	SETTING=() PHONE=()
 	for name in "${!found[@]}"; do SETTING[$name]=${found[$name]}; done
+	for name in "${!phones[@]}"; do PHONE[$name]=${phones[$name]}; done
 }
 
-# settings_write: SETTING as a file on standard output, without the password.
+# settings_write: SETTING as a file on standard output, without passwords.
 settings_write() {
 	local name
 	for name in $(printf '%s\n' "${!SETTING[@]}" | sort); do
@@ -112,4 +136,5 @@ settings_show() {
 	[ -s "$STATE/settings" ] || { complain "There are no settings yet; see: ringgate-appliance help settings"; return 1; }
 	cat "$STATE/settings"
 	[ ! -s "$STATE/password" ] || echo "# a password is there"
+	[ ! -s "$NODE/sip-passwords" ] || echo "# the phones of $(grep -c @ "$NODE/sip-passwords") users have passwords"
 }

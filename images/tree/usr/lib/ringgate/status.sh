@@ -7,7 +7,36 @@ addresses() { ip -brief address show scope global 2>/dev/null | awk '$1 != "lo" 
 
 figure() { sed -n "s/^ *\"$1\": \"\{0,1\}\([^\",]*\)\"\{0,1\},*$/\1/p" <<<"$2" | head -n 1; }
 
-fingerprint() { openssl x509 -in "$NODE/node.crt" -noout -fingerprint -sha256 2>/dev/null | sed 's/.*=//'; }
+# What the node's certificate says, read again when it has changed: CERTIFICATE[fingerprint], [notBefore] and [notAfter] in UTC.
+declare -A CERTIFICATE=()
+certificate_read() {
+	local changed line
+	changed=$(stat -c %.Y "$NODE/node.crt" 2>/dev/null) || { CERTIFICATE=(); return; }
+	[ "$changed" != "${CERTIFICATE[changed]:-}" ] || return 0
+	CERTIFICATE=([changed]=$changed)
+	while IFS= read -r line; do
+		case $line in
+		*Fingerprint=*) CERTIFICATE[fingerprint]=${line#*=} ;;
+		not*=*) CERTIFICATE[${line%%=*}]=${line#*=} ;;
+		esac
+	done < <(openssl x509 -in "$NODE/node.crt" -noout -fingerprint -sha256 -startdate -enddate -dateopt iso_8601 2>/dev/null)
+}
+
+# A clock is wrong before the image was made, and before the certificate was; after its end only if nobody has set it.
+clock_trouble() {
+	local now=${1:-$(date -u '+%Y-%m-%d %H:%M:%SZ')} ask="Give an ntp server in the settings, or look why it cannot be reached."
+	if [[ $now < $(date -u -r "$ROOT/etc/os-release" '+%Y-%m-%d %H:%M:%SZ' 2>/dev/null) ]]; then
+		echo "The clock is wrong (${now%:*} UTC): certificates look as if they were not valid yet. $ask"
+	elif [[ $now < ${CERTIFICATE[notBefore]:-} ]]; then
+		echo "The clock is wrong (${now%:*} UTC): the certificate of this gateway was made at ${CERTIFICATE[notBefore]%:*}. It waits for the right time. $ask"
+	elif [ -n "${CERTIFICATE[notAfter]:-}" ] && [[ $now > ${CERTIFICATE[notAfter]} ]]; then
+		if [ -e "$ROOT/run/systemd/timesync/synchronized" ]; then
+			echo "The certificate of this gateway ended at ${CERTIFICATE[notAfter]%:*} UTC, and no newer one comes: look why its server cannot be reached."
+		else
+			echo "The clock is wrong (${now%:*} UTC), or the certificate of this gateway has ended (${CERTIFICATE[notAfter]%:*}): no time server has answered. $ask"
+		fi
+	fi
+}
 
 # What a person has to know or to do, one a line; nothing if all is well.
 troubles() {
@@ -21,10 +50,7 @@ troubles() {
 		echo "The state partition is full ($((free / 1024)) MB left): records cannot be stored. Free room or use a larger disk."
 	fi
 	[ -n "$(addresses)" ] || echo "No network: there is no cable, or nobody gives an address. See: ringgate-appliance help settings"
-	# The image is never younger than its own files: a clock before that is wrong, and no certificate is good then.
-	if [ "$(date +%s)" -lt "$(stat -c %Y "$ROOT/etc/os-release" 2>/dev/null || echo 0)" ]; then
-		echo "The clock is wrong ($(date -u '+%Y-%m-%d %H:%M') UTC): certificates look as if they were not valid yet. Give an ntp server in the settings."
-	fi
+	clock_trouble
 	if [ ! -s "$STATE/settings" ] && [ ! -s "$RUN/settings" ] && [ ! -s "$NODE/overlay.xml" ]; then
 		echo "No settings yet. Put ringgate.settings on a USB stick named RINGGATE and plug it in; see docs/appliance.md."
 	fi
@@ -33,6 +59,7 @@ troubles() {
 
 status_print() {
 	local calls status state storage overlay peers size node registrations address line list='' failed
+	certificate_read
 	status=$(timeout 5 ringgatectl --json status 2>/dev/null)
 	state=$(figure state "$status") overlay=$(figure overlay "$status") peers=$(figure peers "$status")
 	size=$(figure size_estimate "$status") node=$(figure node_id "$status") storage=$(figure storage "$status")
@@ -50,12 +77,12 @@ status_print() {
 			list+="${list:+, }\"${line//\"/\\\"}\""
 		done < <(troubles; [ -z "${failed:-}" ] || echo "$failed")
 		printf '{"version": "%s", "hostname": "%s", "addresses": "%s", "overlay": "%s", "state": "%s", "node_id": "%s", "peers": %s, "ring_size": %s, "registrations": %s, "redirected_calls": %s, "fingerprint": "%s", "troubles": [%s]}\n' \
-			"$VERSION" "$(uname -n)" "$address" "$overlay" "${state//\"/}" "$node" "${peers:-0}" "${size:-0}" "$registrations" "$calls" "$(fingerprint)" "$list"
+			"$VERSION" "$(uname -n)" "$address" "$overlay" "${state//\"/}" "$node" "${peers:-0}" "${size:-0}" "$registrations" "$calls" "${CERTIFICATE[fingerprint]:-}" "$list"
 		return
 	fi
 	printf '%-14s %s\n' gateway "$(uname -n), Ringgate ${VERSION:-?}" addresses "${address:-none}" overlay "${overlay:-${SETTING[overlay]:--}}" state "${state:-not running}"
 	[ -z "$node" ] || printf '%-14s %s\n' "Node-ID" "$node" peers "$peers connected, ring of about ${size%.*}" phones "$registrations registered, $calls calls redirected" storage "$storage"
-	[ ! -s "$NODE/node.crt" ] || printf '%-14s %s\n' fingerprint "$(fingerprint)"
+	[ -z "${CERTIFICATE[fingerprint]:-}" ] || printf '%-14s %s\n' fingerprint "${CERTIFICATE[fingerprint]}"
 	[ -z "${failed:-}" ] || printf '%-14s %s\n' "last words" "$failed"
 	while IFS= read -r line; do printf '%-14s %s\n' "! attention" "$line"; done < <(troubles)
 }
