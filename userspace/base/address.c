@@ -58,9 +58,34 @@ socklen_t address_to_sockaddr(const struct address *address, struct sockaddr_sto
 	return 0;
 }
 
+static char *write_decimal(char *at, unsigned value) {
+	char digits[10];
+	size_t count = 0;
+
+	do
+		digits[count++] = (char)('0' + value % 10);
+	while ((value /= 10) > 0);
+	while (count > 0)
+		*at++ = digits[--count];
+	return at;
+}
+
+/* Many a line of a protocol has one, so that the general way is too slow. Returns where the text ends. */
+static char *write_ipv4(char *at, const struct address *address) {
+	for (size_t i = 0; i < 4; i++) {
+		at = write_decimal(at, address->octets[i]);
+		*at++ = i < 3 ? '.' : 0;
+	}
+	return at - 1;
+}
+
 const char *address_format_host(const struct address *address, char text[static ADDRESS_TEXT_SIZE]) {
 	char host[INET6_ADDRSTRLEN] = "-";
 
+	if (address->family == AF_INET && address->scope == 0) {
+		write_ipv4(text, address);
+		return text;
+	}
 	if (address->family != 0)
 		inet_ntop(address->family, address->octets, host, sizeof(host));
 	if (address->scope != 0)
@@ -73,6 +98,12 @@ const char *address_format_host(const struct address *address, char text[static 
 const char *address_format(const struct address *address, char text[static ADDRESS_TEXT_SIZE]) {
 	char host[ADDRESS_TEXT_SIZE];
 
+	if (address->family == AF_INET && address->scope == 0) {
+		char *end = write_ipv4(text, address);
+		*end++ = ':';
+		*write_decimal(end, address->port) = 0;
+		return text;
+	}
 	address_format_host(address, host);
 	if (address->family == AF_INET6)
 		snprintf(text, ADDRESS_TEXT_SIZE, "[%.50s]:%u", host, address->port);

@@ -119,6 +119,7 @@ static void ignore_trace(const char *file, int line, osip_trace_level_t level, c
 
 /* The parser writes its opinion of what it got to the standard output otherwise. */
 static void prepare_parser(void) {
+	sip_arena_prepare();
 	osip_trace_initialize_func(TRACE_LEVEL0, ignore_trace);
 	parser_init();
 }
@@ -140,8 +141,8 @@ int sip_gateway_new(const struct sip_gateway_settings *settings, const struct si
 	int error = check_settings(gateway, settings, reason, reason_size);
 	if (error < 0)
 		return error;
-	gateway->datagram = malloc(LIMIT_SIP_MESSAGE);
-	if (!gateway->datagram)
+	gateway->datagrams = sip_datagrams_new();
+	if (!gateway->datagrams)
 		return -ENOMEM;
 	prepare_parser();
 	runtime_random(gateway->runtime, gateway->hash_key, sizeof(gateway->hash_key));
@@ -200,7 +201,7 @@ struct sip_gateway *sip_gateway_free(struct sip_gateway *gateway) {
 	sip_tls_free(gateway->tls);
 	octets_wipe(gateway->tag_key, sizeof(gateway->tag_key));
 	octets_wipe(gateway->dialog_key, sizeof(gateway->dialog_key));
-	free(gateway->datagram);
+	free(gateway->datagrams);
 	free(gateway);
 	return NULL;
 }

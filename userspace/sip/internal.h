@@ -87,6 +87,21 @@ bool sip_raw_field_next(struct reader *r, struct sip_raw_field *ret);
  */
 bool sip_frame_next_field(const struct sip_frame *frame, const char *name, size_t *position, struct octets *ret);
 
+/* --- arena.c: memory of the parser --- */
+
+/* Once, before anything is parsed. */
+void sip_arena_prepare(void);
+
+/*
+ * Until sip_arena_pause() the parser gets its memory here, until sip_arena_end() it is good. False: it is taken, and the heap
+ * serves. Whatever frees the parser's memory does nothing to pieces of the arena.
+ */
+bool sip_arena_begin(void);
+void sip_arena_pause(void);
+bool sip_arena_spilled(void); /* since sip_arena_begin() something came from the heap, and is to be freed */
+void sip_arena_end(void);
+bool sip_arena_owns(const void *piece);
+
 /* --- message.c: a parsed request --- */
 
 enum sip_method {
@@ -114,7 +129,10 @@ struct sip_route_set {
 struct sip_request {
 	struct sip_frame frame;
 	enum sip_method method;
-	osip_message_t *message;
+	osip_message_t *message; /* of its parts only req_uri may be replaced */
+	bool arena;		 /* it lies in the arena */
+	bool hashed;		 /* the next two are known: see transaction.c */
+	unsigned key_hash, merge_hash;
 	osip_via_t *via;			/* the topmost; in `message`, never NULL, its host neither */
 	const char *branch, *from_tag, *to_tag; /* in `message`, or NULL */
 	uint32_t cseq;
@@ -210,6 +228,7 @@ struct sip_connection {
 };
 
 int sip_udp_open(const struct address *address);
+struct sip_datagrams *sip_datagrams_new(void); /* to be freed by free(); NULL: no memory */
 void sip_udp_receive(struct sip_gateway *gateway, const struct sip_listener *listener);
 int sip_udp_send(struct sip_gateway *gateway, const struct sip_flow *flow, const struct address *to, struct octets octets);
 int sip_tcp_open(const struct address *address);
@@ -237,8 +256,8 @@ struct sip_transaction {
 	enum sip_transaction_state state;
 	bool invite;
 	bool unacknowledged;	      /* counted against SIP_UNACKNOWLEDGED */
-	struct octets key, merge_key; /* owned; merge_key may be none */
-	struct octets echo;	      /* owned: the header fields every response repeats */
+	struct octets key, merge_key; /* in `room`; merge_key may be none */
+	struct octets echo;	      /* in `room`: the header fields every response repeats */
 	size_t via_length;	      /* of the Vias at its beginning */
 	struct sip_proxy *proxy;      /* answers, without a limit of time of ours; told when this transaction goes */
 	struct octets response;	      /* owned: what was sent last; none in SIP_STATE_TRYING */
@@ -249,13 +268,14 @@ struct sip_transaction {
 	struct sip_transaction **owner;		 /* cleared once there is a final response, or never will be */
 	struct sip_transaction *previous, *next; /* finished ones, oldest first */
 	UT_hash_handle hh, merge_hh;
+	uint8_t room[];
 };
 
 /*
  * Hands a request to the transaction it belongs to. True when it is one: retransmissions are answered, an ACK confirms.
  * A false answer for ACK means that it belongs to none.
  */
-bool sip_transaction_match(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow);
+bool sip_transaction_match(struct sip_gateway *gateway, struct sip_request *request, const struct sip_flow *flow);
 
 /* The same for an ACK of which only the frame is known. False: it has to be looked at more closely. */
 bool sip_transaction_acknowledge(struct sip_gateway *gateway, const struct sip_frame *frame, const struct sip_flow *flow);
@@ -264,7 +284,7 @@ bool sip_transaction_acknowledge(struct sip_gateway *gateway, const struct sip_f
 struct sip_transaction *sip_transaction_to_cancel(struct sip_gateway *gateway, const struct sip_request *request);
 
 /* Is this request here already in another transaction (RFC 3261 8.2.2.2)? */
-bool sip_transaction_merged(struct sip_gateway *gateway, const struct sip_request *request);
+bool sip_transaction_merged(struct sip_gateway *gateway, struct sip_request *request);
 
 /* Returns -ENOBUFS at the bound, -ENOMEM. */
 int sip_transaction_new(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow,
@@ -312,6 +332,14 @@ void sip_refuse_frame(struct sip_gateway *gateway, const struct sip_frame *frame
 		      const char *reason);
 
 void writer_format(struct writer *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* --- text.c: what writer_format() does, for what is written with every message --- */
+
+#define writer_literal(w, text) writer_raw((w), "" text, sizeof(text) - 1)
+void writer_string(struct writer *w, const char *text);
+void writer_decimal(struct writer *w, uint64_t value);
+void writer_hexadecimal(struct writer *w, uint64_t value); /* 16 digits */
+void writer_thousandths(struct writer *w, unsigned value); /* "0.800" */
 
 /* --- request.c --- */
 
@@ -411,7 +439,7 @@ struct sip_gateway {
 	struct sip_tls *tls;		    /* NULL without them */
 	struct sip_connection *connections; /* by descriptor */
 	uint64_t next_connection;
-	uint8_t *datagram; /* room for one */
+	struct sip_datagrams *datagrams; /* room for some; see udp.c */
 	sip_watch watch;
 	void *watch_userdata;
 	struct sip_transaction *transactions; /* by key */

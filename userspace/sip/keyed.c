@@ -8,7 +8,7 @@ static inline uint64_t rotate(uint64_t value, unsigned bits) {
 	return value << bits | value >> (64 - bits);
 }
 
-static void rounds(uint64_t v[static 4], unsigned count) {
+static inline void rounds(uint64_t v[static 4], unsigned count) {
 	while (count-- > 0) {
 		v[0] += v[1];
 		v[2] += v[3];
@@ -31,20 +31,19 @@ uint64_t keyed_hash(const uint64_t key[static 2], struct octets octets) {
 		key[0] ^ UINT64_C(0x6c7967656e657261),
 		key[1] ^ UINT64_C(0x7465646279746573),
 	};
-	struct reader r = reader_of(octets.data ? (const void *)octets.data : "", octets.length);
 	uint64_t word = 0;
+	size_t at = 0;
 
-	while (reader_left(&r) >= sizeof(word)) {
-		memcpy(&word, reader_octets(&r, sizeof(word)).data, sizeof(word));
+	for (; octets.length - at >= sizeof(word); at += sizeof(word)) {
+		memcpy(&word, &octets.data[at], sizeof(word));
 		word = le64toh(word);
 		v[3] ^= word;
 		rounds(v, 2);
 		v[0] ^= word;
 	}
-	struct octets rest = reader_rest(&r);
 	word = (uint64_t)(octets.length & 0xff) << 56;
-	for (size_t i = 0; i < rest.length; i++)
-		word |= (uint64_t)rest.data[i] << 8 * i;
+	for (unsigned i = 0; at + i < octets.length; i++)
+		word |= (uint64_t)octets.data[at + i] << 8 * i;
 	v[3] ^= word;
 	rounds(v, 2);
 	v[0] ^= word;

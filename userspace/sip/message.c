@@ -121,9 +121,15 @@ int sip_request_parse(const struct sip_frame *frame, struct sip_request *ret, co
 	*ret_reason = missing_field(frame);
 	if (*ret_reason)
 		return -EBADMSG;
-	if (osip_message_init(&request.message) != OSIP_SUCCESS)
+	request.arena = sip_arena_begin();
+	if (osip_message_init(&request.message) != OSIP_SUCCESS) {
+		request.message = NULL;
+		sip_request_release(&request);
 		return -ENOMEM;
+	}
 	*ret_reason = parse(&request) < 0 ? "Malformed Header Field" : check(&request);
+	if (request.arena)
+		sip_arena_pause();
 	if (*ret_reason) {
 		sip_request_release(&request);
 		return -EBADMSG;
@@ -144,8 +150,14 @@ void sip_route_set_release(struct sip_route_set *set) {
 }
 
 void sip_request_release(struct sip_request *request) {
-	if (request->message)
-		osip_message_free(request->message);
+	osip_message_t *message = request->message;
+
+	/* In the arena there is nothing to free one by one, unless something came from elsewhere. */
+	if (message && (!request->arena || sip_arena_spilled() || !sip_arena_owns(message->req_uri)))
+		osip_message_free(message);
 	request->message = NULL;
+	if (request->arena)
+		sip_arena_end();
+	request->arena = false;
 	sip_route_set_release(&request->route_set);
 }

@@ -57,9 +57,8 @@ static bool is_chosen(const struct chosen *chosen, const osip_uri_t *uri) {
  * Never back to the Request-URI (RFC 3261 8.3), and from a SIPS URI only to SIPS URIs (26.4.4): the caller asked for a secured
  * path.
  */
-static void write_contact(const struct redirect *redirect, const struct sip_redirect_contact *contact, struct chosen *chosen,
-			  struct writer *w) {
-	const struct registration *registration = registration_find(redirect->gateway, redirect->aor);
+static void write_contact(const struct redirect *redirect, const struct registration *registration,
+			  const struct sip_redirect_contact *contact, struct chosen *chosen, struct writer *w) {
 	_cleanup_(uri_freep) osip_uri_t *uri = NULL;
 	char text[SIP_CONTACT_OCTETS + 1];
 
@@ -71,14 +70,18 @@ static void write_contact(const struct redirect *redirect, const struct sip_redi
 		return;
 	}
 	const struct binding *binding = registration ? registration_contact(registration, text, uri) : NULL;
-	writer_octets(w, octets_of_string("Contact: <"));
-	writer_octets(w, octets_of_string(text));
-	writer_octets(w, octets_of_string(">"));
-	if (contact->expires_s > 0)
-		writer_format(w, ";expires=%u", contact->expires_s);
-	if (binding && binding->q >= 0)
-		writer_format(w, ";q=%d.%03d", binding->q / 1000, binding->q % 1000);
-	writer_format(w, "\r\n");
+	writer_literal(w, "Contact: <");
+	writer_string(w, text);
+	writer_literal(w, ">");
+	if (contact->expires_s > 0) {
+		writer_literal(w, ";expires=");
+		writer_decimal(w, contact->expires_s);
+	}
+	if (binding && binding->q >= 0) {
+		writer_literal(w, ";q=");
+		writer_thousandths(w, (unsigned)binding->q);
+	}
+	writer_literal(w, "\r\n");
 	chosen->uris[chosen->count++] = TAKE(uri);
 }
 
@@ -93,9 +96,8 @@ static int worth(const struct registration *registration, const struct sip_redir
 }
 
 /* Those a caller is to try first come first (RFC 3261 8.1.3.4); equals stay in their order. Returns how many. */
-static size_t sort_contacts(const struct redirect *redirect, const struct sip_redirect_contact *contacts, size_t count,
+static size_t sort_contacts(const struct registration *registration, const struct sip_redirect_contact *contacts, size_t count,
 			    const struct sip_redirect_contact *sorted[static SORTED]) {
-	const struct registration *registration = registration_find(redirect->gateway, redirect->aor);
 	int worths[SORTED];
 	size_t done = 0;
 
@@ -113,13 +115,16 @@ static size_t sort_contacts(const struct redirect *redirect, const struct sip_re
 }
 
 static void answer_contacts(struct redirect *redirect, const struct sip_redirect_contact *contacts, size_t count) {
-	struct writer w = writer_growing(LIMIT_SIP_MESSAGE);
+	uint8_t text[LIMIT_SIP_MESSAGE];
+	struct writer w = writer_fixed(text, sizeof(text));
+	bool arena = sip_arena_begin(); /* the URIs live no longer than this */
 	const struct sip_redirect_contact *sorted[SORTED];
 	struct chosen chosen = {0};
+	const struct registration *registration = registration_find(redirect->gateway, redirect->aor);
 
-	count = sort_contacts(redirect, contacts, count, sorted);
+	count = sort_contacts(registration, contacts, count, sorted);
 	for (size_t i = 0; i < count && chosen.count < SIP_REDIRECT_CONTACTS; i++)
-		write_contact(redirect, sorted[i], &chosen, &w);
+		write_contact(redirect, registration, sorted[i], &chosen, &w);
 	if (writer_finish(&w) < 0)
 		sip_transaction_respond(redirect->transaction, 500, "Out of Memory", OCTETS_NONE);
 	else if (chosen.count > 0)
@@ -130,7 +135,8 @@ static void answer_contacts(struct redirect *redirect, const struct sip_redirect
 		sip_transaction_respond(redirect->transaction, 480, "Temporarily Unavailable", OCTETS_NONE);
 	for (size_t i = 0; i < chosen.count; i++)
 		uri_free(chosen.uris[i]);
-	writer_release(&w);
+	if (arena)
+		sip_arena_end();
 }
 
 static void resolve_answer(void *userdata, unsigned status, const struct sip_redirect_contact *contacts, size_t count,

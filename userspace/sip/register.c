@@ -72,24 +72,27 @@ static void write_date(struct sip_gateway *gateway, struct writer *w) {
 			 tm.tm_mday, months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
 		gateway->date_of = seconds;
 	}
-	writer_octets(w, octets_of_string(gateway->date));
+	writer_string(w, gateway->date);
 }
 
 static void answer_bindings(struct register_job *job) {
-	struct writer w = writer_growing(LIMIT_SIP_MESSAGE);
+	uint8_t text[LIMIT_SIP_MESSAGE];
+	struct writer w = writer_fixed(text, sizeof(text));
 
 	for (const struct binding *binding = job->registration->bindings; binding; binding = binding->next) {
-		writer_octets(&w, octets_of_string("Contact: <"));
-		writer_octets(&w, octets_of_string(binding->contact));
-		writer_format(&w, ">;expires=%u", binding_seconds_left(binding));
-		if (binding->q >= 0)
-			writer_format(&w, ";q=%d.%03d", binding->q / 1000, binding->q % 1000);
-		writer_format(&w, "\r\n");
+		writer_literal(&w, "Contact: <");
+		writer_string(&w, binding->contact);
+		writer_literal(&w, ">;expires=");
+		writer_decimal(&w, binding_seconds_left(binding));
+		if (binding->q >= 0) {
+			writer_literal(&w, ";q=");
+			writer_thousandths(&w, (unsigned)binding->q);
+		}
+		writer_literal(&w, "\r\n");
 	}
 	write_date(job->registration->gateway, &w);
 	if (job->transaction)
 		sip_transaction_respond(job->transaction, 200, "OK", writer_octets_written(&w));
-	writer_release(&w);
 }
 
 static void answer_failure(struct register_job *job, unsigned status, const char *reason) {

@@ -142,7 +142,7 @@ static void process(struct sip_gateway *gateway, struct sip_transaction *transac
 }
 
 /* Requests of others' dialogs, and ones that took two ways to us, are no business of a proxy (RFC 3261 8.2.2.2, 16.3). */
-static bool is_merged(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow,
+static bool is_merged(struct sip_gateway *gateway, struct sip_request *request, const struct sip_flow *flow,
 		      enum sip_trust trust) {
 	return sip_transaction_merged(gateway, request) && !sip_proxy_takes(gateway, request, flow, trust);
 }
@@ -174,6 +174,7 @@ static void receive_request(struct sip_gateway *gateway, struct sip_request *req
 		return;
 	}
 	bool merged = is_merged(gateway, request, flow, trust);
+	request->hashed = true; /* sip_transaction_match() and sip_transaction_merged() were asked */
 	error = gateway->call_count >= LIMIT_SIP_TRANSACTIONS ? -ENOBUFS
 							      : sip_transaction_new(gateway, request, flow, &transaction);
 	if (error < 0) {

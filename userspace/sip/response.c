@@ -4,14 +4,13 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
 #include <strings.h>
 
 static const char *const field_names[SIP_FIELDS] = {
-	[SIP_FIELD_VIA] = "Via",	 [SIP_FIELD_FROM] = "From", [SIP_FIELD_TO] = "To",
-	[SIP_FIELD_CALL_ID] = "Call-ID", [SIP_FIELD_CSEQ] = "CSeq", [SIP_FIELD_TIMESTAMP] = "Timestamp",
+	[SIP_FIELD_VIA] = "Via: ",	   [SIP_FIELD_FROM] = "From: ", [SIP_FIELD_TO] = "To: ",
+	[SIP_FIELD_CALL_ID] = "Call-ID: ", [SIP_FIELD_CSEQ] = "CSeq: ", [SIP_FIELD_TIMESTAMP] = "Timestamp: ",
 };
 
 void writer_format(struct writer *w, const char *format, ...) {
@@ -46,10 +45,12 @@ struct address sip_reply_address(const osip_via_t *via, const struct sip_flow *f
 	return to;
 }
 
-static bool names_source(const osip_via_t *via, const struct address *source) {
+/* `text` is the source; another spelling of it may stand in the Via. */
+static bool names_source(const osip_via_t *via, const struct address *source, const char *text) {
 	uint8_t octets[16] = {0};
 
-	return inet_pton(source->family, via->host, octets) == 1 && memcmp(octets, source->octets, sizeof(octets)) == 0;
+	return strcmp(via->host, text) == 0 ||
+	       (inet_pton(source->family, via->host, octets) == 1 && memcmp(octets, source->octets, sizeof(octets)) == 0);
 }
 
 /* The first value gets `received` and a filled `rport`; what the sender wrote there does not count. */
@@ -60,43 +61,48 @@ static void write_top_via(const osip_via_t *via, const struct sip_flow *flow, st
 	char host[ADDRESS_TEXT_SIZE];
 	osip_list_iterator_t at;
 
-	writer_octets(w, octets_of_string("Via: SIP/"));
-	writer_octets(w, octets_of_string(via->version));
-	writer_octets(w, octets_of_string("/"));
-	writer_octets(w, octets_of_string(via->protocol));
-	writer_octets(w, octets_of_string(ipv6 ? " [" : " "));
-	writer_octets(w, octets_of_string(via->host));
-	writer_octets(w, octets_of_string(ipv6 ? "]" : ""));
+	writer_literal(w, "Via: SIP/");
+	writer_string(w, via->version);
+	writer_literal(w, "/");
+	writer_string(w, via->protocol);
+	writer_string(w, ipv6 ? " [" : " ");
+	writer_string(w, via->host);
+	writer_string(w, ipv6 ? "]" : "");
 	if (via->port) {
-		writer_octets(w, octets_of_string(":"));
-		writer_octets(w, octets_of_string(via->port));
+		writer_literal(w, ":");
+		writer_string(w, via->port);
 	}
 	for (osip_generic_param_t *parameter = osip_list_get_first(&via->via_params, &at); osip_list_iterator_has_elem(at);
 	     parameter = osip_list_get_next(&at)) {
 		if (!parameter || !parameter->gname || strcasecmp(parameter->gname, "received") == 0 ||
 		    strcasecmp(parameter->gname, "rport") == 0)
 			continue;
-		writer_octets(w, octets_of_string(";"));
-		writer_octets(w, octets_of_string(parameter->gname));
+		writer_literal(w, ";");
+		writer_string(w, parameter->gname);
 		if (!parameter->gvalue)
 			continue;
-		writer_octets(w, octets_of_string("="));
-		writer_octets(w, octets_of_string(parameter->gvalue));
+		writer_literal(w, "=");
+		writer_string(w, parameter->gvalue);
 	}
 	source.scope = 0; /* a zone means nothing to others */
-	if (has_rport || !names_source(via, &flow->remote))
-		writer_format(w, ";received=%s", address_format_host(&source, host));
-	if (has_rport)
-		writer_format(w, ";rport=%u", flow->remote.port);
-	writer_octets(w, octets_of_string("\r\n"));
+	address_format_host(&source, host);
+	if (has_rport || !names_source(via, &flow->remote, host)) {
+		writer_literal(w, ";received=");
+		writer_string(w, host);
+	}
+	if (has_rport) {
+		writer_literal(w, ";rport=");
+		writer_decimal(w, flow->remote.port);
+	}
+	writer_literal(w, "\r\n");
 }
 
 static void write_field(struct writer *w, const struct sip_frame *frame, enum sip_field field) {
 	if (frame->field[field].length == 0)
 		return;
-	writer_format(w, "%s: ", field_names[field]);
+	writer_string(w, field_names[field]);
 	writer_octets(w, frame->field[field]);
-	writer_octets(w, octets_of_string("\r\n"));
+	writer_literal(w, "\r\n");
 }
 
 /*
@@ -105,21 +111,24 @@ static void write_field(struct writer *w, const struct sip_frame *frame, enum si
  */
 static uint64_t tag_of(const struct sip_gateway *gateway, const struct sip_frame *frame) {
 	static const enum sip_field fields[] = {SIP_FIELD_FROM, SIP_FIELD_TO, SIP_FIELD_CALL_ID};
-	uint64_t tag = 0;
+	uint8_t text[ARRAY_LENGTH(fields) * (SIP_LINE_OCTETS + 2)];
+	struct writer w = writer_fixed(text, sizeof(text));
 
 	for (size_t i = 0; i < ARRAY_LENGTH(fields); i++) {
-		uint64_t key[2] = {gateway->tag_key[0] ^ tag, gateway->tag_key[1] + i};
-		tag = keyed_hash(key, frame->field[fields[i]]);
+		writer_u16(&w, (uint16_t)frame->field[fields[i]].length);
+		writer_octets(&w, frame->field[fields[i]]);
 	}
-	return tag;
+	return keyed_hash(gateway->tag_key, writer_octets_written(&w));
 }
 
 static void write_to(struct sip_gateway *gateway, const struct sip_frame *frame, bool has_tag, struct writer *w) {
 	if (has_tag || frame->field[SIP_FIELD_TO].length == 0)
 		return write_field(w, frame, SIP_FIELD_TO);
-	writer_octets(w, octets_of_string("To: "));
+	writer_literal(w, "To: ");
 	writer_octets(w, frame->field[SIP_FIELD_TO]);
-	writer_format(w, ";tag=%016" PRIx64 "\r\n", tag_of(gateway, frame));
+	writer_literal(w, ";tag=");
+	writer_hexadecimal(w, tag_of(gateway, frame));
+	writer_literal(w, "\r\n");
 }
 
 void sip_vias_write(const struct sip_request *request, const struct sip_flow *flow, struct writer *w) {
@@ -152,13 +161,18 @@ void sip_echo_rest_write(struct sip_gateway *gateway, const struct sip_request *
 }
 
 void sip_response_write(unsigned status, const char *reason, struct octets echo, struct octets fields, struct writer *w) {
-	writer_format(w, "SIP/2.0 %03u ", status);
-	for (size_t i = 0; reason[i] && i < 100; i++)
-		writer_u8(w, reason[i] >= ' ' && reason[i] < 0x7f ? (uint8_t)reason[i] : '?');
-	writer_octets(w, octets_of_string("\r\n"));
+	size_t length = strnlen(reason, 100);
+
+	writer_literal(w, "SIP/2.0 ");
+	writer_decimal(w, status);
+	writer_literal(w, " ");
+	uint8_t *phrase = writer_reserve(w, length);
+	for (size_t i = 0; phrase && i < length; i++)
+		phrase[i] = reason[i] >= ' ' && reason[i] < 0x7f ? (uint8_t)reason[i] : '?';
+	writer_literal(w, "\r\n");
 	writer_octets(w, echo);
 	writer_octets(w, fields);
-	writer_octets(w, octets_of_string("Content-Length: 0\r\n\r\n"));
+	writer_literal(w, "Content-Length: 0\r\n\r\n");
 }
 
 void sip_response_send(struct sip_gateway *gateway, const struct sip_flow *flow, const struct address *to, unsigned status,

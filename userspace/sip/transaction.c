@@ -63,16 +63,17 @@ static unsigned hash_value(const uint64_t key[static 2], struct octets octets) {
 	return (unsigned)keyed_hash(key, octets);
 }
 
-static struct sip_transaction *find(struct sip_gateway *gateway, const struct sip_request *request, const char *method) {
+static struct sip_transaction *find(struct sip_gateway *gateway, const struct sip_request *request, const char *method,
+				    unsigned *ret_hash) {
 	uint8_t text[KEY_OCTETS];
 	struct writer w = writer_fixed(text, sizeof(text));
 	struct sip_transaction *transaction = NULL;
 
 	write_key(&w, request, method);
 	struct octets key = writer_octets_written(&w);
+	*ret_hash = hash_value(gateway->hash_key, key);
 	if (writer_finish(&w) == 0)
-		HASH_FIND_BYHASHVALUE(hh, gateway->transactions, key.data, key.length, hash_value(gateway->hash_key, key),
-				      transaction);
+		HASH_FIND_BYHASHVALUE(hh, gateway->transactions, key.data, key.length, *ret_hash, transaction);
 	return transaction;
 }
 
@@ -102,9 +103,10 @@ static void confirm(struct sip_transaction *transaction) {
 	arm(transaction, transaction->end_us);
 }
 
-bool sip_transaction_match(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow) {
+bool sip_transaction_match(struct sip_gateway *gateway, struct sip_request *request, const struct sip_flow *flow) {
 	bool ack = request->method == SIP_ACK;
-	struct sip_transaction *transaction = find(gateway, request, ack ? "INVITE" : request->message->sip_method);
+	struct sip_transaction *transaction =
+		find(gateway, request, ack ? "INVITE" : request->message->sip_method, &request->key_hash);
 
 	if (!transaction)
 		return false;
@@ -172,10 +174,12 @@ bool sip_transaction_acknowledge(struct sip_gateway *gateway, const struct sip_f
 }
 
 struct sip_transaction *sip_transaction_to_cancel(struct sip_gateway *gateway, const struct sip_request *request) {
-	return find(gateway, request, "INVITE");
+	unsigned hash;
+
+	return find(gateway, request, "INVITE", &hash);
 }
 
-bool sip_transaction_merged(struct sip_gateway *gateway, const struct sip_request *request) {
+bool sip_transaction_merged(struct sip_gateway *gateway, struct sip_request *request) {
 	uint8_t text[KEY_OCTETS];
 	struct writer w = writer_fixed(text, sizeof(text));
 	struct sip_transaction *transaction = NULL;
@@ -184,8 +188,8 @@ bool sip_transaction_merged(struct sip_gateway *gateway, const struct sip_reques
 		return false;
 	write_merge_key(&w, request);
 	struct octets key = writer_octets_written(&w);
-	HASH_FIND_BYHASHVALUE(merge_hh, gateway->merges, key.data, key.length, hash_value(gateway->merge_hash_key, key),
-			      transaction);
+	request->merge_hash = hash_value(gateway->merge_hash_key, key);
+	HASH_FIND_BYHASHVALUE(merge_hh, gateway->merges, key.data, key.length, request->merge_hash, transaction);
 	return transaction != NULL;
 }
 
@@ -218,37 +222,34 @@ struct sip_transaction *sip_transaction_free(struct sip_transaction *transaction
 		HASH_DELETE(merge_hh, gateway->merges, transaction);
 	gateway->transaction_octets -= sizeof(*transaction) + transaction->key.length + transaction->merge_key.length +
 				       transaction->echo.length + transaction->response.length;
-	free((void *)transaction->key.data);
-	free((void *)transaction->merge_key.data);
-	free((void *)transaction->echo.data);
 	free((void *)transaction->response.data);
 	free(transaction);
 	return NULL;
 }
 
-/* Takes what was written, and sends it. */
-static void take_response(struct sip_transaction *transaction, unsigned status, struct writer *w) {
+/* Keeps a copy, and sends it. */
+static void take_response(struct sip_transaction *transaction, unsigned status, struct octets message) {
 	struct sip_gateway *gateway = transaction->gateway;
-	size_t length = 0;
+	uint8_t *copy = malloc(message.length);
 
-	if (writer_finish(w) < 0) {
-		writer_release(w); /* no memory: as if lost on the way */
-		return;
-	}
+	if (!copy)
+		return; /* as if lost on the way */
+	memcpy(copy, message.data, message.length);
 	gateway->transaction_octets -= transaction->response.length;
 	free((void *)transaction->response.data);
-	const uint8_t *data = writer_take(w, &length);
-	transaction->response = OCTETS(data, length);
+	transaction->response = OCTETS(copy, message.length);
 	transaction->status = status;
-	gateway->transaction_octets += length;
+	gateway->transaction_octets += message.length;
 	send_again(transaction);
 }
 
 static void set_response(struct sip_transaction *transaction, unsigned status, const char *reason, struct octets fields) {
-	struct writer w = writer_growing(LIMIT_SIP_MESSAGE);
+	uint8_t text[LIMIT_SIP_MESSAGE];
+	struct writer w = writer_fixed(text, sizeof(text));
 
 	sip_response_write(status, reason, transaction->echo, fields, &w);
-	take_response(transaction, status, &w);
+	if (writer_finish(&w) == 0)
+		take_response(transaction, status, writer_octets_written(&w));
 }
 
 /* There is a final response: from now on only repetitions are answered. */
@@ -286,7 +287,6 @@ void sip_transaction_hold(struct sip_transaction *transaction, struct sip_proxy 
 
 void sip_transaction_relay(struct sip_transaction *transaction, unsigned status, struct octets message) {
 	struct sip_gateway *gateway = transaction->gateway;
-	struct writer w = writer_growing(LIMIT_SIP_MESSAGE);
 	bool accepts = transaction->invite && status / 100 == 2;
 
 	if (transaction->state == SIP_STATE_ACCEPTED && accepts) {
@@ -305,8 +305,7 @@ void sip_transaction_relay(struct sip_transaction *transaction, unsigned status,
 		arm(transaction, transaction->end_us);
 		return;
 	}
-	writer_octets(&w, message);
-	take_response(transaction, status, &w);
+	take_response(transaction, status, message);
 	if (status >= 200) {
 		complete(transaction);
 	} else {
@@ -358,56 +357,49 @@ static bool make_room(struct sip_gateway *gateway) {
 	       gateway->transaction_octets <= SIP_TRANSACTION_OCTETS;
 }
 
-static struct octets take(struct writer *w) {
-	size_t length = 0;
-	const uint8_t *data = writer_finish(w) == 0 ? writer_take(w, &length) : NULL;
-
-	writer_release(w);
-	return OCTETS(data, length);
-}
-
 int sip_transaction_new(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow,
 			struct sip_transaction **ret) {
-	struct writer key = writer_growing(KEY_OCTETS), merge_key = writer_growing(KEY_OCTETS);
-	struct writer echo = writer_growing(2 * SIP_HEADER_OCTETS);
+	uint8_t text[2 * KEY_OCTETS + 2 * SIP_HEADER_OCTETS];
+	struct writer w = writer_fixed(text, sizeof(text));
 
 	if (!make_room(gateway))
 		return -ENOBUFS;
-	struct sip_transaction *transaction = calloc(1, sizeof(*transaction));
+	write_key(&w, request, request->message->sip_method);
+	size_t merge_start = w.length;
+	if (merges(request))
+		write_merge_key(&w, request);
+	size_t echo_start = w.length;
+	sip_vias_write(request, flow, &w);
+	size_t via_length = w.length - echo_start;
+	sip_echo_rest_write(gateway, request, &w);
+	struct sip_transaction *transaction = writer_finish(&w) == 0 ? malloc(sizeof(*transaction) + w.length) : NULL;
 	if (!transaction)
 		return -ENOMEM;
-	write_key(&key, request, request->message->sip_method);
-	if (merges(request))
-		write_merge_key(&merge_key, request);
-	sip_vias_write(request, flow, &echo);
-	size_t via_length = echo.length;
-	sip_echo_rest_write(gateway, request, &echo);
 	*transaction = (struct sip_transaction){
 		.gateway = gateway,
 		.flow = *flow,
 		.reply_to = sip_reply_address(request->via, flow),
 		.state = SIP_STATE_TRYING,
 		.invite = request->method == SIP_INVITE,
-		.key = take(&key),
-		.merge_key = take(&merge_key),
-		.echo = take(&echo),
+		.key = OCTETS(transaction->room, merge_start),
+		.merge_key = OCTETS(&transaction->room[merge_start], echo_start - merge_start),
+		.echo = OCTETS(&transaction->room[echo_start], w.length - echo_start),
 		.via_length = via_length,
 	};
-	if (transaction->key.data && transaction->echo.data)
-		HASH_ADD_KEYPTR_BYHASHVALUE(hh, gateway->transactions, transaction->key.data, transaction->key.length,
-					    hash_value(gateway->hash_key, transaction->key), transaction);
+	memcpy(transaction->room, text, w.length);
+	HASH_ADD_KEYPTR_BYHASHVALUE(hh, gateway->transactions, transaction->key.data, transaction->key.length,
+				    request->hashed ? request->key_hash : hash_value(gateway->hash_key, transaction->key),
+				    transaction);
 	if (!transaction->hh.tbl) {
-		free((void *)transaction->key.data);
-		free((void *)transaction->merge_key.data);
-		free((void *)transaction->echo.data);
 		free(transaction);
 		return -ENOMEM;
 	}
 	if (transaction->merge_key.length > 0)
 		HASH_ADD_KEYPTR_BYHASHVALUE(merge_hh, gateway->merges, transaction->merge_key.data, transaction->merge_key.length,
-					    hash_value(gateway->merge_hash_key, transaction->merge_key), transaction);
-	gateway->transaction_octets +=
-		sizeof(*transaction) + transaction->key.length + transaction->merge_key.length + transaction->echo.length;
+					    request->hashed ? request->merge_hash
+							    : hash_value(gateway->merge_hash_key, transaction->merge_key),
+					    transaction);
+	gateway->transaction_octets += sizeof(*transaction) + w.length;
 	struct sip_connection *connection = sip_connection_of(gateway, flow);
 	if (connection)
 		connection->pending++;

@@ -3,10 +3,11 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
-enum { RECEIVE_BUFFER = 1 << 20 };
+enum { RECEIVE_BUFFER = 1 << 20, SIP_DATAGRAMS = 32 };
 
 /* Returns the descriptor or negative errno. SO_REUSEADDR is not for UDP: a second gateway would share the port unnoticed. */
 int sip_udp_open(const struct address *address) {
@@ -51,37 +52,68 @@ static void read_local(struct msghdr *message, struct address *local) {
 	}
 }
 
-void sip_udp_receive(struct sip_gateway *gateway, const struct sip_listener *listener) {
-	for (unsigned i = 0; i < SIP_DATAGRAMS_AT_ONCE; i++) {
-		struct sockaddr_storage source = {0};
-		_Alignas(struct cmsghdr)
-			uint8_t control[CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(struct in_pktinfo))];
-		struct iovec part = {.iov_base = gateway->datagram, .iov_len = LIMIT_SIP_MESSAGE};
-		struct msghdr message = {
-			.msg_name = &source,
-			.msg_namelen = sizeof(source),
-			.msg_iov = &part,
+/* Room for the datagrams that one call of the system brings. */
+struct sip_datagrams {
+	struct mmsghdr messages[SIP_DATAGRAMS];
+	struct iovec parts[SIP_DATAGRAMS];
+	struct sockaddr_storage sources[SIP_DATAGRAMS];
+	_Alignas(struct cmsghdr)
+		uint8_t controls[SIP_DATAGRAMS][CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(struct in_pktinfo))];
+	uint8_t octets[SIP_DATAGRAMS][LIMIT_SIP_MESSAGE]; /* of which the system lends only what is used */
+};
+
+struct sip_datagrams *sip_datagrams_new(void) {
+	struct sip_datagrams *datagrams = malloc(sizeof(*datagrams));
+
+	if (!datagrams)
+		return NULL;
+	for (size_t i = 0; i < SIP_DATAGRAMS; i++) {
+		datagrams->parts[i] = (struct iovec){.iov_base = datagrams->octets[i], .iov_len = LIMIT_SIP_MESSAGE};
+		datagrams->messages[i].msg_hdr = (struct msghdr){
+			.msg_name = &datagrams->sources[i],
+			.msg_iov = &datagrams->parts[i],
 			.msg_iovlen = 1,
-			.msg_control = control,
-			.msg_controllen = sizeof(control),
+			.msg_control = datagrams->controls[i],
 		};
-		ssize_t length = recvmsg(listener->udp, &message, 0);
-		if (length < 0 && errno == EINTR)
-			continue;
-		if (length < 0)
-			return; /* nothing there, or an error of an earlier answer that is of no use */
-		struct sip_flow flow = {
-			.remote = address_of_sockaddr((const struct sockaddr *)&source),
-			.local = listener->address,
-			.fd = listener->udp,
-			.transport = SIP_UDP,
-		};
-		if (flow.remote.port == 0 || (message.msg_flags & MSG_TRUNC)) {
-			gateway->figures.malformed++;
-			continue;
+	}
+	return datagrams;
+}
+
+static int receive_some(const struct sip_listener *listener, struct sip_datagrams *datagrams) {
+	int count;
+
+	for (size_t i = 0; i < SIP_DATAGRAMS; i++) {
+		datagrams->messages[i].msg_hdr.msg_namelen = sizeof(datagrams->sources[i]);
+		datagrams->messages[i].msg_hdr.msg_controllen = sizeof(datagrams->controls[i]);
+	}
+	do
+		count = recvmmsg(listener->udp, datagrams->messages, SIP_DATAGRAMS, MSG_DONTWAIT, NULL);
+	while (count < 0 && errno == EINTR);
+	return count;
+}
+
+void sip_udp_receive(struct sip_gateway *gateway, const struct sip_listener *listener) {
+	struct sip_datagrams *datagrams = gateway->datagrams;
+
+	for (unsigned turn = 0; turn < SIP_DATAGRAMS_AT_ONCE / SIP_DATAGRAMS; turn++) {
+		int count = receive_some(listener, datagrams);
+		for (int i = 0; i < count; i++) {
+			struct msghdr *message = &datagrams->messages[i].msg_hdr;
+			struct sip_flow flow = {
+				.remote = address_of_sockaddr((const struct sockaddr *)&datagrams->sources[i]),
+				.local = listener->address,
+				.fd = listener->udp,
+				.transport = SIP_UDP,
+			};
+			if (message->msg_namelen == 0 || flow.remote.port == 0 || (message->msg_flags & MSG_TRUNC)) {
+				gateway->figures.malformed++;
+				continue;
+			}
+			read_local(message, &flow.local);
+			sip_receive_datagram(gateway, &flow, OCTETS(datagrams->octets[i], datagrams->messages[i].msg_len));
 		}
-		read_local(&message, &flow.local);
-		sip_receive_datagram(gateway, &flow, OCTETS(gateway->datagram, (size_t)length));
+		if (count < SIP_DATAGRAMS)
+			return; /* nothing left, or an error of an earlier answer that is of no use */
 	}
 }
 

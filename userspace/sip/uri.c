@@ -17,6 +17,16 @@ bool uri_is_sip(const osip_uri_t *uri) {
 	return uri->scheme && (strcasecmp(uri->scheme, "sip") == 0 || uri_is_secure(uri)) && uri->host && *uri->host;
 }
 
+/* What may stand in a host, in lower case. */
+static const char lower_host[256] = {
+	['A'] = 'a', 'b', 'c', 'd', 'e',	 'f', 'g', 'h',		'i',	     'j',	  'k',
+	'l',	     'm', 'n', 'o', 'p',	 'q', 'r', 's',		't',	     'u',	  'v',
+	'w',	     'x', 'y', 'z', ['a'] = 'a', 'b', 'c', 'd',		'e',	     'f',	  'g',
+	'h',	     'i', 'j', 'k', 'l',	 'm', 'n', 'o',		'p',	     'q',	  'r',
+	's',	     't', 'u', 'v', 'w',	 'x', 'y', 'z',		['0'] = '0', '1',	  '2',
+	'3',	     '4', '5', '6', '7',	 '8', '9', ['-'] = '-', ['.'] = '.', [':'] = ':', ['_'] = '_',
+};
+
 int uri_domain(const osip_uri_t *uri, char ret[static SIP_AOR_OCTETS + 1]) {
 	if (!uri_is_sip(uri))
 		return -EINVAL;
@@ -26,12 +36,20 @@ int uri_domain(const osip_uri_t *uri, char ret[static SIP_AOR_OCTETS + 1]) {
 	if (length > SIP_AOR_OCTETS)
 		return -ENAMETOOLONG;
 	for (size_t i = 0; i < length; i++)
-		if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.:_", uri->host[i]))
+		if (lower_host[(uint8_t)uri->host[i]] == 0)
 			return -EINVAL;
 	for (size_t i = 0; i < length; i++)
-		ret[i] = (char)(uri->host[i] >= 'A' && uri->host[i] <= 'Z' ? uri->host[i] | 0x20 : uri->host[i]);
+		ret[i] = lower_host[(uint8_t)uri->host[i]];
 	ret[length] = 0;
 	return 0;
+}
+
+static bool is_visible(const char *text, size_t length) {
+	bool visible = true;
+
+	for (size_t i = 0; i < length; i++)
+		visible = visible && text[i] > ' ' && text[i] < 0x7f;
+	return visible;
 }
 
 /* The parser has unescaped the user part. An AoR is a certificate's rfc822Name: visible ASCII with one "@" (RFC 7904 3.3). */
@@ -46,9 +64,8 @@ int uri_aor(const osip_uri_t *uri, char ret[static SIP_AOR_OCTETS + 1]) {
 	size_t length = strlen(uri->username);
 	if (length + 1 + strlen(domain) > SIP_AOR_OCTETS)
 		return -ENAMETOOLONG;
-	for (size_t i = 0; i < length; i++)
-		if (uri->username[i] <= ' ' || uri->username[i] >= 0x7f || strchr("@<>\"\\", uri->username[i]))
-			return -EINVAL;
+	if (!is_visible(uri->username, length) || uri->username[strcspn(uri->username, "@<>\"\\")] != 0)
+		return -EINVAL;
 	memcpy(ret, uri->username, length);
 	ret[length] = '@';
 	strcpy(ret + length + 1, domain);
@@ -117,10 +134,7 @@ bool uri_text_valid(const char *text) {
 
 	if (length == 0 || length > SIP_CONTACT_OCTETS)
 		return false;
-	for (size_t i = 0; i < length; i++)
-		if (text[i] <= ' ' || text[i] >= 0x7f || strchr("<>\"", text[i]))
-			return false;
-	return true;
+	return is_visible(text, length) && text[strcspn(text, "<>\"")] == 0;
 }
 
 osip_uri_t *uri_parse(const char *text) {
