@@ -4,6 +4,8 @@
  * wire_generate, run by BPF_PROG_RUN on live frames, sends prepared frames: A's messages as long as fewer than `window` are under
  * way, B's acks of messages that arrived, and the datagrams of a flood at their rate. wire_sink takes what arrives and counts it.
  * wire_floor stands in the peer's place and redirects without reading anything, with wire_floor_egress for the copies.
+ * wire_switch keeps the time the peer has its processor: what the kernel tells of a thread that runs on another processor is as old
+ * as its last tick.
  */
 #include <linux/bpf.h>
 
@@ -48,6 +50,14 @@ struct {
 	__type(key, __u32);
 	__type(value, struct wire_flood);
 } floods SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct wire_core);
+} cores SEC(".maps");
 
 /* The interface of the neighbors. */
 struct {
@@ -152,6 +162,21 @@ INLINE void frame_capture(struct xdp_md *context, struct wire_frame *to, __u32 l
 		to->length = length;
 }
 
+/* Processor time of the peer up to now; 0: it changes hands all the time. */
+INLINE __u64 peer_used_ns(void) {
+	__u32 zero = 0;
+	volatile struct wire_core *core = bpf_map_lookup_elem(&cores, &zero);
+
+	for (int i = 0; core && i < 16; i++) {
+		__u64 changes = core->changes, used_ns = core->used_ns;
+		if (core->own)
+			used_ns += bpf_ktime_get_ns() - core->since_ns;
+		if (!(changes & 1) && core->changes == changes)
+			return used_ns;
+	}
+	return 0;
+}
+
 SEC("xdp")
 int wire_sink(struct xdp_md *context) {
 	void *data = (void *)(long)context->data, *end = (void *)(long)context->data_end;
@@ -172,6 +197,8 @@ int wire_sink(struct xdp_md *context) {
 		w->flooded_before = *(volatile __u64 *)&w->flooded;
 		if (++w->delivered == w->total)
 			w->last_ns = bpf_ktime_get_ns();
+		if (w->delivered % WIRE_SLICE_MESSAGES == 0)
+			w->used_ns[(w->delivered / WIRE_SLICE_MESSAGES - 1) % WIRE_SLICES] = peer_used_ns();
 	} else if (ip->daddr == w->a && length == w->ack_length) {
 		if (w->acks_received % WIRE_CAPTURE_EVERY == 0) {
 			frame_capture(context, &w->ack, length);
@@ -228,6 +255,30 @@ int wire_floor_egress(struct xdp_md *context) {
 	if (!w->copies)
 		return XDP_PASS;
 	return bpf_xdp_adjust_tail(context, (int)w->ack_length - frame_length(context)) < 0 ? XDP_DROP : XDP_PASS;
+}
+
+struct task_struct {
+	int pid, tgid;
+} __attribute__((preserve_access_index));
+
+/* Arguments: whether the one before was preempted, the one before, the one after. */
+SEC("tp_btf/sched_switch")
+int wire_switch(__u64 *arguments) {
+	const struct task_struct *after = (const void *)arguments[2];
+	__u32 zero = 0;
+	struct wire_core *core = bpf_map_lookup_elem(&cores, &zero);
+	__u64 now_ns;
+
+	if (!core || core->processor != bpf_get_smp_processor_id())
+		return 0;
+	__sync_fetch_and_add(&core->changes, 1);
+	now_ns = bpf_ktime_get_ns();
+	if (core->own)
+		core->used_ns += now_ns - core->since_ns;
+	core->since_ns = now_ns;
+	core->own = (__u32)after->tgid == core->process || (__u32)after->pid == core->poller;
+	__sync_fetch_and_add(&core->changes, 1);
+	return 0;
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -9,6 +9,8 @@ enum {
 	WIRE_FRAME_MAX = 1532,
 	WIRE_ACK_MAX = 124,
 	WIRE_SAMPLES = 1024,
+	WIRE_SLICE_MESSAGES = 512,
+	WIRE_SLICES = WIRE_FRAMES / WIRE_SLICE_MESSAGES,
 	WIRE_CAPTURE_EVERY = 64,
 	WIRE_FLOODS = 4096, /* prepared datagrams of a flood */
 	WIRE_FLOOD_MAX = 508,
@@ -58,4 +60,18 @@ struct wire {
 	__u32 latency_ns[WIRE_SAMPLES]; /* of message n % WIRE_SAMPLES */
 	struct wire_frame message, ack; /* every WIRE_CAPTURE_EVERYth of them, as it came; `captured` of both */
 	__u64 captured_message, captured_ack;
+	__u64 used_ns[WIRE_SLICES]; /* by the peer's tasks when WIRE_SLICE_MESSAGES * (n + 1) messages were there; 0: not known */
+};
+
+/* Who has the transit peer's processor, kept by wire_switch. */
+struct wire_core {
+	/* set by the program */
+	__u32 processor;
+	__u32 process, poller; /* the peer's tasks: all threads of that process, and this thread */
+
+	/* filled in */
+	__u32 own;	/* one of the peer's tasks has the processor */
+	__u64 changes;	/* odd while what follows is being written */
+	__u64 since_ns; /* when that began (CLOCK_MONOTONIC) */
+	__u64 used_ns;	/* by the peer's tasks before */
 };

@@ -9,7 +9,12 @@
  * that polls the interface, daemon, pad worker) by the messages that arrived at B. Each one arrives, is acknowledged to A, and its
  * ack by B is consumed, else the run fails; some of each run are opened and compared.
  *
- * REPETITIONS times, one topology after the other, so that what else the machine does meets all of them; figures are medians:
+ * REPETITIONS turns, one topology after the other in each, so that what else the machine does meets all of them. Each round of
+ * messages is cut into slices of WIRE_SLICE_MESSAGES, and a figure is the median of the costs of all slices of all turns: time that
+ * a hypervisor takes away, which counts as the peer's, falls out where it comes in bursts, and on all sides alike. A slice holds
+ * its share of what happens now and then, above all of pad making, which goes on every 140 messages. What the same figures are by
+ * whole rounds, and the ratio within each turn, goes to stderr for comparison, as rounds do.
+ *
  *
  *     transit_user_ns_SIZE       sockets; the cheapest of the four that follow
  *     transit_user_CIPHER_ns_SIZE, transit_user_run_CIPHER_ns_SIZE    by cipher; every datagram alone (UDP_GRO off), or in runs as
@@ -27,14 +32,18 @@
  *                                of A's address with a wrong tag, hello: ClientHellos from thousands of addresses
  *     transit_flood_KIND_ns      what one datagram of the flood costs T
  *     transit_foreign_load       share of the machine that other programs took meanwhile; above some hundredths figures are too
- * high
+ *                                high
  */
 #include "transit.h"
 
+#include <limits.h>
+#include <stddef.h>
+
 enum {
 	REPETITIONS = 5,
-	USER_MESSAGES = 8192, /* of a repetition */
+	USER_MESSAGES = 8192, /* of a round */
 	XDP_MESSAGES = 16384,
+	SLICES_MAX = REPETITIONS * XDP_MESSAGES / WIRE_SLICE_MESSAGES,
 	WARM_UP_MESSAGES = 4096,
 	WINDOW = 96, /* data, acks and answers together fit the 256 places of an interface's ring */
 	LATENCY_MESSAGES = 300,
@@ -70,18 +79,25 @@ enum flood { FLOOD_RANDOM, FLOOD_FORGED, FLOOD_HELLO, FLOOD_COUNT };
 static const char *const flood_names[FLOOD_COUNT] = {"random", "forged", "hello"};
 
 struct samples {
-	double values[REPETITIONS];
+	double *values;
 	unsigned count;
 };
 
+/* What messages cost: nanoseconds each. */
+struct costs {
+	struct samples slices, turns, rounds; /* of slices, their medians in each turn, and of whole rounds */
+};
+
 static struct {
-	struct samples cost[TOPOLOGY_COUNT][SIZES], latency[TOPOLOGY_COUNT];
-	struct samples calm, flooded[FLOOD_COUNT], flood_ns[FLOOD_COUNT];
+	struct costs cost[TOPOLOGY_COUNT][SIZES], calm, flooded[FLOOD_COUNT];
+	struct samples latency[TOPOLOGY_COUNT], flood_ns[FLOOD_COUNT];
 	uint64_t hits, misses;
 } result;
 
 static void keep(struct samples *samples, double value) {
-	if (samples->count < REPETITIONS)
+	if (!samples->values && !(samples->values = calloc(SLICES_MAX, sizeof(samples->values[0]))))
+		fail("no memory");
+	if (samples->count < SLICES_MAX)
 		samples->values[samples->count++] = value;
 }
 
@@ -91,14 +107,39 @@ static int compare(const void *a, const void *b) {
 	return (x > y) - (x < y);
 }
 
-/* 0: there are none. */
-static double median(const struct samples *samples) {
-	struct samples sorted = *samples;
+/* Of those from the `first` on. 0: there are none. */
+static double median_from(const struct samples *samples, unsigned first) {
+	double sorted[SLICES_MAX];
+	unsigned count = samples->count - first;
 
-	if (sorted.count == 0)
+	if (count == 0)
 		return 0;
-	qsort(sorted.values, sorted.count, sizeof(sorted.values[0]), compare);
-	return sorted.values[sorted.count / 2];
+	memcpy(sorted, samples->values + first, count * sizeof(sorted[0]));
+	qsort(sorted, count, sizeof(sorted[0]), compare);
+	return sorted[count / 2];
+}
+
+static double median(const struct samples *samples) {
+	return median_from(samples, 0);
+}
+
+static void costs_release(struct costs *costs) {
+	free(costs->slices.values);
+	free(costs->turns.values);
+	free(costs->rounds.values);
+}
+
+static void release(void) {
+	for (unsigned t = 0; t < TOPOLOGY_COUNT; t++) {
+		free(result.latency[t].values);
+		for (unsigned s = 0; s < SIZES; s++)
+			costs_release(&result.cost[t][s]);
+	}
+	costs_release(&result.calm);
+	for (unsigned flood = 0; flood < FLOOD_COUNT; flood++) {
+		costs_release(&result.flooded[flood]);
+		free(result.flood_ns[flood].values);
+	}
 }
 
 /* Arguments choose parts (user, xdp, nopad, floor, flood) and sizes; of what is not named, all. */
@@ -125,32 +166,46 @@ static bool wanted_size(size_t size) {
 
 /* ---- rounds ---- */
 
-/* Of all that works for T: this process without this thread, and the thread that polls T's interface. */
-static uint64_t used_ns(void) {
-	return clock_ns(CLOCK_PROCESS_CPUTIME_ID) - clock_ns(CLOCK_THREAD_CPUTIME_ID) + thread_ns(wire.near_thread);
+/* The first one begins when as many messages as it would hold are through, and the peer is busy. */
+static void keep_slices(struct samples *slices, unsigned count) {
+	const __u64 *used_ns = wire.state->used_ns;
+
+	for (unsigned i = 1; i < count / WIRE_SLICE_MESSAGES; i++)
+		if (used_ns[i - 1] != 0 && used_ns[i] != 0)
+			keep(slices, (double)(used_ns[i] - used_ns[i - 1]) / WIRE_SLICE_MESSAGES);
 }
 
 /* Sends `count` messages and waits until all is done that they cause. Returns nanoseconds each. `links`: there are some. */
-static double round_cost(size_t length, unsigned count, unsigned window, bool links) {
+static double round_cost(size_t length, unsigned count, unsigned window, bool links, struct costs *costs) {
+	unsigned first = costs ? costs->slices.count : 0;
+
 	if (links)
 		frames_prepare(length, count);
-	uint64_t used = used_ns();
+	uint64_t used_ns = wire_used_ns();
 	wire_run(count, window, 0);
 	usleep(QUIET_MS * 1000);
-	used = used_ns() - used;
+	used_ns = wire_used_ns() - used_ns;
 	if (links)
 		frames_check(length, count);
-	return (double)used / count;
+	if (!costs)
+		return 0;
+	keep_slices(&costs->slices, count);
+	if (costs->slices.count == first)
+		fail("no slice could be measured");
+	keep(&costs->rounds, (double)used_ns / count);
+	keep(&costs->turns, median_from(&costs->slices, first));
+	return costs->turns.values[costs->turns.count - 1];
 }
 
 static void measure_cost(enum topology topology, unsigned s) {
+	struct costs *costs = &result.cost[topology][s];
 	bool links = topology != FLOOR;
 
-	round_cost(sizes[s], WARM_UP_MESSAGES, WINDOW, links);
-	double cost = round_cost(sizes[s], topologies[topology].messages, WINDOW, links);
-	keep(&result.cost[topology][s], cost);
-	fprintf(stderr, "  %s, %zu octets: %.0f ns, core busy %.2f\n", topologies[topology].name, sizes[s], cost,
-		cost * topologies[topology].messages / (double)(wire.state->last_ns - wire.state->first_ns));
+	round_cost(sizes[s], WARM_UP_MESSAGES, WINDOW, links, NULL);
+	double cost = round_cost(sizes[s], topologies[topology].messages, WINDOW, links, costs);
+	double whole = costs->rounds.values[costs->rounds.count - 1];
+	fprintf(stderr, "  %s, %zu octets: %.0f ns, whole round %.0f ns, core busy %.2f\n", topologies[topology].name, sizes[s],
+		cost, whole, whole * topologies[topology].messages / (double)(wire.state->last_ns - wire.state->first_ns));
 }
 
 static void measure_latency(enum topology topology) {
@@ -305,13 +360,12 @@ static void flood_prepare(enum flood flood) {
 
 static void measure_floods(void) {
 	wire.state->flood_ns = 0;
-	round_cost(FLOOD_SIZE, WARM_UP_MESSAGES, FLOOD_WINDOW, true);
-	double calm = round_cost(FLOOD_SIZE, XDP_MESSAGES, FLOOD_WINDOW, true);
-	keep(&result.calm, calm);
+	round_cost(FLOOD_SIZE, WARM_UP_MESSAGES, FLOOD_WINDOW, true, NULL);
+	double calm = round_cost(FLOOD_SIZE, XDP_MESSAGES, FLOOD_WINDOW, true, &result.calm);
 	for (enum flood flood = 0; flood < FLOOD_COUNT; flood++) {
 		flood_prepare(flood);
 		wire.state->flood_ns = 1000000000 / FLOOD_RATE;
-		double cost = round_cost(FLOOD_SIZE, XDP_MESSAGES, FLOOD_WINDOW, true);
+		double cost = round_cost(FLOOD_SIZE, XDP_MESSAGES, FLOOD_WINDOW, true, &result.flooded[flood]);
 		wire.state->flood_ns = 0;
 		uint64_t flooded = wire.state->flooded, answers = wire.state->answers;
 		if (flooded == 0)
@@ -319,26 +373,25 @@ static void measure_floods(void) {
 		/* The messages took longer than their share of the core where the neighbors were too slow: then more of the flood
 		 * is counted to each of them than had to be. */
 		double each = (cost - calm) * XDP_MESSAGES / (double)flooded;
-		keep(&result.flooded[flood], cost);
 		keep(&result.flood_ns[flood], each > 0 ? each : 0);
 		fprintf(stderr, "  flood of %s: %.0f ns, calm %.0f ns; %llu datagrams of %.0f ns, %llu answers\n",
 			flood_names[flood], cost, calm, (unsigned long long)flooded, each, (unsigned long long)answers);
 	}
 }
 
-static void measure_fastpath(void) {
+static void measure_fastpath(bool floods) {
 	struct transit transit = topologies[XDP].transit;
 	pthread_t thread = transit_start(&transit);
 
 	wire.explain = explain;
-	round_cost(sizes[0], WARM_UP_MESSAGES, WINDOW, true); /* both links get pads */
-	if (wanted("xdp")) {
+	round_cost(sizes[0], WARM_UP_MESSAGES, WINDOW, true, NULL); /* both links get pads */
+	if (floods)
+		measure_floods();
+	if (!floods && wanted("xdp")) {
 		measure_kernel(XDP);
 		measure_latency(XDP);
 	}
-	if (wanted("flood"))
-		measure_floods();
-	if (wanted("nopad")) {
+	if (!floods && wanted("nopad")) {
 		set_rings(false);
 		measure_kernel(NOPAD);
 		set_rings(true);
@@ -391,26 +444,61 @@ static void print_ratio(const char *name, double above, double below) {
 		printf("%s %.3f\n", name, above / below);
 }
 
+/* The cheapest way of the daemon's, by one kind of samples. */
+static double cheapest(unsigned s, size_t kind, unsigned at) {
+	double least = 0;
+
+	for (enum topology t = USER_CHACHA; t <= RUN_AES; t++) {
+		const struct samples *samples = (const void *)((const char *)&result.cost[t][s] + kind);
+		double cost = at < samples->count ? samples->values[at] : 0;
+		if (at == UINT_MAX)
+			cost = median(samples);
+		if (cost > 0 && (least == 0 || cost < least))
+			least = cost;
+	}
+	return least;
+}
+
+/* The same ratio in two other ways, for who wants to know how sure it is: in each turn, and by whole rounds. */
+static void explain_ratio(unsigned s) {
+	const struct costs *xdp = &result.cost[XDP][s];
+	struct samples ratios = {0};
+	double whole = median(&xdp->rounds), user = cheapest(s, offsetof(struct costs, rounds), UINT_MAX);
+
+	fprintf(stderr, "%zu octets:", sizes[s]);
+	for (unsigned i = 0; i < xdp->turns.count; i++) {
+		double least = cheapest(s, offsetof(struct costs, turns), i);
+		if (least == 0)
+			continue;
+		keep(&ratios, least / xdp->turns.values[i]);
+		fprintf(stderr, " %.2f", least / xdp->turns.values[i]);
+	}
+	if (ratios.count > 0)
+		fprintf(stderr, ": ratios of turns, median %.3f;", median(&ratios));
+	fprintf(stderr, " by whole rounds %.0f and %.0f ns: %.3f\n", user, whole, whole > 0 ? user / whole : 0);
+	free(ratios.values);
+}
+
 static void print_costs(void) {
 	char name[64];
 
 	for (unsigned s = 0; s < SIZES; s++) {
-		double user = 0, xdp = median(&result.cost[XDP][s]);
+		double user = cheapest(s, offsetof(struct costs, slices), UINT_MAX), xdp = median(&result.cost[XDP][s].slices);
 
 		for (enum topology t = 0; t < FLOOR; t++) {
-			double cost = median(&result.cost[t][s]);
+			double cost = median(&result.cost[t][s].slices);
 			if (cost == 0)
 				continue;
 			printf("transit_%s_ns_%zu %.0f\n", topologies[t].name, sizes[s], cost);
-			if (t <= RUN_AES && (user == 0 || cost < user))
-				user = cost;
 		}
 		if (user > 0)
 			printf("transit_user_ns_%zu %.0f\n", sizes[s], user);
 		snprintf(name, sizeof(name), "transit_ratio_%zu", sizes[s]);
 		print_ratio(name, user, xdp);
-		if (median(&result.cost[FLOOR][s]) > 0)
-			printf("transit_xdp_floor_ns %.0f\n", median(&result.cost[FLOOR][s]));
+		if (xdp > 0)
+			explain_ratio(s);
+		if (median(&result.cost[FLOOR][s].slices) > 0)
+			printf("transit_xdp_floor_ns %.0f\n", median(&result.cost[FLOOR][s].slices));
 	}
 	if (result.hits + result.misses > 0)
 		printf("pad_hit_ratio %.4f\n", (double)result.hits / (double)(result.hits + result.misses));
@@ -434,12 +522,12 @@ static void print_latencies(void) {
 static void print_floods(void) {
 	char name[64];
 
-	if (result.calm.count == 0)
+	if (result.calm.slices.count == 0)
 		return;
 	printf("transit_flood_datagrams_per_second %u\n", FLOOD_RATE);
 	for (enum flood flood = 0; flood < FLOOD_COUNT; flood++) {
 		snprintf(name, sizeof(name), "transit_flood_%s_ratio", flood_names[flood]);
-		print_ratio(name, median(&result.calm), median(&result.flooded[flood]));
+		print_ratio(name, median(&result.calm.slices), median(&result.flooded[flood].slices));
 		printf("transit_flood_%s_ns %.0f\n", flood_names[flood], median(&result.flood_ns[flood]));
 	}
 }
@@ -450,6 +538,7 @@ int main(int argc, char **argv) {
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (support_overlay_new(SUPPORT_OVERLAY_NAME, &overlay) < 0)
 		fail("no overlay");
+	keep_awake();
 	pin(0, CORE_FAR);
 	wire_open();
 	prefer(0, PRIORITY_GENERATOR);
@@ -457,15 +546,18 @@ int main(int argc, char **argv) {
 		for (enum topology t = USER_CHACHA; t <= RUN_AES; t++)
 			if (wanted("user"))
 				measure_user(t);
-		if (wanted("xdp") || wanted("nopad") || wanted("flood"))
-			measure_fastpath();
+		if (wanted("xdp") || wanted("nopad"))
+			measure_fastpath(false);
 		if (wanted("floor"))
 			measure_floor_of_links();
 	}
 	print_costs();
 	print_latencies();
+	for (unsigned i = 0; i < REPETITIONS && wanted("flood"); i++)
+		measure_fastpath(true);
 	print_floods();
 	printf("transit_foreign_load %.3f\n", wire.foreign_ns > 0 ? wire.foreign_ns / wire.all_ns : 0);
+	release();
 	support_overlay_release(&overlay);
 	return EXIT_SUCCESS;
 }
