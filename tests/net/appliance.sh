@@ -4,6 +4,7 @@
 # an overlay, a call is resolved from one to the other, transit goes through XDP in native mode; a restart of the service under SIP
 # load keeps links and registrations; the page says what is wrong when something is.
 # The root is that of `make image` ($RINGGATE_IMAGE/root); without one this test is skipped.
+# alone: two machines boot, and SIP is to be back within seconds
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 BUILD=$(realpath "${BUILD:-build}")

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Three peers and a client that reaches two of them through the third: with the kernel fast path its messages and their answers are
 # forwarded by the kernel of that peer, with real handshakes and links, and everything else is as without it. FW-A03 FW-E01
+# alone: the load must not be late
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 BUILD=$(realpath "${BUILD:-build}")

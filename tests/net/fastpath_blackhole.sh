@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # An interface that takes what the kernel forwards and does not send it: that is seen beforehand, the daemon serves its links and no
 # message is lost; once the interface sends, the kernel forwards.
+# alone: links are judged by the acks they miss
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 BUILD=$(realpath "${BUILD:-build}")

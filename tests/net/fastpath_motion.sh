@@ -7,6 +7,7 @@
 #   LIMIT_US=1000000   the longest time in which what is sent may get lost, and in which nothing arrives, by the clock of the load
 #   PHASES="…"         only some of them
 #   LOAD_MS=2400 RATE=1000    each one's load
+# alone: what moves may cost a second at most, by the clock of the load
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 BUILD=$(realpath "${BUILD:-build}")

@@ -4,6 +4,7 @@
 # links over without a handshake, serves again within LIMIT_MS, and no record number is used twice. Then the same with SIGUSR1, with a
 # clean end, with damaged leftovers, and with leftovers of a daemon that does not come back.
 #   PAUSE_ANSWERS=300   answers that have to come through while nobody is there
+# alone: the daemon is to be back within two seconds
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 BUILD=$(realpath "${BUILD:-build}")
