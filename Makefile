@@ -37,7 +37,7 @@ NEEDS_node     := sip usages storage topology forward fastpath link overlay wire
 NEEDS_control  := node enroll sip usages storage topology forward fastpath link overlay wire base
 NEEDS_sim      := usages storage topology forward link overlay wire base
 
-PACKAGES := libcrypto libssl libsystemd libxml-2.0 sqlite3 jansson libosip2 libbpf libmnl
+PACKAGES := libcrypto libssl libsystemd libxml-2.0 sqlite3 jansson libosip2 libcares libbpf libmnl
 LIBRARIES := -lm $(shell pkg-config --libs $(PACKAGES) 2>/dev/null)
 # These goals begin with deps, or compile nothing; all others need the packages now.
 ifneq ($(filter-out help deps deb image image-check run check check-guest bench fuzz clean,$(or $(MAKECMDGOALS),help)),)

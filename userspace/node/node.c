@@ -533,8 +533,20 @@ static int make_dialog_key(const struct node *node, uint8_t ret[static SHA256_LE
 	return error;
 }
 
+/* "192.0.2.53:53,[2001:db8::53]:53"; NULL for those of the system. */
+static const char *name_servers(const struct settings *settings, char *text, size_t size) {
+	char address[ADDRESS_TEXT_SIZE];
+
+	text[0] = 0;
+	for (size_t i = 0; i < settings->sip_name_server_count; i++)
+		snprintf(text + strlen(text), size - strlen(text), "%s%s", i > 0 ? "," : "",
+			 address_format(&settings->sip_name_servers[i], address));
+	return text[0] ? text : NULL;
+}
+
 static int open_sip(struct node *node, struct handover *handover, char *reason) {
 	uint8_t dialog_key[SHA256_LENGTH];
+	char servers[SETTINGS_LISTEN_MAX * ADDRESS_TEXT_SIZE];
 	struct sip_gateway_settings sip_settings = {
 		.runtime = &node->runtime,
 		.listen_count = node->settings->sip_listen_count,
@@ -546,6 +558,8 @@ static int open_sip(struct node *node, struct handover *handover, char *reason) 
 		.tls_key = node->settings->sip_tls_key,
 		.mode = (enum sip_mode)node->settings->sip_mode,
 		.outside_calls = node->settings->sip_outside_calls,
+		.names = node->settings->sip_outside_domains,
+		.name_servers = name_servers(node->settings, servers, sizeof(servers)),
 		.digests = node->settings->sip_digests,
 	};
 

@@ -294,6 +294,11 @@ static int set_sip_tls_listen(struct settings *settings, size_t offset, const ch
 	return set_addresses(value, settings->sip_tls_listen, &settings->sip_tls_listen_count, SETTINGS_LISTEN_MAX, 5061);
 }
 
+static int set_name_servers(struct settings *settings, size_t offset, const char *value) {
+	(void)offset;
+	return set_addresses(value, settings->sip_name_servers, &settings->sip_name_server_count, SETTINGS_LISTEN_MAX, 53);
+}
+
 static int set_sip_mode(struct settings *settings, size_t offset, const char *value) {
 	static const char *const modes[] = {
 		[SIP_MODE_REDIRECT] = "redirect",
@@ -481,6 +486,8 @@ static const struct option {
 	{"sip", "tls-key", set_path, offsetof(struct settings, sip_tls_key), "an absolute path"},
 	{"sip", "mode", set_sip_mode, offsetof(struct settings, sip_mode), "redirect, proxy or redirect-inside"},
 	{"sip", "outside-calls", set_boolean, offsetof(struct settings, sip_outside_calls), "yes or no"},
+	{"sip", "outside-domains", set_boolean, offsetof(struct settings, sip_outside_domains), "yes or no"},
+	{"sip", "name-servers", set_name_servers, 0, "up to 4 addresses such as 192.0.2.53"},
 	{"sip", "users-directory", set_path, offsetof(struct settings, users_directory), "an absolute path"},
 	{"sip", "lookup-seconds", set_lookup_seconds, offsetof(struct settings, sip_lookup_s), "0 to 3600 seconds"},
 	{"sip", "authentication", set_boolean, offsetof(struct settings, sip_authentication), "yes or no"},
@@ -755,7 +762,7 @@ int settings_load(const char *path, bool must_exist, struct settings **ret, char
 
 	if (!settings)
 		return fail(reason, -ENOMEM, "%.200s: not enough memory to read the settings.", path);
-	settings->sip = settings->sip_authentication = settings->fastpath = true;
+	settings->sip = settings->sip_authentication = settings->sip_outside_domains = settings->fastpath = true;
 	settings->log_level = LOG_INFO;
 	settings->sip_lookup_s = DEFAULT_LOOKUP_S;
 	settings->neighbor_check_ms = DEFAULT_NEIGHBOR_CHECK_MS;

@@ -65,7 +65,9 @@ struct settings {
 	size_t sip_tls_listen_count;
 	char *sip_tls_certificate, *sip_tls_key; /* NULL: no TLS */
 	unsigned sip_mode;			 /* enum sip_mode */
-	bool sip_outside_calls;
+	bool sip_outside_calls, sip_outside_domains;
+	struct address sip_name_servers[SETTINGS_LISTEN_MAX]; /* none: those of the system */
+	size_t sip_name_server_count;
 	unsigned sip_lookup_s;
 	bool sip_authentication;
 	unsigned sip_digests; /* bits of enum sip_digest; 0: all */

@@ -12,20 +12,24 @@ enum { VIA_OCTETS = 256 };
 
 static void on_timer_c(struct timer *timer, void *userdata);
 
-int branch_add(struct sip_proxy *proxy, const char *uri, const struct sip_hop *hop, int q) {
+int branch_add(struct sip_proxy *proxy, const char *uri, const struct sip_hop *hops, size_t count, int q) {
 	if (proxy->branch_count == SIP_FORKS)
 		return -ENOBUFS;
 	for (const struct branch *other = proxy->branches; other; other = other->next_branch)
-		if (strcmp(other->uri, uri) == 0 && address_equal(&other->hop.address, &hop->address))
+		if (strcmp(other->uri, uri) == 0 && address_equal(&other->hop.address, &hops->address))
 			return -EEXIST;
 	struct branch *branch = calloc(1, sizeof(*branch));
+	struct sip_hop *others = count > 1 ? calloc(count - 1, sizeof(*others)) : NULL;
 	char *text = strdup(uri);
-	if (!branch || !text) {
+	if (!branch || !text || (count > 1 && !others)) {
 		free(branch);
+		free(others);
 		free(text);
 		return -ENOMEM;
 	}
-	*branch = (struct branch){.proxy = proxy, .uri = text, .hop = *hop, .q = q};
+	for (size_t i = 1; i < count; i++)
+		others[i - 1] = hops[i];
+	*branch = (struct branch){.proxy = proxy, .uri = text, .hop = *hops, .others = others, .other_count = count - 1, .q = q};
 	timer_init(&branch->timer, on_timer_c, branch);
 	DL_APPEND2(proxy->branches, branch, previous, next_branch);
 	proxy->branch_count++;
@@ -44,6 +48,7 @@ struct branch *branch_free(struct branch *branch) {
 	proxy->held -= branch->response.length;
 	proxy->gateway->proxy_octets -= branch->response.length;
 	free((void *)branch->response.data);
+	free(branch->others);
 	free(branch->uri);
 	free(branch);
 	return NULL;
@@ -95,6 +100,21 @@ static bool fall_back(struct branch *branch) {
 	return true;
 }
 
+/* The next server of the same name (RFC 3263 4.3). False when there is none, or nobody waits for it. */
+static bool try_next(struct branch *branch) {
+	const struct sip_proxy *proxy = branch->proxy;
+
+	if (branch->others_tried == branch->other_count || branch->cancel || !proxy->transaction || proxy->answered ||
+	    proxy->cancelled || proxy->refused)
+		return false;
+	branch->hop = branch->others[branch->others_tried++];
+	branch->tried = branch->heard = false;
+	branch->state = BRANCH_WAITING;
+	timer_disarm(proxy->gateway->runtime, &branch->timer);
+	branch_start(branch);
+	return true;
+}
+
 static void on_answer(void *userdata, struct sip_client *client, const struct sip_frame *frame, unsigned status) {
 	struct branch *branch = userdata;
 	struct sip_proxy *proxy = branch->proxy;
@@ -104,12 +124,13 @@ static void on_answer(void *userdata, struct sip_client *client, const struct si
 		sip_client_leave(client);
 		if (branch->state != BRANCH_ACTIVE)
 			proxy_release(proxy); /* repeated 2xx are over */
-		else if (!fall_back(branch))
+		else if (!fall_back(branch) && (branch->heard || !try_next(branch)))
 			finish(branch, status);
 		return;
 	}
 	branch->hop.fallback = false;
 	if (status < 200) {
+		branch->heard = true;
 		arm_timer_c(branch);
 		if (branch->cancel)
 			sip_client_cancel(client);
@@ -128,6 +149,8 @@ static void on_answer(void *userdata, struct sip_client *client, const struct si
 		proxy_accepted(branch, frame);
 		return;
 	}
+	if (status == 503 && try_next(branch))
+		return;
 	keep_response(branch, frame);
 	finish(branch, status);
 }
@@ -210,6 +233,8 @@ void branch_start(struct branch *branch) {
 		branch->hop.transport = SIP_UDP;
 		error = send_request(branch);
 	}
+	if (error < 0 && error != -ENOBUFS && error != -ENOMEM && try_next(branch))
+		return;
 	if (error < 0) {
 		/* At our bounds, or there is no way to that phone. */
 		finish(branch, error == -ENOBUFS || error == -ENOMEM ? 503 : 480);
@@ -217,7 +242,7 @@ void branch_start(struct branch *branch) {
 	}
 	branch->client->answered = on_answer;
 	branch->client->userdata = branch;
-	if (branch->hop.fallback)
+	if (branch->hop.fallback || branch->others_tried < branch->other_count)
 		sip_client_hurry(branch->client);
 	arm_timer_c(branch);
 }

@@ -95,6 +95,21 @@ static int open_secure(struct sip_gateway *gateway, const struct sip_gateway_set
 	return error;
 }
 
+static void on_name_socket(void *userdata, int fd, unsigned events) {
+	gateway_watch(userdata, fd, events);
+}
+
+static int open_names(struct sip_gateway *gateway, const struct sip_gateway_settings *settings, char *reason, size_t reason_size) {
+	const struct dns_settings names = {
+		.runtime = gateway->runtime, .servers = settings->name_servers, .userdata = gateway, .watch = on_name_socket};
+
+	int error = settings->names ? dns_new(&names, &gateway->dns) : 0;
+	if (error < 0)
+		snprintf(reason, reason_size, "the name servers %s cannot be used: %s",
+			 settings->name_servers ? settings->name_servers : "of /etc/resolv.conf", strerror(-error));
+	return error;
+}
+
 static int check_settings(const struct sip_gateway *gateway, const struct sip_gateway_settings *settings, char *reason,
 			  size_t reason_size) {
 	if (settings->listen_count > SIP_LISTENERS) {
@@ -165,6 +180,8 @@ int sip_gateway_new(const struct sip_gateway_settings *settings, const struct si
 		}
 	}
 	error = open_secure(gateway, settings, reason, reason_size);
+	if (error == 0)
+		error = open_names(gateway, settings, reason, reason_size);
 	if (error < 0)
 		return error;
 	*ret = TAKE(gateway);
@@ -179,6 +196,8 @@ struct sip_gateway *sip_gateway_free(struct sip_gateway *gateway) {
 	while (gateway->registrations)
 		registration_free(gateway->registrations);
 	sip_proxies_free(gateway);
+	sip_acks_free(gateway);
+	gateway->dns = dns_free(gateway->dns);
 	sip_clients_free(gateway);
 	while (gateway->transactions)
 		sip_transaction_free(gateway->transactions);
@@ -248,6 +267,8 @@ void sip_gateway_set_watch(struct sip_gateway *gateway, sip_watch watch, void *u
 	for (size_t i = 0; i < gateway->secure_count; i++)
 		if (!gateway->secure[i].pause.armed)
 			gateway_watch(gateway, gateway->secure[i].tcp, EPOLLIN);
+	if (gateway->dns)
+		dns_watch_again(gateway->dns);
 	for (struct sip_connection *connection = gateway->connections; connection; connection = connection->hh.next)
 		gateway_watch(gateway, connection->flow.fd, connection->watched);
 }
@@ -271,6 +292,8 @@ void sip_gateway_ready(struct sip_gateway *gateway, int fd, unsigned events) {
 			sip_tcp_accept(gateway, &gateway->secure[i]);
 			return;
 		}
+	if (gateway->dns && dns_ready(gateway->dns, fd, events))
+		return;
 	HASH_FIND_INT(gateway->connections, &fd, connection);
 	if (connection)
 		sip_tcp_ready(gateway, connection, events);

@@ -123,8 +123,10 @@ struct sip_gateway_settings {
 	const char *tls_certificate, *tls_key; /* PEM; read again when they change. Copied */
 	const uint8_t *dialog_key; /* 16 octets that stay the same over restarts, so that calls go on; NULL: random ones */
 	enum sip_mode mode;
-	bool outside_calls; /* anyone may call our users; SIP_MODE_REDIRECT_INSIDE lets them in any case */
-	unsigned digests;   /* bits of enum sip_digest that are offered; 0: all there are */
+	bool outside_calls;	  /* anyone may call our users; SIP_MODE_REDIRECT_INSIDE lets them in any case */
+	bool names;		  /* names of outside domains are looked up (RFC 3263) */
+	const char *name_servers; /* as in struct dns_settings; NULL: the system's */
+	unsigned digests;	  /* bits of enum sip_digest that are offered; 0: all there are */
 	/* A socket of a former run with this type and address, or negative errno; it is ours then. NULL: there are none. */
 	int (*inherit)(void *userdata, int type, const struct address *address);
 	void *inherit_userdata;

@@ -12,7 +12,7 @@ const char *sip_transport_name(enum sip_transport transport) {
 }
 
 /* RFC 3261 19.1.1; without the parameter UDP, and TLS for sips. */
-static int transport_of(const osip_uri_t *uri, enum sip_transport *ret) {
+int sip_uri_transport(const osip_uri_t *uri, enum sip_transport *ret) {
 	const char *text = sip_parameter(&uri->url_params, "transport");
 	bool secure = uri_is_secure(uri);
 
@@ -29,7 +29,7 @@ static int transport_of(const osip_uri_t *uri, enum sip_transport *ret) {
 	return 0;
 }
 
-static int port_of(const osip_uri_t *uri, enum sip_transport transport, uint16_t *ret) {
+int sip_uri_port(const osip_uri_t *uri, enum sip_transport transport, uint16_t *ret) {
 	uint32_t port = transport == SIP_TLS ? 5061 : 5060;
 
 	if (uri->port && *uri->port && (sip_number_parse(octets_of_string(uri->port), &port) < 0 || port == 0 || port > UINT16_MAX))
@@ -62,12 +62,14 @@ int sip_hop_of_uri(const osip_uri_t *uri, struct sip_hop *ret) {
 
 	if (!uri_is_sip(uri))
 		return -EPROTONOSUPPORT;
-	int error = transport_of(uri, &hop.transport);
+	int error = sip_uri_transport(uri, &hop.transport);
 	if (error < 0)
 		return error;
-	if (!address_of_host(uri->host, &hop.address) || !is_place(&hop.address))
+	if (!address_of_host(uri->host, &hop.address))
+		return -ENODATA;
+	if (!is_place(&hop.address))
 		return -EHOSTUNREACH;
-	error = port_of(uri, hop.transport, &hop.address.port);
+	error = sip_uri_port(uri, hop.transport, &hop.address.port);
 	if (error < 0)
 		return error;
 	*ret = hop;
@@ -87,7 +89,7 @@ int sip_hop_of_flow(struct sip_gateway *gateway, const struct sip_flow *flow, co
 	struct address contact;
 	uint16_t port;
 
-	if (!uri_is_sip(uri) || transport_of(uri, &hop.transport) < 0)
+	if (!uri_is_sip(uri) || sip_uri_transport(uri, &hop.transport) < 0)
 		return -EHOSTUNREACH;
 	if (uri_is_secure(uri) && flow->transport != SIP_TLS)
 		return -EHOSTUNREACH;
@@ -97,7 +99,7 @@ int sip_hop_of_flow(struct sip_gateway *gateway, const struct sip_flow *flow, co
 		return 0;
 	}
 	bool named = address_of_host(uri->host, &contact) && same_host(&contact, &flow->remote) &&
-		     port_of(uri, hop.transport, &port) == 0;
+		     sip_uri_port(uri, hop.transport, &port) == 0;
 	if (named)
 		hop.address.port = port;
 	else if (hop.transport != SIP_UDP || flow->transport != SIP_UDP)
@@ -155,6 +157,12 @@ static int source_towards(const struct address *remote, struct address *ret) {
 		return -errno;
 	*ret = address_of_sockaddr((const struct sockaddr *)&sockaddr);
 	return 0;
+}
+
+bool sip_hop_possible(const struct address *address) {
+	struct address source;
+
+	return is_place(address) && source_towards(address, &source) == 0;
 }
 
 const char *sip_flow_sent_by(struct sip_gateway *gateway, const struct sip_flow *flow, char text[static ADDRESS_TEXT_SIZE]) {

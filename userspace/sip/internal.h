@@ -459,6 +459,9 @@ struct sip_gateway {
 	size_t client_octets;
 	struct sip_proxy *proxies; /* list */
 	size_t proxy_octets;
+	struct dns *dns;      /* NULL: no names are looked up */
+	size_t locate_count;  /* names being looked up */
+	struct sip_ack *acks; /* list: ACKs whose way is being looked up */
 	size_t outgoing_connections, outside_connections;
 	uint64_t stateless_us; /* when the refusals sent so far would have been sent at an even pace */
 	struct sip_figures figures;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <utlist.h>
 
 enum { Q_WITHOUT = 1000 };
 
@@ -18,22 +19,96 @@ static bool is_loopback(const struct address *address) {
 }
 
 /* Nobody else may have us speak to what listens on this host only, nor to ourselves. */
-static bool may_reach(const struct sip_gateway *gateway, const struct sip_flow *from, const struct sip_hop *hop) {
+bool place_allowed(const struct sip_gateway *gateway, const struct sip_flow *from, const struct sip_hop *hop) {
 	for (size_t i = 0; i < gateway->listener_count; i++)
 		if (address_equal(&gateway->listeners[i].address, &hop->address))
 			return false;
 	return !is_loopback(&hop->address) || is_loopback(&from->remote);
 }
 
+/* Leaves out what may not be; the first of several is tried first. */
+static int add_places(struct sip_proxy *proxy, const char *uri, const struct sip_hop *hops, size_t count, int q) {
+	struct sip_hop allowed[SIP_TARGETS];
+	size_t allowed_count = 0;
+
+	for (size_t i = 0; i < count && i < SIP_TARGETS; i++) {
+		if (proxy->secure && hops[i].transport != SIP_TLS)
+			continue; /* RFC 3261 26.4.4: secured from end to end, or not at all */
+		if (place_allowed(proxy->gateway, &proxy->flow, &hops[i]))
+			allowed[allowed_count++] = hops[i];
+	}
+	return allowed_count > 0 ? branch_add(proxy, uri, allowed, allowed_count, q) : -EHOSTUNREACH;
+}
+
 static int add(struct sip_proxy *proxy, const char *uri, const struct sip_hop *hop, int q) {
-	if (proxy->secure && hop->transport != SIP_TLS)
-		return -EHOSTUNREACH; /* RFC 3261 26.4.4: secured from end to end, or not at all */
-	return may_reach(proxy->gateway, &proxy->flow, hop) ? branch_add(proxy, uri, hop, q) : -EHOSTUNREACH;
+	return add_places(proxy, uri, hop, 1, q);
+}
+
+/* --- names (RFC 3263) --- */
+
+/* A branch whose place is being looked up. */
+struct placing {
+	struct sip_proxy *proxy;
+	struct sip_locate *locate;
+	char *uri; /* Request-URI it will have */
+	struct placing *prev, *next;
+};
+
+struct placing *placing_free(struct placing *placing) {
+	if (!placing)
+		return NULL;
+	DL_DELETE(placing->proxy->placing, placing);
+	sip_locate_free(placing->locate);
+	free(placing->uri);
+	free(placing);
+	return NULL;
+}
+
+static void on_located(void *userdata, int error, const struct sip_hop *hops, size_t count) {
+	struct placing *placing = userdata;
+	struct sip_proxy *proxy = placing->proxy;
+
+	placing->locate = NULL;
+	if (error == 0 && !proxy->cancelled && !proxy->answered)
+		error = add_places(proxy, placing->uri, hops, count, Q_WITHOUT);
+	/* Nothing else known: a name that is not there, or one that nobody could tell us about. */
+	if (error < 0 && proxy->call_status == 0)
+		proxy->call_status = error == -EAGAIN ? 503 : 404;
+	placing_free(placing);
+	proxy_proceed(proxy);
+}
+
+static int place_by_name(struct sip_proxy *proxy, const osip_uri_t *where, const char *uri) {
+	struct placing *placing = calloc(1, sizeof(*placing));
+
+	if (!placing)
+		return -ENOMEM;
+	placing->proxy = proxy;
+	placing->uri = strdup(uri);
+	DL_APPEND(proxy->placing, placing);
+	int error = placing->uri ? sip_locate(proxy->gateway, where, on_located, placing, &placing->locate) : -ENOMEM;
+	if (error < 0)
+		placing_free(placing);
+	return error;
+}
+
+/* At the place `where` says, at once or when that has been looked up, with this Request-URI. */
+static int place_at(struct sip_proxy *proxy, const osip_uri_t *where, const char *uri) {
+	struct sip_hop hop;
+
+	int error = sip_hop_of_uri(where, &hop);
+	if (error == -ENODATA)
+		return place_by_name(proxy, where, uri);
+	return error < 0 ? error : add(proxy, uri, &hop, Q_WITHOUT);
+}
+
+static unsigned status_of(int error, unsigned otherwise) {
+	return error == 0 ? 0 : error == -ENOMEM ? 500 : error == -ENOBUFS ? 503 : otherwise;
 }
 
 /* --- Routes --- */
 
-static char *request_uri(const struct sip_request *request) {
+char *place_request_uri(const struct sip_request *request) {
 	const char *text = request->route_set.uri;
 
 	return text ? strdup(text) : strndup((const char *)request->frame.uri.data, request->frame.uri.length);
@@ -58,44 +133,42 @@ static int write_routes(const struct sip_route_set *set, size_t first, const cha
 	return error;
 }
 
-/* Towards the first Route. What stands in the Request-URI and in Route then; both are owned by the caller. */
-static int follow_route(const struct sip_request *request, struct sip_hop *ret_hop, char **ret_uri, char **ret_routes) {
+int place_follow_route(const struct sip_request *request, osip_uri_t **ret_next, char **ret_uri, char **ret_routes) {
 	const struct sip_route_set *set = &request->route_set;
 	_cleanup_(uri_freep) osip_uri_t *next = sip_route_uri(set->routes[0]);
-	_cleanup_free_ char *uri = request_uri(request), *given = NULL;
+	_cleanup_free_ char *uri = place_request_uri(request), *given = NULL;
 	char *text = NULL;
+	int error;
 
 	if (!next || !uri)
 		return -ENOMEM;
-	int error = sip_hop_of_uri(next, ret_hop);
-	if (error < 0)
-		return error;
 	if (sip_parameter(&next->url_params, "lr")) {
 		error = write_routes(set, 0, NULL, ret_routes);
-		if (error == 0)
-			*ret_uri = TAKE(uri);
-		return error;
+		given = TAKE(uri);
+	} else {
+		/* A strict router wants itself in the Request-URI, and the Request-URI as last Route (RFC 3261 16.6 step 6). */
+		if (osip_uri_to_str(next, &text) != OSIP_SUCCESS)
+			return -ENOMEM;
+		given = strdup(text);
+		osip_free(text);
+		error = given ? write_routes(set, 1, uri, ret_routes) : -ENOMEM;
 	}
-	/* A strict router wants itself in the Request-URI, and the Request-URI as last Route (RFC 3261 16.6 step 6). */
-	if (osip_uri_to_str(next, &text) != OSIP_SUCCESS)
-		return -ENOMEM;
-	given = strdup(text);
-	osip_free(text);
-	error = given ? write_routes(set, 1, uri, ret_routes) : -ENOMEM;
-	if (error == 0)
-		*ret_uri = TAKE(given);
-	return error;
+	if (error < 0)
+		return error;
+	*ret_uri = TAKE(given);
+	*ret_next = TAKE(next);
+	return 0;
 }
 
 static unsigned place_route(struct sip_proxy *proxy, const struct sip_request *request, const char **ret_reason) {
+	_cleanup_(uri_freep) osip_uri_t *next = NULL;
 	_cleanup_free_ char *uri = NULL;
-	struct sip_hop hop;
 
 	*ret_reason = "Route Not Reachable";
-	int error = follow_route(request, &hop, &uri, &proxy->routes);
+	int error = place_follow_route(request, &next, &uri, &proxy->routes);
 	if (error == 0)
-		error = add(proxy, uri, &hop, Q_WITHOUT);
-	return error == 0 ? 0 : error == -ENOMEM ? 500 : 404;
+		error = place_at(proxy, next, uri);
+	return status_of(error, 404);
 }
 
 /* --- users --- */
@@ -133,7 +206,6 @@ static void add_gateway(struct sip_proxy *proxy, const struct sip_redirect_conta
 static void add_contact(struct sip_proxy *proxy, const struct sip_redirect_contact *contact) {
 	const struct registration *registration = registration_find(proxy->gateway, proxy->aor);
 	_cleanup_(uri_freep) osip_uri_t *uri = uri_parse(contact->uri);
-	struct sip_hop hop;
 
 	if (contact->gateway.family != 0) {
 		add_gateway(proxy, contact);
@@ -142,8 +214,7 @@ static void add_contact(struct sip_proxy *proxy, const struct sip_redirect_conta
 	if (!uri || !uri_is_sip(uri) || has_own_address(proxy->gateway, uri) ||
 	    (registration && registration_binding(registration, uri)))
 		return; /* ours are known better */
-	if (sip_hop_of_uri(uri, &hop) == 0)
-		add(proxy, contact->uri, &hop, Q_WITHOUT);
+	place_at(proxy, uri, contact->uri);
 }
 
 static void on_found(void *userdata, unsigned status, const struct sip_redirect_contact *contacts, size_t count,
@@ -189,26 +260,22 @@ static unsigned place_user(struct sip_proxy *proxy, const struct sip_request *re
 
 /* Phones of the site may call whom they like. */
 static unsigned place_foreign(struct sip_proxy *proxy, const struct sip_request *request, const char **ret_reason) {
-	_cleanup_free_ char *uri = request_uri(request);
-	struct sip_hop hop;
+	_cleanup_free_ char *uri = place_request_uri(request);
 
 	*ret_reason = "Domain Not Reachable";
-	int error = uri ? sip_hop_of_uri(request->message->req_uri, &hop) : -ENOMEM;
-	if (error == 0)
-		error = add(proxy, uri, &hop, Q_WITHOUT);
-	return error == 0 ? 0 : error == -ENOMEM ? 500 : 404;
+	return status_of(uri ? place_at(proxy, request->message->req_uri, uri) : -ENOMEM, 404);
 }
 
 /* Requests of a dialog without Routes behind ours go where the other end of the dialog was. */
 static unsigned place_dialog(struct sip_proxy *proxy, const struct sip_request *request, const char **ret_reason) {
-	_cleanup_free_ char *uri = request_uri(request);
+	_cleanup_free_ char *uri = place_request_uri(request);
 	struct sip_hop hop;
 
 	*ret_reason = "Other End Not Reachable";
 	if (sip_hop_of_flow(proxy->gateway, &request->route_set.flow, request->message->req_uri, &hop) < 0)
 		return 480;
 	int error = uri ? add(proxy, uri, &hop, Q_WITHOUT) : -ENOMEM;
-	return error == 0 ? 0 : error == -ENOMEM ? 500 : 480;
+	return status_of(error, 480);
 }
 
 unsigned place_request(struct sip_proxy *proxy, const struct sip_request *request, enum sip_trust trust, const char **ret_reason) {
@@ -225,65 +292,4 @@ unsigned place_request(struct sip_proxy *proxy, const struct sip_request *reques
 	if (trust == SIP_TRUST_SITE && sip_proxy_foreign(proxy->gateway, request->message->req_uri, &proxy->flow))
 		return place_foreign(proxy, request, ret_reason);
 	return place_user(proxy, request, trust, ret_reason);
-}
-
-/* --- ACK --- */
-
-/* The same for each repetition, as there is no transaction to remember it (RFC 3261 16.11). */
-static uint64_t ack_branch(const struct sip_gateway *gateway, const struct sip_request *request) {
-	uint64_t key[2] = {gateway->tag_key[0], gateway->tag_key[1]};
-
-	key[0] ^= keyed_hash(key, request->frame.field[SIP_FIELD_VIA]);
-	key[1] ^= keyed_hash(key, request->frame.field[SIP_FIELD_CALL_ID]);
-	return keyed_hash(key, request->frame.field[SIP_FIELD_CSEQ]);
-}
-
-static int write_ack(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *from,
-		     const struct sip_flow *to, const char *uri, const char *routes, struct writer *w) {
-	char sent_by[ADDRESS_TEXT_SIZE], via[256];
-	struct writer vias = writer_growing(SIP_HEADER_OCTETS);
-
-	sip_vias_write(request, from, &vias);
-	snprintf(via, sizeof(via), "Via: SIP/2.0/%s %s;branch=z9hG4bK%016" PRIx64 ".%016x;rport\r\n",
-		 sip_transport_name(to->transport), sip_flow_sent_by(gateway, to, sent_by), ack_branch(gateway, request), 0);
-	const struct sip_forward forward = {
-		.frame = &request->frame,
-		.uri = uri,
-		.via = via,
-		.vias = writer_octets_written(&vias),
-		.record_route = "",
-		.routes = routes,
-		.max_forwards = request->max_forwards - 1,
-	};
-	sip_forward_write(&forward, w);
-	int error = writer_finish(&vias);
-	writer_release(&vias);
-	return error < 0 ? error : writer_finish(w);
-}
-
-void sip_proxy_ack(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow,
-		   enum sip_trust trust) {
-	const struct sip_route_set *set = &request->route_set;
-	_cleanup_free_ char *uri = NULL, *routes = NULL;
-	struct writer w = writer_growing(LIMIT_SIP_MESSAGE);
-	struct sip_flow to;
-	struct sip_hop hop;
-	int error = -EHOSTUNREACH;
-
-	if (request->max_forwards > 0 && set->count > 0 &&
-	    (set->dialog || (trust == SIP_TRUST_SITE && gateway->mode != SIP_MODE_REDIRECT))) {
-		error = follow_route(request, &hop, &uri, &routes);
-	} else if (request->max_forwards > 0 && set->dialog) {
-		uri = request_uri(request);
-		error = uri ? sip_hop_of_flow(gateway, &set->flow, request->message->req_uri, &hop) : -ENOMEM;
-	}
-	if (error == 0)
-		error = may_reach(gateway, flow, &hop) ? sip_hop_open(gateway, &hop, &to) : -EHOSTUNREACH;
-	if (error == 0)
-		error = write_ack(gateway, request, flow, &to, uri, routes ? routes : "", &w);
-	if (error == 0)
-		error = sip_flow_send(gateway, &to, writer_octets_written(&w));
-	if (error < 0)
-		gateway->figures.dropped++; /* there is no answer to an ACK */
-	writer_release(&w);
 }

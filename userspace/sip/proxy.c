@@ -57,6 +57,8 @@ static struct sip_proxy *proxy_free(struct sip_proxy *proxy) {
 	struct sip_gateway *gateway = proxy->gateway;
 	while (proxy->branches)
 		branch_free(proxy->branches);
+	while (proxy->placing)
+		placing_free(proxy->placing);
 	if (proxy->call)
 		proxy->call->work = NULL; /* its answer finds nobody */
 	if (proxy->transaction)
@@ -195,7 +197,8 @@ static void answer_missing(struct sip_proxy *proxy) {
 	unsigned status = proxy->call_status >= 400 ? proxy->call_status : 480;
 
 	if (status == 503)
-		sip_respond_unavailable(proxy->transaction, "Overlay Not Reachable", proxy->call_retry_s);
+		sip_respond_unavailable(proxy->transaction, proxy->aor ? "Overlay Not Reachable" : "No Name Server Answers",
+					proxy->call_retry_s);
 	else
 		sip_transaction_respond(proxy->transaction, status, missing_reason(status), OCTETS_NONE);
 }
@@ -270,7 +273,8 @@ void proxy_proceed(struct sip_proxy *proxy) {
 	proxy->busy--;
 	if (proxy->busy > 0)
 		return;
-	bool waiting = count_branches(proxy, BRANCH_ACTIVE) > 0 || (proxy->call && !proxy->cancelled && !proxy->refused);
+	bool waiting = count_branches(proxy, BRANCH_ACTIVE) > 0 ||
+		       ((proxy->call || proxy->placing) && !proxy->cancelled && !proxy->refused);
 	if (proxy->transaction && !proxy->answered && !waiting)
 		answer_best(proxy);
 	proxy_release(proxy);
@@ -323,8 +327,13 @@ bool sip_proxy_takes(struct sip_gateway *gateway, const struct sip_request *requ
 		return false;
 	if (request->route_set.dialog)
 		return true;
-	/* Phones that have us as outbound proxy bring what we have redirected them to. */
-	if (trust == SIP_TRUST_SITE && request->route_set.ours && sip_proxy_foreign(gateway, uri, flow))
+	/*
+	 * What phones of the site ask for elsewhere: where we have redirected them to, when we are their outbound proxy, and
+	 * outside domains. A redirector has no other place to tell for it than the one asked for, which RFC 3261 8.3 forbids: it
+	 * places the request as that section says.
+	 */
+	if (trust == SIP_TRUST_SITE && sip_proxy_foreign(gateway, uri, flow) &&
+	    (request->route_set.ours || (gateway->dns && uri->username && *uri->username)))
 		return true;
 	if (gateway->mode == SIP_MODE_REDIRECT || (gateway->mode == SIP_MODE_REDIRECT_INSIDE && trust == SIP_TRUST_SITE))
 		return false;
@@ -429,7 +438,10 @@ void sip_proxy_request(struct sip_gateway *gateway, struct sip_transaction *tran
 	unsigned status = place_request(proxy, request, trust, &reason);
 	if (status != 0) {
 		proxy->answered = true;
-		sip_transaction_respond(transaction, status, reason, OCTETS_NONE);
+		if (status == 503)
+			sip_respond_unavailable(transaction, reason, 0);
+		else
+			sip_transaction_respond(transaction, status, reason, OCTETS_NONE);
 		proxy_release(proxy);
 		return;
 	}

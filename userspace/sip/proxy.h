@@ -2,6 +2,7 @@
 /* Requests of ours: client transactions, where they go, and the proxy that places requests for others (RFC 3261 16, 17.1). */
 #pragma once
 
+#include "sip/dns.h"
 #include "sip/internal.h"
 
 /* --- hop.c: where a request goes --- */
@@ -13,8 +14,18 @@ struct sip_hop {
 	bool fallback;	      /* TCP was chosen for the length of the request alone: UDP when TCP fails (RFC 3261 18.1.1) */
 };
 
-/* Where a URI with an address as host points (RFC 3261 8.1.2, RFC 3263 4.1). -EHOSTUNREACH for names, -EPROTONOSUPPORT. */
+/*
+ * Where a URI with an address as host points (RFC 3261 8.1.2, RFC 3263 4.1). -ENODATA for names, which sip_locate() knows about,
+ * -EHOSTUNREACH, -EPROTONOSUPPORT, -EINVAL.
+ */
 int sip_hop_of_uri(const osip_uri_t *uri, struct sip_hop *ret);
+
+/* What a URI says or leaves to be understood. -EPROTONOSUPPORT, -EINVAL. */
+int sip_uri_transport(const osip_uri_t *uri, enum sip_transport *ret);
+int sip_uri_port(const osip_uri_t *uri, enum sip_transport transport, uint16_t *ret);
+
+/* Is this one host, and does the system know a way there? */
+bool sip_hop_possible(const struct address *address);
 
 /*
  * Where somebody can be reached who came over `flow` and calls himself `uri`: never at another host than the one he came from.
@@ -31,6 +42,28 @@ int sip_flow_send(struct sip_gateway *gateway, const struct sip_flow *flow, stru
 /* "192.0.2.1:5060": where we can be reached by the other side of a flow, over the same transport. */
 const char *sip_flow_sent_by(struct sip_gateway *gateway, const struct sip_flow *flow, char text[static ADDRESS_TEXT_SIZE]);
 const char *sip_transport_name(enum sip_transport transport); /* "UDP" */
+
+/* --- locate.c: the servers a name stands for (RFC 3263) --- */
+
+enum {
+	SIP_TARGETS = 8,    /* servers of one domain; further ones are not tried */
+	SIP_LOCATES = 1024, /* names being looked up; more: 503 */
+};
+
+struct sip_locate;
+
+/* The servers in the order in which they are to be tried. error: -EHOSTUNREACH there are none, -EAGAIN no name server answered. */
+typedef void (*sip_located)(void *userdata, int error, const struct sip_hop *hops, size_t count);
+
+/*
+ * Looks up where a URI with a name as host points. `done` is called once, never from within, unless the look-up is freed before; it
+ * is gone then. -EHOSTUNREACH when no names are looked up or it is none, -EPROTONOSUPPORT, -EINVAL, -ENOBUFS, -ENOMEM.
+ */
+int sip_locate(struct sip_gateway *gateway, const osip_uri_t *uri, sip_located done, void *userdata, struct sip_locate **ret);
+struct sip_locate *sip_locate_free(struct sip_locate *locate);
+
+/* Puts SRV records into the order of RFC 2782: by priority, then by chance as their weights say. */
+void sip_srv_order(struct runtime *runtime, struct dns_record *records, size_t count);
 
 /* --- client.c: client transactions (RFC 3261 17.1, RFC 6026) --- */
 
@@ -144,9 +177,10 @@ bool sip_proxy_takes(struct sip_gateway *gateway, const struct sip_request *requ
 void sip_proxy_request(struct sip_gateway *gateway, struct sip_transaction *transaction, const struct sip_request *request,
 		       const struct sip_flow *flow, enum sip_trust trust);
 
-/* The ACK of a 2xx: passed on without a transaction. */
+/* ack.c: the ACK of a 2xx, passed on without a transaction. */
 void sip_proxy_ack(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow,
 		   enum sip_trust trust);
+void sip_acks_free(struct sip_gateway *gateway);
 void sip_proxy_cancel(struct sip_proxy *proxy);
 
 /* Its server transaction goes. */

@@ -11,9 +11,12 @@ struct branch {
 	enum branch_state state;
 	char *uri; /* Request-URI */
 	struct sip_hop hop;
+	struct sip_hop *others; /* owned: to be tried in turn when this one fails (RFC 3263 4.3) */
+	size_t other_count, others_tried;
 	int q;			   /* thousandths */
 	struct sip_client *client; /* NULL: has none, or it is of no interest any more */
 	bool tried;		   /* to send it */
+	bool heard;		   /* a provisional answer */
 	bool cancel;		   /* as soon as there is a provisional answer */
 	unsigned status;	   /* of the final answer */
 	struct octets response;	   /* owned: that answer; none when it is ours (408, 503) */
@@ -32,6 +35,7 @@ struct sip_proxy {
 	unsigned max_forwards, breadth;
 	bool invite, recorded, secure;
 	bool answered, cancelled, refused;  /* final answer sent; CANCEL came; 6xx came */
+	struct placing *placing;	    /* list: names being looked up */
 	struct sip_call *call;		    /* the look-up under way */
 	unsigned call_status, call_retry_s; /* how it ended without a Contact */
 	unsigned busy;			    /* starting branches, which may fail at once */
@@ -42,8 +46,11 @@ struct sip_proxy {
 
 /* --- branch.c --- */
 
-/* Adds a branch that waits. Returns -EEXIST for a URI that has one already, -ENOBUFS beyond SIP_FORKS, -ENOMEM. */
-int branch_add(struct sip_proxy *proxy, const char *uri, const struct sip_hop *hop, int q);
+/*
+ * Adds a branch that waits; of several places (at least one), each is tried when those before it have failed. Returns -EEXIST for a
+ * URI that has one already, -ENOBUFS beyond SIP_FORKS, -ENOMEM.
+ */
+int branch_add(struct sip_proxy *proxy, const char *uri, const struct sip_hop *hops, size_t count, int q);
 struct branch *branch_free(struct branch *branch);
 
 /* Sends the request. The branch is active, or done at once with 503. */
@@ -63,3 +70,18 @@ void proxy_release(struct sip_proxy *proxy); /* frees it when nothing is left to
 
 /* Adds the branches, or begins to look them up. Returns 0, or the status to refuse with. */
 unsigned place_request(struct sip_proxy *proxy, const struct sip_request *request, enum sip_trust trust, const char **ret_reason);
+
+/* A place that is being looked up by name will not be needed. */
+struct placing *placing_free(struct placing *placing);
+
+/* May a request that came over this flow go to that place? */
+bool place_allowed(const struct sip_gateway *gateway, const struct sip_flow *from, const struct sip_hop *hop);
+
+/* The Request-URI as it is to go on; owned by the caller, NULL without memory. */
+char *place_request_uri(const struct sip_request *request);
+
+/*
+ * Towards the first Route: the URI of where that is, and what stands in the Request-URI and in Route then; all three are owned by
+ * the caller.
+ */
+int place_follow_route(const struct sip_request *request, osip_uri_t **ret_next, char **ret_uri, char **ret_routes);
