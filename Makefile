@@ -76,7 +76,8 @@ PROGRAM_NEEDS := sim control node enroll sip usages storage topology forward fas
 UNIT_TESTS := $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/*/test_*.c)))
 BENCHES := $(patsubst tests/bench/%.c,%,$(wildcard tests/bench/bench_*.c))
 
-.PHONY: help all deps deb image image-check run check check-guest bench soak fuzz install clean unit programs replay fuzzers net
+.PHONY: help all deps deb image image-check run check check-guest bench soak fuzz install clean unit programs replay fuzzers net lint \
+	lint-files check-threads threads coverage coverage-tests
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -238,6 +239,30 @@ check: deps  ## build and run all tests
 check-allocation: deps  ## unit tests with memory running out, at POINTS=40 places each (TESTS=… some of them)
 	$(Q)$(MAKE) --no-print-directory CI=1 SAN=1 allocation
 	$(Q)exec env BUILD=$(BUILD)-san tests/allocation/run.sh $(TESTS)
+
+# A stamp for each source that clang-tidy and cppcheck had nothing to say about; it is looked at again when it or a header changes.
+# What is asked and what is left out, with reasons: .clang-tidy and tests/lint/cppcheck.suppressions.
+LINT_SOURCES := $(sort $(wildcard userspace/*/*.c tests/support/*.c))
+LINT_CPPFLAGS = $(CPPFLAGS) -Itests
+$(BUILD)/lint/%.tidy: %.c .clang-tidy
+	$(say) TIDY $<
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(LINT_CPPFLAGS) -std=gnu17 -MM -MP -MT $@ -MF $@.d $<
+	$(Q)clang-tidy --quiet $< -- -std=gnu17 -Itests/lint/model $(LINT_CPPFLAGS) 2>$@.log || { grep -v 'warnings\? generated' $@.log; exit 1; }
+	$(Q)touch $@
+$(BUILD)/lint/%.cppcheck: %.c tests/lint/cppcheck.suppressions tests/lint/macros.cfg
+	$(say) CPPCHECK $<
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(LINT_CPPFLAGS) -std=gnu17 -MM -MP -MT $@ -MF $@.d $<
+	$(Q)cppcheck --quiet --enable=warning,portability,performance --std=c11 --inline-suppr --error-exitcode=1 --library=tests/lint/macros.cfg \
+		--suppressions-list=tests/lint/cppcheck.suppressions -Iuserspace -Ibpf -Itests -D_GNU_SOURCE -DVERSION='"$(VERSION)"' $<
+	$(Q)touch $@
+$(LINT_SOURCES:%.c=$(BUILD)/lint/%.tidy): | $(BPF_SKELETONS)
+lint-files: $(LINT_SOURCES:%.c=$(BUILD)/lint/%.tidy) $(LINT_SOURCES:%.c=$(BUILD)/lint/%.cppcheck)
+
+lint: deps  ## let clang-tidy and cppcheck read the sources that have changed (at first: half an hour of one core)
+	$(Q)appliance/install-packages.sh clang-tidy cppcheck
+	$(Q)$(MAKE) --no-print-directory --keep-going CI=1 lint-files
 
 # Other kernels' verifiers: GUEST_SUITES of Debian, whose kernels are fetched from the machine's own package source.
 GUEST_SUITES ?= trixie

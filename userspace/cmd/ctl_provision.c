@@ -181,7 +181,7 @@ static int show(struct ctl *ctl) {
 	char reason[CONFIG_REASON_SIZE] = "";
 
 	int error = load(ctl->arguments[1], &config, reason);
-	if (error < 0) {
+	if (error != 0) {
 		bool named = strncmp(reason, ctl->arguments[1], strlen(ctl->arguments[1])) == 0;
 		fprintf(stderr, "ringgatectl: %s%s%s\n", named ? "" : ctl->arguments[1], named ? "" : ": ",
 			reason[0] ? reason : strerror(-error));

@@ -179,8 +179,9 @@ static bool latency(const char *text, struct sim_settings *world) {
 	if (strcmp(text, "internet") == 0)
 		return true;
 	world->internet = false;
-	if (sscanf(text, "%u-%u%c", &min_ms, &max_ms, &rest) != 2) {
-		if (sscanf(text, "%u%c", &min_ms, &rest) != 1)
+	/* Five digits fit. NOLINTNEXTLINE(cert-err34-c) */
+	if (sscanf(text, "%5u-%5u%c", &min_ms, &max_ms, &rest) != 2) {
+		if (sscanf(text, "%5u%c", &min_ms, &rest) != 1) /* NOLINT(cert-err34-c) */
 			min_ms = UINT32_MAX;
 		max_ms = min_ms;
 	}

@@ -88,7 +88,7 @@ static void write_configuration(FILE *out, const struct node *node) {
 
 	gauge(out, "configuration_sequence", "Sequence of the configuration document in force.", config->sequence);
 	gauge(out, "configuration_expires_seconds", "When it expires, in seconds since 1970; 0: never.",
-	      (double)(config->expiration_ms / 1000));
+	      (double)(config->expiration_ms / 1000)); /* whole seconds: NOLINT(bugprone-integer-division) */
 	fprintf(out, "# HELP ringgate_configuration_documents_total Configuration documents received, by what became of them.\n"
 		     "# TYPE ringgate_configuration_documents_total counter\n");
 	for (int i = 0; i < CONFIGURATION_OUTCOMES; i++)

@@ -176,7 +176,8 @@ static int get_from_any(struct client *client, const char *url, struct writer *b
 			strcpy(first, reason);
 	}
 	return count == 1 ? error
-			  : fail(reason, error, "None of the %zu servers the domain names can be reached; of the first: %.400s", count, first);
+			  : fail(reason, error, "None of the %zu servers the domain names can be reached; of the first: %.400s",
+				 count, first);
 }
 
 /* B-11.2-01: the SRV records, when only the name of the overlay is known. */
@@ -495,7 +496,7 @@ int client_enroll(struct client *client, const struct client_enrollment *enrollm
 					  reason);
 	if (error == 0)
 		error = install(client, enrollment, credential, reason);
-	if (error < 0)
+	if (error != 0)
 		return error;
 	ret->node_id = credential->node_id;
 	ret->not_after_ms = credential->certificate->not_after_ms;

@@ -49,7 +49,7 @@ void discover_order(struct runtime *runtime, struct discover_target *targets, si
 			swap(&targets[j], &targets[j - 1]);
 	for (size_t i = 0; i < count; i++) {
 		uint64_t sum = 0, running = 0;
-		size_t end = i, pick = i;
+		size_t end = i, pick;
 
 		for (; end < count && targets[end].priority == targets[i].priority; end++)
 			sum += targets[end].weight;

@@ -280,7 +280,7 @@ int edit_publish(const char *directory, uint16_t *ret_sequence, char reason[stat
 		error = load_document(path, &config, reason);
 	if (error == 0 && access(published_path, F_OK) == 0)
 		error = load_document(published_path, &published, reason);
-	if (error < 0)
+	if (error != 0)
 		return error;
 	if (published && published->document_length == config->document_length &&
 	    memcmp(published->document, config->document, config->document_length) == 0) {

@@ -139,7 +139,7 @@ int ledger_open(const char *directory, bool must_exist, struct ledger **ret, cha
 	int version = error < 0 ? error : user_version(ledger);
 	if (version > SCHEMA_VERSION)
 		return fail(reason, -EOPNOTSUPP, path, "a newer version wrote it");
-	if (version < SCHEMA_VERSION && (version < 0 || (error = run(ledger, schema)) < 0))
+	if (version < SCHEMA_VERSION && (version < 0 || run(ledger, schema) < 0))
 		return fail(reason, -EIO, path, sqlite3_errmsg(ledger->database));
 	*ret = TAKE(ledger);
 	return 0;

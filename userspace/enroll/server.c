@@ -143,10 +143,9 @@ static void *work_loop(void *userdata) {
 		pthread_mutex_unlock(&server->lock);
 		work(request);
 		struct authority *authority = request->authority;
+		wrong[0] = 0;
 		if (request->answer.wrong_password)
 			name_for_log(request, wrong);
-		else
-			wrong[0] = 0;
 		answer(request);
 		if (wrong[0])
 			authority_note_failure(authority, wrong);

@@ -15,7 +15,8 @@ static uint8_t default_ttl(void) {
 	_cleanup_fclose_ FILE *file = fopen("/proc/sys/net/ipv4/ip_default_ttl", "re");
 	unsigned value;
 
-	return file && fscanf(file, "%u", &value) == 1 && value > 0 && value <= UINT8_MAX ? (uint8_t)value : TTL_DEFAULT;
+	/* The kernel writes three digits at most. NOLINTNEXTLINE(cert-err34-c) */
+	return file && fscanf(file, "%3u", &value) == 1 && value > 0 && value <= UINT8_MAX ? (uint8_t)value : TTL_DEFAULT;
 }
 
 static void say_full(struct netwatch *n, const char *what, unsigned limit) {
@@ -140,6 +141,7 @@ static void device_set(struct netwatch *n, const struct netwatch_link *link) {
 			return;
 		}
 		n->statistics.devices++;
+		/* What lies between the members is zero. NOLINTNEXTLINE(bugprone-suspicious-memory-comparison,cert-exp42-c) */
 	} else if (memcmp(&device->link, link, sizeof(*link)) == 0) {
 		device->generation = n->generation;
 		return;

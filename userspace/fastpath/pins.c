@@ -293,7 +293,7 @@ int pins_remove(const char *directory, char reason[static PINS_REASON_SIZE]) {
 	if (!in_bpf_file_system(directory))
 		return refuse(reason, -EOPNOTSUPP, "%.150s is not in a bpf file system", directory);
 	int error = take(directory, &pins, reason);
-	if (error < 0)
+	if (error != 0)
 		return error;
 	pins_clear(pins);
 	if (rmdir(directory) < 0)

@@ -160,7 +160,7 @@ static void on_answer(void *userdata, int error, const struct response *response
 	if (error == 0 && (attach_read(response->body, &answer) < 0 || !octets_equal(answer.role, octets_of_string("active")) ||
 			   id_equal(&response->signer_id, &attach->router->self)))
 		error = -EREMOTEIO;
-	if (error < 0) {
+	if (error != 0) {
 		struct id who = response ? response->signer_id : attach->target;
 		attach_finish(attach, error, LINK_SLOT_NONE, &who);
 		return;

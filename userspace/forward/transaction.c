@@ -148,7 +148,7 @@ static int transaction_target(struct transaction *transaction, const struct outg
 	int error = destination_list_check(outgoing->destination_list, router->self.length, LIMIT_DESTINATIONS);
 	if (error == 0)
 		error = destination_last(outgoing->destination_list, router->self.length, &last);
-	if (error < 0)
+	if (error != 0)
 		return -EINVAL;
 	transaction->target_type = TARGET_ANY;
 	if (outgoing->any_responder || (last.type != DESTINATION_NODE && last.type != DESTINATION_RESOURCE))

@@ -188,7 +188,7 @@ static void send_request(struct discovery *discovery) {
 
 /* From the port of our links: where the answer comes from is where we can be reached. */
 static void send_answer(struct discovery *discovery, const struct address *to, struct octets message) {
-	struct sockaddr_storage sockaddr, own;
+	struct sockaddr_storage sockaddr, own = {.ss_family = AF_UNSPEC};
 	socklen_t length = address_to_sockaddr(to, &sockaddr), own_length;
 	int fds[2];
 	struct dtls_links *links = links_dtls(discovery->node->links);

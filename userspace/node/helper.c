@@ -21,8 +21,6 @@
 
 #define SECOND_US UINT64_C(1000000)
 
-extern char **environ;
-
 struct helper {
 	pid_t pid; /* 0 once it was waited for */
 	int process_fd, output_fd;

@@ -360,7 +360,7 @@ static int load_identity(struct node *node, char *reason) {
 	const char *why = NULL;
 
 	int error = load_document(node, &config, reason);
-	if (error < 0)
+	if (error != 0)
 		return error;
 	if (excludes_client(settings, config))
 		return fail(reason, -EACCES, "Overlay %s permits no clients (%.200s); set role = peer in [node].",
@@ -721,7 +721,7 @@ void node_leave(struct node *node) {
 	node->leaving = true;
 	sd_notify(false, "STOPPING=1");
 	join_leaving(node->join);
-	if (node->state == TOPOLOGY_JOINED)
+	if (node->topology && node->state == TOPOLOGY_JOINED)
 		node->topology->ops->leave(node->topology);
 	else
 		sd_event_exit(node->event, 0);

@@ -212,7 +212,7 @@ static void send_refusal(struct sip_gateway *gateway, const osip_via_t *via, con
 	char fields[64] = "";
 
 	if (status == 503)
-		snprintf(fields, sizeof(fields), "Retry-After: %u\r\n", SIP_RETRY_AFTER_SECONDS);
+		snprintf(fields, sizeof(fields), "Retry-After: %u\r\n", (unsigned)SIP_RETRY_AFTER_SECONDS);
 	sip_response_write(status, reason, writer_octets_written(echo), octets_of_string(fields), &w);
 	if (writer_finish(echo) == 0 && writer_finish(&w) == 0)
 		sip_response_send(gateway, flow, &to, status, writer_octets_written(&w));
