@@ -36,7 +36,6 @@
  */
 #include "transit.h"
 
-#include <limits.h>
 #include <stddef.h>
 
 enum {
@@ -44,8 +43,8 @@ enum {
 	USER_MESSAGES = 8192, /* of a round */
 	XDP_MESSAGES = 16384,
 	SLICES_MAX = REPETITIONS * XDP_MESSAGES / WIRE_SLICE_MESSAGES,
-	WARM_UP_MESSAGES = 4096,
-	WINDOW = 96, /* data, acks and answers together fit the 256 places of an interface's ring */
+	WARM_UP_MESSAGES = 4096, /* before those of a round */
+	WINDOW = 96,		 /* data, acks and answers together fit the 256 places of an interface's ring */
 	LATENCY_MESSAGES = 300,
 	LATENCY_INTERVAL_NS = 1000000,
 	LATENCY_SIZE = 400,
@@ -56,6 +55,7 @@ enum {
 	SIZES = 4,
 };
 
+static const double CALM_SHARE = 0.1;
 static const size_t sizes[SIZES] = {200, 400, 800, 1300};
 
 enum topology { USER_CHACHA, USER_AES, RUN_CHACHA, RUN_AES, XDP, NOPAD, FLOOR, TOPOLOGY_COUNT };
@@ -107,8 +107,8 @@ static int compare(const void *a, const void *b) {
 	return (x > y) - (x < y);
 }
 
-/* Of those from the `first` on. 0: there are none. */
-static double median_from(const struct samples *samples, unsigned first) {
+/* Of those from the `first` on, the one that `share` of them are below. 0: there are none. */
+static double quantile(const struct samples *samples, unsigned first, double share) {
 	double sorted[SLICES_MAX];
 	unsigned count = samples->count - first;
 
@@ -116,11 +116,11 @@ static double median_from(const struct samples *samples, unsigned first) {
 		return 0;
 	memcpy(sorted, samples->values + first, count * sizeof(sorted[0]));
 	qsort(sorted, count, sizeof(sorted[0]), compare);
-	return sorted[count / 2];
+	return sorted[(unsigned)(share * count)];
 }
 
 static double median(const struct samples *samples) {
-	return median_from(samples, 0);
+	return quantile(samples, 0, 0.5);
 }
 
 static void costs_release(struct costs *costs) {
@@ -166,46 +166,40 @@ static bool wanted_size(size_t size) {
 
 /* ---- rounds ---- */
 
-/* The first one begins when as many messages as it would hold are through, and the peer is busy. */
-static void keep_slices(struct samples *slices, unsigned count) {
+/*
+ * Sends WARM_UP_MESSAGES and `count` more, and waits until all is done that they cause. Returns nanoseconds of each of the latter.
+ * In one go, because between two the kernel takes its time. `links`: there are some.
+ */
+static double round_cost(size_t length, unsigned count, unsigned window, bool links, struct costs *costs) {
+	const unsigned all = WARM_UP_MESSAGES + count, before = WARM_UP_MESSAGES / WIRE_SLICE_MESSAGES - 1,
+		       first = costs->slices.count;
 	const __u64 *used_ns = wire.state->used_ns;
 
-	for (unsigned i = 1; i < count / WIRE_SLICE_MESSAGES; i++)
-		if (used_ns[i - 1] != 0 && used_ns[i] != 0)
-			keep(slices, (double)(used_ns[i] - used_ns[i - 1]) / WIRE_SLICE_MESSAGES);
-}
-
-/* Sends `count` messages and waits until all is done that they cause. Returns nanoseconds each. `links`: there are some. */
-static double round_cost(size_t length, unsigned count, unsigned window, bool links, struct costs *costs) {
-	unsigned first = costs ? costs->slices.count : 0;
-
 	if (links)
-		frames_prepare(length, count);
-	uint64_t used_ns = wire_used_ns();
-	wire_run(count, window, 0);
+		frames_prepare(length, all);
+	wire_run(all, window, 0);
 	usleep(QUIET_MS * 1000);
-	used_ns = wire_used_ns() - used_ns;
-	if (links)
-		frames_check(length, count);
-	if (!costs)
-		return 0;
-	keep_slices(&costs->slices, count);
-	if (costs->slices.count == first)
+	for (unsigned i = before; i + 1 < all / WIRE_SLICE_MESSAGES; i++)
+		if (used_ns[i] != 0 && used_ns[i + 1] != 0)
+			keep(&costs->slices, (double)(used_ns[i + 1] - used_ns[i]) / WIRE_SLICE_MESSAGES);
+	if (used_ns[before] == 0 || costs->slices.count == first)
 		fail("no slice could be measured");
-	keep(&costs->rounds, (double)used_ns / count);
-	keep(&costs->turns, median_from(&costs->slices, first));
+	keep(&costs->rounds, (double)(wire_used_ns() - used_ns[before]) / count);
+	keep(&costs->turns, quantile(&costs->slices, first, 0.5));
+	if (links)
+		frames_check(length, all);
 	return costs->turns.values[costs->turns.count - 1];
 }
 
 static void measure_cost(enum topology topology, unsigned s) {
+	const unsigned count = topologies[topology].messages;
 	struct costs *costs = &result.cost[topology][s];
-	bool links = topology != FLOOR;
+	double cost = round_cost(sizes[s], count, WINDOW, topology != FLOOR, costs),
+	       whole = costs->rounds.values[costs->rounds.count - 1];
+	uint64_t used_ns = wire.state->used_ns[(WARM_UP_MESSAGES + count) / WIRE_SLICE_MESSAGES - 1] - wire.state->used_ns[0];
 
-	round_cost(sizes[s], WARM_UP_MESSAGES, WINDOW, links, NULL);
-	double cost = round_cost(sizes[s], topologies[topology].messages, WINDOW, links, costs);
-	double whole = costs->rounds.values[costs->rounds.count - 1];
 	fprintf(stderr, "  %s, %zu octets: %.0f ns, whole round %.0f ns, core busy %.2f\n", topologies[topology].name, sizes[s],
-		cost, whole, whole * topologies[topology].messages / (double)(wire.state->last_ns - wire.state->first_ns));
+		cost, whole, (double)used_ns / (double)(wire.state->last_ns - wire.state->first_ns));
 }
 
 static void measure_latency(enum topology topology) {
@@ -360,7 +354,6 @@ static void flood_prepare(enum flood flood) {
 
 static void measure_floods(void) {
 	wire.state->flood_ns = 0;
-	round_cost(FLOOD_SIZE, WARM_UP_MESSAGES, FLOOD_WINDOW, true, NULL);
 	double calm = round_cost(FLOOD_SIZE, XDP_MESSAGES, FLOOD_WINDOW, true, &result.calm);
 	for (enum flood flood = 0; flood < FLOOD_COUNT; flood++) {
 		flood_prepare(flood);
@@ -372,11 +365,18 @@ static void measure_floods(void) {
 			fail("there was no flood");
 		/* The messages took longer than their share of the core where the neighbors were too slow: then more of the flood
 		 * is counted to each of them than had to be. */
-		double each = (cost - calm) * XDP_MESSAGES / (double)flooded;
+		double each = (cost - calm) * (WARM_UP_MESSAGES + XDP_MESSAGES) / (double)flooded;
 		keep(&result.flood_ns[flood], each > 0 ? each : 0);
 		fprintf(stderr, "  flood of %s: %.0f ns, calm %.0f ns; %llu datagrams of %.0f ns, %llu answers\n",
 			flood_names[flood], cost, calm, (unsigned long long)flooded, each, (unsigned long long)answers);
 	}
+}
+
+/* Both links become hot and get pads. */
+static void links_warm(void) {
+	frames_prepare(sizes[0], WARM_UP_MESSAGES);
+	wire_run(WARM_UP_MESSAGES, WINDOW, 0);
+	frames_check(sizes[0], WARM_UP_MESSAGES);
 }
 
 static void measure_fastpath(bool floods) {
@@ -384,7 +384,7 @@ static void measure_fastpath(bool floods) {
 	pthread_t thread = transit_start(&transit);
 
 	wire.explain = explain;
-	round_cost(sizes[0], WARM_UP_MESSAGES, WINDOW, true, NULL); /* both links get pads */
+	links_warm();
 	if (floods)
 		measure_floods();
 	if (!floods && wanted("xdp")) {
@@ -432,7 +432,7 @@ static void measure_floor_of_links(void) {
 	struct transit transit = topologies[USER_CHACHA].transit;
 	pthread_t thread = transit_start(&transit);
 
-	frames_prepare(LATENCY_SIZE, XDP_MESSAGES);
+	frames_prepare(LATENCY_SIZE, WARM_UP_MESSAGES + XDP_MESSAGES);
 	transit_stop(thread);
 	measure_floor();
 }
@@ -444,38 +444,35 @@ static void print_ratio(const char *name, double above, double below) {
 		printf("%s %.3f\n", name, above / below);
 }
 
-/* The cheapest way of the daemon's, by one kind of samples. */
-static double cheapest(unsigned s, size_t kind, unsigned at) {
+/* The cheapest way of the daemon's by one kind of samples: by a quantile of them, or by the one with number `at`. */
+static double cheapest(unsigned s, size_t kind, double share, unsigned at) {
 	double least = 0;
 
 	for (enum topology t = USER_CHACHA; t <= RUN_AES; t++) {
 		const struct samples *samples = (const void *)((const char *)&result.cost[t][s] + kind);
-		double cost = at < samples->count ? samples->values[at] : 0;
-		if (at == UINT_MAX)
-			cost = median(samples);
+		double cost = share > 0 ? quantile(samples, 0, share) : at < samples->count ? samples->values[at] : 0;
 		if (cost > 0 && (least == 0 || cost < least))
 			least = cost;
 	}
 	return least;
 }
 
-/* The same ratio in two other ways, for who wants to know how sure it is: in each turn, and by whole rounds. */
+/* The same ratio in other ways, for who wants to know how sure it is: in each turn, of the calmest slices, and by whole rounds. */
 static void explain_ratio(unsigned s) {
 	const struct costs *xdp = &result.cost[XDP][s];
 	struct samples ratios = {0};
-	double whole = median(&xdp->rounds), user = cheapest(s, offsetof(struct costs, rounds), UINT_MAX);
+	double calm = quantile(&xdp->slices, 0, CALM_SHARE), user_calm = cheapest(s, offsetof(struct costs, slices), CALM_SHARE, 0),
+	       whole = median(&xdp->rounds), user_whole = cheapest(s, offsetof(struct costs, rounds), 0.5, 0);
 
-	fprintf(stderr, "%zu octets:", sizes[s]);
+	if (user_whole == 0 || calm == 0 || whole == 0)
+		return;
+	fprintf(stderr, "%zu octets, ratios of turns:", sizes[s]);
 	for (unsigned i = 0; i < xdp->turns.count; i++) {
-		double least = cheapest(s, offsetof(struct costs, turns), i);
-		if (least == 0)
-			continue;
-		keep(&ratios, least / xdp->turns.values[i]);
-		fprintf(stderr, " %.2f", least / xdp->turns.values[i]);
+		keep(&ratios, cheapest(s, offsetof(struct costs, turns), 0, i) / xdp->turns.values[i]);
+		fprintf(stderr, " %.2f", ratios.values[i]);
 	}
-	if (ratios.count > 0)
-		fprintf(stderr, ": ratios of turns, median %.3f;", median(&ratios));
-	fprintf(stderr, " by whole rounds %.0f and %.0f ns: %.3f\n", user, whole, whole > 0 ? user / whole : 0);
+	fprintf(stderr, ", median %.3f; tenth of the calmest slices: %.0f by %.0f ns, %.3f; whole rounds: %.0f by %.0f ns, %.3f\n",
+		median(&ratios), user_calm, calm, user_calm / calm, user_whole, whole, user_whole / whole);
 	free(ratios.values);
 }
 
@@ -483,7 +480,7 @@ static void print_costs(void) {
 	char name[64];
 
 	for (unsigned s = 0; s < SIZES; s++) {
-		double user = cheapest(s, offsetof(struct costs, slices), UINT_MAX), xdp = median(&result.cost[XDP][s].slices);
+		double user = cheapest(s, offsetof(struct costs, slices), 0.5, 0), xdp = median(&result.cost[XDP][s].slices);
 
 		for (enum topology t = 0; t < FLOOR; t++) {
 			double cost = median(&result.cost[t][s].slices);
@@ -495,8 +492,7 @@ static void print_costs(void) {
 			printf("transit_user_ns_%zu %.0f\n", sizes[s], user);
 		snprintf(name, sizeof(name), "transit_ratio_%zu", sizes[s]);
 		print_ratio(name, user, xdp);
-		if (xdp > 0)
-			explain_ratio(s);
+		explain_ratio(s);
 		if (median(&result.cost[FLOOR][s].slices) > 0)
 			printf("transit_xdp_floor_ns %.0f\n", median(&result.cost[FLOOR][s].slices));
 	}
