@@ -14,6 +14,7 @@
 #include "node/secret.h"
 #include "node/sip_glue.h"
 #include "overlay/digest.h"
+#include "wire/uri.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -544,9 +545,19 @@ static const char *name_servers(const struct settings *settings, char *text, siz
 	return text[0] ? text : NULL;
 }
 
+/* The way to this node, as it stands in temporary GRUUs of its phones (S-6-01). */
+static int make_gruu(const struct node *node, char *ret, size_t size) {
+	uint8_t list[2 + ID_LENGTH_MAX];
+	struct writer w = writer_fixed(list, sizeof(list));
+
+	destination_write_node(&w, router_node_id(node->router));
+	return gruu_value_format(writer_octets_written(&w), ret, size);
+}
+
 static int open_sip(struct node *node, struct handover *handover, char *reason) {
 	uint8_t dialog_key[SHA256_LENGTH];
 	char servers[SETTINGS_LISTEN_MAX * ADDRESS_TEXT_SIZE];
+	char gruu[SIP_GRUU_OCTETS];
 	struct sip_gateway_settings sip_settings = {
 		.runtime = &node->runtime,
 		.listen_count = node->settings->sip_listen_count,
@@ -566,7 +577,9 @@ static int open_sip(struct node *node, struct handover *handover, char *reason) 
 	memcpy(sip_settings.listen, node->settings->sip_listen, sip_settings.listen_count * sizeof(sip_settings.listen[0]));
 	memcpy(sip_settings.tls_listen, node->settings->sip_tls_listen,
 	       sip_settings.tls_listen_count * sizeof(sip_settings.tls_listen[0]));
-	if (sip_glue_new(node, &node->sip_glue) < 0 || make_dialog_key(node, dialog_key) < 0)
+	sip_settings.gruu = gruu;
+	if (sip_glue_new(node, &node->sip_glue) < 0 || make_dialog_key(node, dialog_key) < 0 ||
+	    make_gruu(node, gruu, sizeof(gruu)) < 0)
 		return fail(reason, -ENOMEM, "Not enough memory for the SIP gateway.");
 	sip_settings.dialog_key = dialog_key;
 	sip_settings.inherit = handover_take;

@@ -20,18 +20,28 @@ enum statement { PUT, REMOVE, REMOVE_EXPIRED, LIST, STATEMENTS };
 
 /* Rows are found by rowid in the order in which Contacts came. */
 static const char *const statements[STATEMENTS] = {
-	[PUT] = "INSERT INTO phone (aor, contact, call_id, cseq, q, expires_s, until_ms, source, local, transport) "
-		"VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (aor, contact) DO UPDATE SET "
-		"call_id = ?3, cseq = ?4, q = ?5, expires_s = ?6, until_ms = ?7, source = ?8, local = ?9, transport = ?10",
+	[PUT] = "INSERT INTO phone (aor, contact, call_id, cseq, q, expires_s, until_ms, source, local, transport, "
+		"uri, path, instance, reg_id, device) "
+		"VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) ON CONFLICT (aor, contact) DO UPDATE "
+		"SET "
+		"call_id = ?3, cseq = ?4, q = ?5, expires_s = ?6, until_ms = ?7, source = ?8, local = ?9, transport = ?10, "
+		"uri = ?11, path = ?12, instance = ?13, reg_id = ?14, device = ?15",
 	[REMOVE] = "DELETE FROM phone WHERE aor = ?1 AND contact = ?2",
 	[REMOVE_EXPIRED] = "DELETE FROM phone WHERE until_ms <= ?1",
-	[LIST] = "SELECT aor, contact, call_id, cseq, q, until_ms, source, local, transport FROM phone WHERE until_ms > ?1 "
-		 "ORDER BY rowid LIMIT ?2",
+	[LIST] = "SELECT aor, contact, call_id, cseq, q, until_ms, source, local, transport, uri, path, instance, reg_id, device "
+		 "FROM phone WHERE until_ms > ?1 ORDER BY rowid LIMIT ?2",
 };
 
 static const char schema[] = "CREATE TABLE IF NOT EXISTS phone (aor TEXT NOT NULL, contact TEXT NOT NULL, call_id TEXT NOT NULL, "
 			     "cseq INTEGER NOT NULL, q INTEGER NOT NULL, expires_s INTEGER NOT NULL, until_ms INTEGER NOT NULL, "
 			     "source TEXT NOT NULL, local TEXT NOT NULL, transport INTEGER NOT NULL, UNIQUE (aor, contact));";
+
+/* What came later; user_version counts these. `contact` is the name of the binding, `uri` the Contact where that is another one. */
+static const char *const additions[] = {
+	"ALTER TABLE phone ADD COLUMN uri TEXT; ALTER TABLE phone ADD COLUMN path TEXT; ALTER TABLE phone ADD COLUMN instance TEXT;"
+	"ALTER TABLE phone ADD COLUMN reg_id INTEGER NOT NULL DEFAULT 0; ALTER TABLE phone ADD COLUMN device INTEGER NOT NULL "
+	"DEFAULT 0;",
+};
 
 enum { PURGE_SECONDS = 3600 };
 
@@ -47,8 +57,8 @@ struct binding {
 /* One that a former run has registered. */
 struct former {
 	struct phones *phones;
-	char *aor, *contact;
-	char *key; /* of both */
+	char *aor, *contact, *name;
+	char *key; /* of user and name */
 	uint64_t until_ms;
 	unsigned tries;
 	struct former *previous, *next;
@@ -115,6 +125,10 @@ static void bind_text(sqlite3_stmt *statement, int index, const char *text) {
 	sqlite3_bind_text(statement, index, text, -1, SQLITE_STATIC);
 }
 
+static const char *name_of(const struct sip_binding_request *request) {
+	return request->name ? request->name : request->contact;
+}
+
 static int put(struct phones *phones, const struct sip_binding_request *request) {
 	sqlite3_stmt *statement = prepare(phones, PUT);
 	char source[ADDRESS_TEXT_SIZE], local[ADDRESS_TEXT_SIZE];
@@ -123,7 +137,7 @@ static int put(struct phones *phones, const struct sip_binding_request *request)
 	if (!statement)
 		return -EIO;
 	bind_text(statement, 1, request->aor);
-	bind_text(statement, 2, request->contact);
+	bind_text(statement, 2, name_of(request));
 	bind_text(statement, 3, request->call_id);
 	sqlite3_bind_int64(statement, 4, request->cseq);
 	sqlite3_bind_int(statement, 5, request->q);
@@ -132,6 +146,11 @@ static int put(struct phones *phones, const struct sip_binding_request *request)
 	bind_text(statement, 8, address_format(&request->source, source));
 	bind_text(statement, 9, address_format(&request->local, local));
 	sqlite3_bind_int(statement, 10, (int)request->transport);
+	bind_text(statement, 11, strcmp(name_of(request), request->contact) != 0 ? request->contact : NULL);
+	bind_text(statement, 12, request->path);
+	bind_text(statement, 13, request->instance);
+	sqlite3_bind_int64(statement, 14, request->reg_id);
+	sqlite3_bind_int64(statement, 15, (sqlite3_int64)request->device);
 	return run(statement);
 }
 
@@ -141,7 +160,7 @@ static int remove_row(struct phones *phones, const struct sip_binding_request *r
 	if (!statement)
 		return -EIO;
 	bind_text(statement, 1, request->aor);
-	bind_text(statement, 2, request->contact);
+	bind_text(statement, 2, name_of(request));
 	return run(statement);
 }
 
@@ -175,6 +194,28 @@ static void database_close(struct phones *phones) {
 	phones->database = NULL;
 }
 
+static int bring_up_to_date(struct phones *phones) {
+	sqlite3_stmt *statement = NULL;
+	int version = -1, error = 0;
+	char sql[64];
+
+	if (sqlite3_prepare_v2(phones->database, "PRAGMA user_version", -1, &statement, NULL) == SQLITE_OK &&
+	    sqlite3_step(statement) == SQLITE_ROW)
+		version = sqlite3_column_int(statement, 0);
+	sqlite3_finalize(statement);
+	if (version < 0)
+		return -EIO;
+	for (; error == 0 && version < (int)ARRAY_LENGTH(additions); version++) {
+		snprintf(sql, sizeof(sql), "PRAGMA user_version = %d; COMMIT", version + 1);
+		error = execute(phones, "BEGIN IMMEDIATE");
+		if (error == 0)
+			error = execute(phones, additions[version]);
+		if (error == 0)
+			error = execute(phones, sql);
+	}
+	return error;
+}
+
 static int database_open(struct phones *phones, const char *path) {
 	mode_t mask = umask(077); /* who calls whom is nobody else's business */
 	int code = sqlite3_open_v2(path, &phones->database, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL);
@@ -188,6 +229,8 @@ static int database_open(struct phones *phones, const char *path) {
 				    "PRAGMA journal_size_limit = 16777216");
 	if (error == 0)
 		error = execute(phones, schema);
+	if (error == 0)
+		error = bring_up_to_date(phones);
 	return error == 0 ? purge(phones) : error;
 }
 
@@ -220,17 +263,29 @@ static void binding_free(struct binding *binding) {
 
 /* A copy with its texts in one piece of memory. */
 static struct binding *binding_new(struct phones *phones, const struct sip_binding_request *request) {
-	const char *call_id = request->call_id ? request->call_id : "";
-	size_t aor = strlen(request->aor) + 1, contact = strlen(request->contact) + 1, length = strlen(call_id) + 1;
-	struct binding *binding = malloc(sizeof(*binding) + aor + contact + length);
+	const char *texts[] = {request->aor,  request->contact, name_of(request), request->call_id ? request->call_id : "",
+			       request->path, request->instance};
+	size_t length = 0;
 
+	for (size_t i = 0; i < ARRAY_LENGTH(texts); i++)
+		length += texts[i] ? strlen(texts[i]) + 1 : 0;
+	struct binding *binding = malloc(sizeof(*binding) + length);
 	if (!binding)
 		return NULL;
 	char *text = (char *)(binding + 1);
+	for (size_t i = 0; i < ARRAY_LENGTH(texts); i++) {
+		if (!texts[i])
+			continue;
+		texts[i] = strcpy(text, texts[i]);
+		text += strlen(text) + 1;
+	}
 	*binding = (struct binding){.phones = phones, .request = *request};
-	binding->request.aor = memcpy(text, request->aor, aor);
-	binding->request.contact = memcpy(text + aor, request->contact, contact);
-	binding->request.call_id = memcpy(text + aor + contact, call_id, length);
+	binding->request.aor = texts[0];
+	binding->request.contact = texts[1];
+	binding->request.name = texts[2];
+	binding->request.call_id = texts[3];
+	binding->request.path = texts[4];
+	binding->request.instance = texts[5];
 	return binding;
 }
 
@@ -243,7 +298,7 @@ static char *key_of(const char *aor, const char *contact) {
 
 /* Its phone was faster, or is gone: nothing is to be stored again. */
 static void forget_former(struct phones *phones, const struct sip_binding_request *request) {
-	_cleanup_free_ char *key = phones->by_key ? key_of(request->aor, request->contact) : NULL;
+	_cleanup_free_ char *key = phones->by_key ? key_of(request->aor, name_of(request)) : NULL;
 	struct former *former = NULL;
 
 	if (key)
@@ -315,12 +370,19 @@ int phones_each(struct phones *phones, void (*each)(void *userdata, const struct
 	while ((code = sqlite3_step(statement)) == SQLITE_ROW) {
 		struct sip_binding_request request = {
 			.aor = (const char *)sqlite3_column_text(statement, 0),
-			.contact = (const char *)sqlite3_column_text(statement, 1),
+			.contact = (const char *)sqlite3_column_text(statement, 9),
+			.name = (const char *)sqlite3_column_text(statement, 1),
 			.call_id = (const char *)sqlite3_column_text(statement, 2),
 			.cseq = (uint32_t)sqlite3_column_int64(statement, 3),
 			.q = sqlite3_column_int(statement, 4),
 			.transport = (enum sip_transport)sqlite3_column_int(statement, 8),
+			.path = (const char *)sqlite3_column_text(statement, 10),
+			.instance = (const char *)sqlite3_column_text(statement, 11),
+			.reg_id = (uint32_t)sqlite3_column_int64(statement, 12),
+			.device = (uint64_t)sqlite3_column_int64(statement, 13),
 		};
+		if (!request.contact)
+			request.contact = request.name;
 		const char *source = (const char *)sqlite3_column_text(statement, 6),
 			   *local = (const char *)sqlite3_column_text(statement, 7);
 		uint64_t left_s = ((uint64_t)sqlite3_column_int64(statement, 5) - now_ms) / 1000;
@@ -343,6 +405,7 @@ static void former_free(struct phones *phones, struct former *former) {
 	free(former->key);
 	free(former->aor);
 	free(former->contact);
+	free(former->name);
 	free(former);
 }
 
@@ -355,13 +418,14 @@ static void note_former(void *userdata, const struct sip_binding_request *reques
 	former->phones = phones;
 	former->aor = strdup(request->aor);
 	former->contact = strdup(request->contact);
+	former->name = strdup(name_of(request));
 	former->until_ms = runtime_realtime_ms(phones->settings.runtime) + request->expires_s * UINT64_C(1000);
 	DL_APPEND2(phones->formers, former, previous, next);
 	phones->former_count++;
-	former->key = key_of(request->aor, request->contact);
+	former->key = key_of(request->aor, name_of(request));
 	if (former->key)
 		HASH_ADD_KEYPTR(hh, phones->by_key, former->key, strlen(former->key), former);
-	if (!former->aor || !former->contact || !former->hh.tbl)
+	if (!former->aor || !former->contact || !former->name || !former->hh.tbl)
 		former_free(phones, former);
 }
 
@@ -411,8 +475,10 @@ static void on_timer(struct timer *timer, void *userdata) {
 		arm(phones);
 		return;
 	}
-	const struct sip_binding_request request = {
-		.aor = former->aor, .contact = former->contact, .expires_s = (unsigned)((former->until_ms - now_ms) / 1000)};
+	const struct sip_binding_request request = {.aor = former->aor,
+						    .contact = former->contact,
+						    .name = former->name,
+						    .expires_s = (unsigned)((former->until_ms - now_ms) / 1000)};
 	phones->asked = former;
 	phones->settings.bind(phones->settings.userdata, &request, on_stored_again, former);
 }

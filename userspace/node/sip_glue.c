@@ -21,8 +21,10 @@ struct pending {
 	struct sip_glue *glue;
 	struct pending *prev, *next;
 	char aor[USER_NAME_MAX + 1];
+	char *gruu; /* owned: the whole question when it has a destination list, else NULL */
 	char contact[SIP_CONTACT_SIZE];
-	unsigned expires_s; /* 0: removal */
+	char name[SIP_CONTACT_SIZE]; /* of the binding */
+	unsigned expires_s;	     /* 0: removal */
 	struct credential *credential;
 	sip_register_done bind_done;
 	sip_resolve_answer resolve_done;
@@ -77,6 +79,7 @@ static void pending_free(struct pending *pending) {
 	DL_DELETE(pending->glue->pending, pending);
 	credential_unref(pending->credential);
 	free(pending->found);
+	free(pending->gruu);
 	free(pending);
 }
 
@@ -112,9 +115,9 @@ static void on_stored(void *userdata, const struct storage_outcome *outcome) {
 	location_forget(pending->glue->location, pending->aor);
 	if (outcome->error == 0) {
 		if (user && pending->expires_s == 0)
-			user_contact_release(user, pending->contact);
+			user_contact_release(user, pending->name);
 		else if (user)
-			user_contact_claim(user, pending->credential, pending->contact,
+			user_contact_claim(user, pending->credential, pending->name,
 					   pending->glue->node->runtime.now_us + pending->expires_s * USEC_PER_SEC);
 		answer(pending, 200, "OK");
 	} else if (outcome->error == -EREMOTEIO && outcome->error_code == ERROR_FORBIDDEN) {
@@ -142,7 +145,7 @@ static int store_contact(struct pending *pending, struct credential *credential,
 /* Its answer comes when the overlay has it. */
 static void store_pending(struct pending *pending, struct user *user, const char *contact) {
 	struct node *node = pending->glue->node;
-	struct credential *credential = user_credential_for(user, contact, node->runtime.now_us);
+	struct credential *credential = user_credential_for(user, pending->name, node->runtime.now_us);
 
 	if (!credential && pending->expires_s == 0)
 		answer_later(pending, 200, "OK"); /* nothing of ours can be stored for it */
@@ -192,9 +195,11 @@ static void on_bind(void *userdata, const struct sip_binding_request *request, s
 	}
 	pending->bind_done = done;
 	pending->expires_s = request->expires_s;
+	const char *name = request->name ? request->name : request->contact;
 	snprintf(pending->contact, sizeof(pending->contact), "%s", request->contact);
+	snprintf(pending->name, sizeof(pending->name), "%s", name);
 	struct user *user = users_find(node->users, request->aor);
-	if (strlen(request->contact) >= sizeof(pending->contact))
+	if (strlen(request->contact) >= sizeof(pending->contact) || strlen(name) >= sizeof(pending->name))
 		answer_later(pending, 403, "Contact Too Long");
 	else if (user)
 		store_pending(pending, user, pending->contact);
@@ -221,9 +226,10 @@ static void restore(void *userdata, const struct sip_binding_request *request) {
 	if (error < 0)
 		log_warning("The registration of %s as %s is not known any more: %s.", request->contact, request->aor,
 			    strerror(-error));
-	struct credential *credential = user_credential_for(user, request->contact, now_us);
+	const char *name = request->name ? request->name : request->contact;
+	struct credential *credential = user_credential_for(user, name, now_us);
 	if (error == 0 && credential)
-		user_contact_claim(user, credential, request->contact, now_us + request->expires_s * USEC_PER_SEC);
+		user_contact_claim(user, credential, name, now_us + request->expires_s * USEC_PER_SEC);
 }
 
 int sip_glue_open(struct sip_glue *glue, char reason[static NODE_REASON_SIZE]) {
@@ -383,7 +389,8 @@ static void on_resolved(void *userdata, int error, const struct sip_contact *con
 	}
 	for (size_t i = 0; error == 0 && i < count; i++) {
 		struct sip_redirect_contact *contact = NULL;
-		if (contacts[i].route)
+		/* A GRUU says itself at which gateway its phone is (RFC 7904 6). */
+		if (contacts[i].route || (pending->gruu && contacts[i].destination_list_length > 0))
 			ask_gateway(pending, &contacts[i]);
 		else if (contacts[i].uri[0] != 0)
 			contact = found_add(pending->found, contacts[i].lifetime_s);
@@ -420,6 +427,9 @@ static void on_resolve(void *userdata, const char *aor, sip_resolve_answer done,
 		return;
 	}
 	pending->resolve_done = done;
+	const char *parameters = strchr(strchr(aor, '@') ? strchr(aor, '@') : "", ';');
+	pending->aor[parameters ? (size_t)(parameters - aor) : strlen(pending->aor)] = 0;
+	pending->gruu = parameters ? strdup(aor) : NULL;
 	if (glue->node->state != TOPOLOGY_JOINED) {
 		if (!answer_with_local(pending))
 			answer_later(pending, 503, NULL);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <utlist.h>
 
 static unsigned aor_hash(const struct sip_gateway *gateway, const char *aor) {
@@ -74,20 +75,143 @@ struct binding *registration_contact(const struct registration *registration, co
 	return registration_binding(registration, uri);
 }
 
+/* --- flows (RFC 5626) --- */
+
+const char *binding_name(const struct binding *binding) {
+	return binding->more && binding->more->name ? binding->more->name : binding->contact;
+}
+
+static bool has_flow(const struct binding *binding) {
+	return binding->more && binding->more->reg_id != 0;
+}
+
+static bool same_flow(const struct binding *a, const struct binding *b) {
+	return has_flow(a) && has_flow(b) && a->more->reg_id == b->more->reg_id &&
+	       strcasecmp(a->more->instance, b->more->instance) == 0;
+}
+
+struct binding *registration_same(const struct registration *registration, const struct binding *binding) {
+	if (!has_flow(binding))
+		return registration_contact(registration, binding->contact, binding->uri);
+	for (struct binding *other = registration->bindings; other; other = other->next)
+		if (same_flow(other, binding))
+			return other;
+	return NULL;
+}
+
+static struct binding_more *more_free(struct binding_more *more) {
+	if (!more)
+		return NULL;
+	free(more->path);
+	free(more->instance);
+	free(more->name);
+	free(more);
+	return NULL;
+}
+
+static char *copy_of(const char *text) {
+	return text ? strdup(text) : NULL;
+}
+
+struct binding *binding_like(const struct binding *binding) {
+	_cleanup_(binding_freep) struct binding *like = calloc(1, sizeof(*like));
+
+	if (!like)
+		return NULL;
+	like->contact = strdup(binding->contact);
+	like->uri = uri_parse(binding->contact);
+	if (!like->contact || !like->uri)
+		return NULL;
+	if (!has_flow(binding))
+		return TAKE(like);
+	like->more = calloc(1, sizeof(*like->more));
+	if (!like->more)
+		return NULL;
+	*like->more = (struct binding_more){
+		.instance = copy_of(binding->more->instance),
+		.name = copy_of(binding->more->name),
+		.reg_id = binding->more->reg_id,
+	};
+	return like->more->instance && like->more->name ? TAKE(like) : NULL;
+}
+
+/* It cannot be called any more; the phone has a while to bind a new flow, so that not all that it has is torn down for nothing. */
+static void lose(struct binding *binding) {
+	struct runtime *runtime = binding->registration->gateway->runtime;
+	uint64_t until_us = runtime->now_us + SIP_FLOW_SECONDS * USEC_PER_SEC;
+
+	binding->more->lost = true;
+	timer_arm(runtime, &binding->timer, until_us < binding->expires_us ? until_us : binding->expires_us);
+}
+
+static void watch_flow(struct binding *binding) {
+	struct sip_connection *connection = sip_connection_of(binding->registration->gateway, &binding->flow);
+
+	if (connection)
+		DL_APPEND2(connection->flows, binding, more->previous_flow, more->next_flow);
+	else if (binding->flow.connection != 0)
+		lose(binding);
+}
+
+static void unwatch_flow(struct binding *binding) {
+	struct sip_connection *connection = sip_connection_of(binding->registration->gateway, &binding->flow);
+
+	if (connection && !binding->more->lost)
+		DL_DELETE2(connection->flows, binding, more->previous_flow, more->next_flow);
+}
+
+void sip_bindings_lost(struct sip_connection *connection) {
+	while (connection->flows) {
+		struct binding *binding = connection->flows;
+		DL_DELETE2(connection->flows, binding, more->previous_flow, more->next_flow);
+		lose(binding);
+	}
+}
+
+void sip_binding_failed(struct sip_gateway *gateway, const char *aor, const char *contact) {
+	struct registration *registration = registration_find(gateway, aor);
+	struct binding *binding = registration ? registration->bindings : NULL;
+
+	for (; binding; binding = binding->next)
+		if (has_flow(binding) && !binding->more->lost && strcmp(binding->contact, contact) == 0) {
+			unwatch_flow(binding);
+			lose(binding);
+		}
+}
+
 /* The overlay was given the same time to live with each bind, so it need not be told. */
 static void binding_expired(struct timer *timer, void *userdata) {
 	struct binding *binding = userdata;
 	struct registration *registration = binding->registration;
 
 	(void)timer;
+	if (has_flow(binding) && binding->more->lost && registration->gateway->runtime->now_us < binding->expires_us) {
+		sip_register_forget(binding);
+		return;
+	}
 	binding_free(binding);
 	registration_release(registration);
+}
+
+/* What is known of it in the table only. */
+static void commit_more(struct binding *binding) {
+	struct binding_more *more = binding->more;
+
+	if (more->instance)
+		more->device = sip_device_take(binding->registration, more->instance, more->number);
+	if (more->reg_id != 0)
+		watch_flow(binding);
 }
 
 void registration_commit(struct registration *registration, struct binding *binding) {
 	struct runtime *runtime = registration->gateway->runtime;
 
-	binding_free(registration_contact(registration, binding->contact, binding->uri));
+	struct binding *former = registration_same(registration, binding);
+	struct sip_device *device = former && former->more ? former->more->device : NULL;
+
+	if (device)
+		device->bindings++; /* so that it stays the same one */
+	binding_free(former);
 	binding->registration = registration;
 	DL_APPEND2(registration->bindings, binding, previous, next);
 	registration->binding_count++;
@@ -95,12 +219,20 @@ void registration_commit(struct registration *registration, struct binding *bind
 	binding->expires_us = runtime->now_us + binding->expires_s * USEC_PER_SEC;
 	timer_init(&binding->timer, binding_expired, binding);
 	timer_arm(runtime, &binding->timer, binding->expires_us);
+	if (binding->more)
+		commit_more(binding);
+	sip_device_release(device);
 }
 
 struct binding *binding_free(struct binding *binding) {
 	if (!binding)
 		return NULL;
 	struct registration *registration = binding->registration;
+	if (registration && binding->more) {
+		if (binding->more->reg_id != 0)
+			unwatch_flow(binding);
+		sip_device_release(binding->more->device);
+	}
 	if (registration) {
 		DL_DELETE2(registration->bindings, binding, previous, next);
 		registration->binding_count--;
@@ -110,6 +242,7 @@ struct binding *binding_free(struct binding *binding) {
 	free(binding->contact);
 	free(binding->call_id);
 	uri_free(binding->uri);
+	more_free(binding->more);
 	free(binding);
 	return NULL;
 }
@@ -162,6 +295,25 @@ static struct sip_flow former_flow(const struct sip_gateway *gateway, const stru
 	return flow;
 }
 
+static int restore_more(struct binding *binding, const struct sip_binding_request *request) {
+	struct binding_more *more;
+
+	if (!request->path && !request->instance)
+		return 0;
+	binding->more = more = calloc(1, sizeof(*more));
+	if (!more)
+		return -ENOMEM;
+	*more = (struct binding_more){.path = copy_of(request->path), .instance = copy_of(request->instance)};
+	if ((request->path && !more->path) || (request->instance && !more->instance))
+		return -ENOMEM;
+	more->number = request->instance ? request->device : 0;
+	more->reg_id = request->instance && request->name ? request->reg_id : 0;
+	more->name = more->reg_id != 0 ? strdup(request->name) : NULL;
+	if (more->reg_id != 0 && !more->name)
+		return -ENOMEM;
+	return more->path && strlen(more->path) > SIP_PATH_OCTETS ? -EINVAL : 0;
+}
+
 int sip_gateway_restore(struct sip_gateway *gateway, const struct sip_binding_request *request) {
 	_cleanup_(binding_freep) struct binding *binding = calloc(1, sizeof(*binding));
 
@@ -179,11 +331,13 @@ int sip_gateway_restore(struct sip_gateway *gateway, const struct sip_binding_re
 	binding->expires_s = request->expires_s;
 	binding->source = request->source;
 	binding->flow = former_flow(gateway, request);
+	int error = restore_more(binding, request);
+	if (error < 0)
+		return error;
 	struct registration *registration = registration_get(gateway, request->aor);
 	if (!registration)
 		return -ENOMEM;
-	int error = 0;
-	if (registration_binding(registration, binding->uri))
+	if (registration_same(registration, binding))
 		error = -EEXIST;
 	else if (registration->binding_count >= SIP_CONTACTS_PER_AOR || gateway->figures.bindings >= LIMIT_SIP_BINDINGS)
 		error = -ENOBUFS;

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <utlist.h>
 
 enum { VIA_OCTETS = 256 };
@@ -50,13 +51,29 @@ struct branch *branch_free(struct branch *branch) {
 	free((void *)branch->response.data);
 	free(branch->others);
 	free(branch->uri);
+	free((void *)branch->routes);
+	free((void *)branch->instance);
 	free(branch);
 	return NULL;
+}
+
+/* Nobody answered on this way: there may be another one to the same device (RFC 5626 7, RFC 5627 6.1). */
+static void use_spare(const struct branch *branch) {
+	struct branch *found = NULL;
+
+	for (struct branch *other = branch->proxy->branches; other; other = other->next_branch)
+		if (branch->instance && other->state == BRANCH_SPARE && strcasecmp(other->instance, branch->instance) == 0)
+			found = other; /* the one renewed last */
+	if (found)
+		found->state = BRANCH_WAITING;
 }
 
 static void finish(struct branch *branch, unsigned status) {
 	branch->state = BRANCH_DONE;
 	branch->status = status;
+	if (status == 408 || status == 480 || status == 503)
+		if (branch->response.length == 0)
+			use_spare(branch);
 	timer_disarm(branch->proxy->gateway->runtime, &branch->timer);
 	proxy_finished(branch);
 }
@@ -151,6 +168,12 @@ static void on_answer(void *userdata, struct sip_client *client, const struct si
 	}
 	if (status == 503 && try_next(branch))
 		return;
+	if (status == 430 && branch->registered) {
+		/* Between us and the proxy next to the phone; nobody else knows what to do with it (RFC 5626 11.5). */
+		sip_binding_failed(proxy->gateway, proxy->aor, branch->uri);
+		finish(branch, 480);
+		return;
+	}
 	keep_response(branch, frame);
 	finish(branch, status);
 }
@@ -185,7 +208,9 @@ static void write_request(const struct branch *branch, const struct sip_flow *fl
 		.via = via,
 		.vias = reader_octets(&r, proxy->transaction->via_length),
 		.record_route = record_route,
-		.routes = proxy->routes ? proxy->routes : "",
+		.routes = branch->routes  ? branch->routes
+			  : proxy->routes ? proxy->routes
+					  : "",
 		.max_forwards = proxy->max_forwards,
 		.breadth = share_of_breadth(proxy),
 	};

@@ -166,6 +166,9 @@ int sip_gateway_new(const struct sip_gateway_settings *settings, const struct si
 	runtime_random(gateway->runtime, gateway->dialog_key, sizeof(gateway->dialog_key));
 	if (settings->dialog_key)
 		memcpy(gateway->dialog_key, settings->dialog_key, sizeof(gateway->dialog_key));
+	gateway->gruu = settings->gruu ? strdup(settings->gruu) : NULL;
+	if (settings->gruu && !gateway->gruu)
+		return -ENOMEM;
 	error = sip_auth_open(gateway, settings->digests);
 	if (error < 0) {
 		snprintf(reason, reason_size, "none of the digest algorithms can be used: %s", strerror(-error));
@@ -221,6 +224,7 @@ struct sip_gateway *sip_gateway_free(struct sip_gateway *gateway) {
 	octets_wipe(gateway->tag_key, sizeof(gateway->tag_key));
 	octets_wipe(gateway->dialog_key, sizeof(gateway->dialog_key));
 	free(gateway->datagrams);
+	free(gateway->gruu);
 	free(gateway);
 	return NULL;
 }

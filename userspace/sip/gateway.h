@@ -48,6 +48,12 @@ enum {
 	SIP_NONCES = 131072,		/* nonces whose use is remembered; the one first used goes and is stale then */
 	SIP_AUTH_FAILURES = 30,		/* wrong passwords of one address in a row; then 503 until */
 	SIP_AUTH_FAILURE_SECONDS = 10,	/* ... this has gone by for each of them */
+	SIP_PATHS = 8,			/* proxies in the Path of a REGISTER; more: 400 */
+	SIP_PATH_OCTETS = 1024,		/* of it altogether; more: 400 */
+	SIP_INSTANCE_OCTETS = 128,	/* name of a device (+sip.instance); longer: it counts as having none */
+	SIP_GRUU_OCTETS = 256,		/* value of "gr" in a Request-URI; longer: 404 */
+	SIP_FLOW_SECONDS = 30,		/* a phone has to bind its flow again after its connection broke; then it is unregistered */
+	SIP_FLOW_TIMER_SECONDS = 120,	/* keep-alives over a connection that is bound are expected (Flow-Timer) */
 	SIP_DATAGRAMS_AT_ONCE = 64,	/* read from one socket before others get their turn; also connections accepted */
 };
 
@@ -64,13 +70,17 @@ enum sip_transport { SIP_UDP, SIP_TCP, SIP_TLS };
 struct sip_binding_request {
 	const char *aor;     /* "alice@example.org" */
 	const char *contact; /* the Contact URI as the phone wrote it, without <> and header parameters */
-	unsigned expires_s;  /* 0: remove */
+	const char *name;   /* of the binding among those of the user; NULL: it is the Contact. It stays when the Contact changes */
+	unsigned expires_s; /* 0: remove */
 	/* For sip_gateway_restore(); without meaning when it is a removal. */
 	const char *call_id;
 	uint32_t cseq;
 	int q;			      /* thousandths, -1 without */
 	struct address source, local; /* the phone, and where it has reached us */
 	enum sip_transport transport;
+	const char *path, *instance; /* RFC 3327, RFC 5626; NULL without */
+	uint32_t reg_id;	     /* 0: none */
+	uint64_t device;	     /* number of the device in its temporary GRUUs; 0: none */
 };
 
 /* Status to answer a phone with: 200, 403 not allowed, 404 no such user here, 500, 503 overlay not reachable. */
@@ -94,6 +104,7 @@ typedef void (*sip_resolve_answer)(void *userdata, unsigned status, const struct
 struct sip_gateway_events {
 	void *userdata;
 	void (*bind)(void *userdata, const struct sip_binding_request *request, sip_register_done done, void *done_userdata);
+	/* `aor` may be a GRUU with the destination list of a gateway (RFC 7904 6): alice@example.org;gr=LIST */
 	void (*resolve)(void *userdata, const char *aor, sip_resolve_answer done, void *done_userdata);
 	/* Is this a domain whose AoRs we serve? In lower case, without port or final dot. */
 	bool (*domain)(void *userdata, const char *domain);
@@ -130,6 +141,9 @@ struct sip_gateway_settings {
 	/* A socket of a former run with this type and address, or negative errno; it is ours then. NULL: there are none. */
 	int (*inherit)(void *userdata, int type, const struct address *address);
 	void *inherit_userdata;
+	/* "gr" of the temporary GRUUs of our phones: the way to this gateway (RFC 7904 6). NULL: other gateways know none. Copied
+	 */
+	const char *gruu;
 };
 
 int sip_gateway_new(const struct sip_gateway_settings *settings, const struct sip_gateway_events *events, struct sip_gateway **ret,

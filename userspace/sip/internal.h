@@ -123,6 +123,7 @@ struct sip_route_set {
 	char *uri;	      /* owned: the Request-URI when a strict router hid it in the Routes, else NULL */
 	bool ours;	      /* the topmost Route was ours */
 	bool dialog;	      /* it shows that we recorded this dialog */
+	bool place;	      /* it is that of our 305 */
 	struct sip_flow flow; /* then: where its other end was */
 };
 
@@ -224,6 +225,7 @@ struct sip_connection {
 	uint64_t output_us; /* when output last moved */
 	uint64_t active_us; /* last message or keep-alive */
 	struct timer timer;
+	struct binding *flows; /* that phones have bound to it */
 	UT_hash_handle hh;
 };
 
@@ -389,15 +391,39 @@ struct binding {
 	struct address source;
 	struct sip_flow flow; /* that its REGISTER came over; its address is `source` */
 	struct timer timer;
+	struct binding_more *more; /* owned; NULL: it is one of RFC 3261 */
 	struct binding *previous, *next;
+};
+
+/* What a REGISTER may say beyond RFC 3261. */
+struct binding_more {
+	char *path;				   /* values of Path with commas in between, or NULL */
+	char *instance;				   /* the device, a URN, or NULL */
+	uint32_t reg_id;			   /* its flow (RFC 5626); 0: it is bound to its Contact URI */
+	char *name;				   /* with a flow, what the node knows it by */
+	uint64_t number;			   /* that the device is to have; 0: none */
+	struct sip_device *device;		   /* since it is committed */
+	bool lost;				   /* its connection is gone, and the phone may come back with another */
+	struct binding *previous_flow, *next_flow; /* others of the same connection */
+};
+
+/* A device of a user that has told its name. Exists while it has bindings. */
+struct sip_device {
+	struct registration *registration;
+	char *instance;
+	uint64_t number; /* in its temporary GRUUs; 0: has none */
+	unsigned bindings;
+	struct sip_device *next;
+	UT_hash_handle hh; /* by number */
 };
 
 /* Exists while it has bindings or jobs. */
 struct registration {
 	struct sip_gateway *gateway;
 	char *aor;
-	struct binding *bindings;
+	struct binding *bindings; /* the one renewed last is last */
 	size_t binding_count;
+	struct sip_device *devices;
 	struct register_job *jobs; /* in the order they came; the first is being worked on */
 	size_t job_count;
 	UT_hash_handle hh;
@@ -412,18 +438,97 @@ struct binding *registration_binding(const struct registration *registration, co
 /* The same for a URI whose text is at hand, which nearly always settles it. */
 struct binding *registration_contact(const struct registration *registration, const char *contact, const osip_uri_t *uri);
 
-/* Adds a binding, in the place of the one with an equal URI. The registration owns it from now on; its time begins. */
+/* The binding that this one, which is not of the table, is to replace: of the same flow of its device, else with an equal URI. */
+struct binding *registration_same(const struct registration *registration, const struct binding *binding);
+
+/* Adds a binding, in the place of the same one. The registration owns it from now on; its time begins. */
 void registration_commit(struct registration *registration, struct binding *binding);
+
+/* What the node knows it by. */
+const char *binding_name(const struct binding *binding);
+
+/* A new one outside the table that names the same; NULL: no memory. */
+struct binding *binding_like(const struct binding *binding);
+
+/* A connection is gone, and with it the flows that phones have bound to it (RFC 5626 7). */
+void sip_bindings_lost(struct sip_connection *connection);
+
+/* A proxy told that there is no flow to this phone any more (430). */
+void sip_binding_failed(struct sip_gateway *gateway, const char *aor, const char *contact);
 struct binding *binding_free(struct binding *binding);
 DEFINE_CLEANUP(struct binding *, binding_free)
 unsigned binding_seconds_left(const struct binding *binding);
 
 /* --- register.c, redirect.c --- */
 
+#define USE_PROXY_PARAMETER "use-proxy" /* parameter of the Contact of our 305 */
+
 void sip_register(struct sip_gateway *gateway, struct sip_transaction *transaction, const struct sip_request *request);
+
+/* Removes a binding that is lost from the table and from the overlay. */
+void sip_register_forget(struct binding *binding);
 struct register_job *register_job_free(struct register_job *job);
 void sip_redirect(struct sip_gateway *gateway, struct sip_transaction *transaction, const struct sip_request *request,
 		  const char *aor);
+
+/* --- route.c --- */
+
+/* One value of a field with several: up to a comma that is neither quoted nor between < and >. */
+struct octets sip_next_value(struct reader *r);
+
+/* The URI of a value with < and >, such as of Route, or NULL. */
+osip_uri_t *sip_route_uri(const char *route);
+
+/* --- extension.c --- */
+
+enum { SIP_EXTENSION_PATH = 1, SIP_EXTENSION_OUTBOUND = 2, SIP_EXTENSION_GRUU = 4 };
+
+unsigned sip_extensions_offered(const struct sip_gateway *gateway);
+
+/* The option tags in fields named `name`, of those in `known`; for each other one a line "Unsupported: " is written. */
+unsigned sip_extensions_read(const struct sip_frame *frame, const char *name, unsigned known, struct writer *unknown);
+
+/* The values of Path, NULL without; owned by the caller. -EBADMSG for one that is none, -ENOBUFS beyond the bounds, -ENOMEM. */
+int sip_path_read(const struct sip_frame *frame, char **ret);
+osip_uri_t *sip_path_first(const char *path);
+
+/* Can what a phone binds over this flow be reached over it? */
+bool sip_flow_usable(const struct sip_request *request, const char *path);
+
+/* The device and its flow that a Contact names. -ENOMEM. */
+int sip_device_read(const osip_contact_t *contact, struct binding_more *more);
+
+/* --- gruu.c --- */
+
+enum { SIP_GRUU_URI_OCTETS = SIP_AOR_OCTETS + 4 + SIP_GRUU_OCTETS };
+
+/* What a Request-URI with "gr" asks for. */
+struct sip_gruu {
+	bool is;
+	bool local;				/* a temporary one of a device that is registered here */
+	char instance[SIP_INSTANCE_OCTETS + 1]; /* the device; "" when only another gateway knows */
+	char value[SIP_GRUU_OCTETS + 1];	/* as it stands in the URI */
+};
+
+struct sip_device *sip_device_find(const struct registration *registration, const char *instance);
+
+/* The device for one more binding, with this number from now on. NULL: no memory. */
+struct sip_device *sip_device_take(struct registration *registration, const char *instance, uint64_t number);
+struct sip_device *sip_device_release(struct sip_device *device);
+uint64_t sip_device_number(struct sip_gateway *gateway, const struct sip_device *device); /* a new one; NULL: of a new device */
+
+/* Parameters pub-gruu and temp-gruu for a Contact of an answer. */
+void sip_gruu_write(struct sip_gateway *gateway, const struct sip_device *device, bool secure, struct writer *w);
+
+/* Looks for "gr" in a Request-URI for `aor`, which becomes the AoR of a temporary GRUU. Returns 0 or the status to refuse with. */
+unsigned sip_gruu_read(const struct sip_gateway *gateway, const osip_uri_t *uri, char aor[static SIP_AOR_OCTETS + 1],
+		       struct sip_gruu *ret, const char **ret_reason);
+
+/* What to ask the node for: the AoR, or the whole GRUU. */
+const char *sip_gruu_question(const struct sip_gruu *gruu, const char *aor, char text[static SIP_GRUU_URI_OCTETS + 1]);
+
+/* Is this binding one that the GRUU, if it is one, leads to? */
+bool sip_gruu_names(const struct sip_gruu *gruu, const struct binding *binding);
 
 /* --- the gateway --- */
 
@@ -448,6 +553,8 @@ struct sip_gateway {
 	size_t transaction_octets, unacknowledged;
 	struct registration *registrations; /* by AoR */
 	size_t reserved_bindings;	    /* promised to REGISTERs being worked on */
+	struct sip_device *devices;	    /* by number */
+	char *gruu;			    /* owned: settings.gruu */
 	struct sip_auth auth;
 	time_t date_of; /* what `date` says */
 	char date[48];	/* field for answers to REGISTER */

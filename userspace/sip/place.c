@@ -180,6 +180,49 @@ static bool has_own_address(const struct sip_gateway *gateway, const osip_uri_t 
 	return false;
 }
 
+/*
+ * The way to a phone: through the proxies of its Path, of which the first is where its REGISTER came from; over the flow it has
+ * bound; else as its Contact says.
+ */
+static int hop_of_binding(struct sip_gateway *gateway, const struct binding *binding, struct sip_hop *ret) {
+	const struct binding_more *more = binding->more;
+	_cleanup_(uri_freep) osip_uri_t *path = more && more->path ? sip_path_first(more->path) : NULL;
+
+	if (more && more->lost)
+		return -EHOSTUNREACH;
+	if (more && more->reg_id != 0 && !more->path && binding->flow.transport == SIP_UDP) {
+		*ret = (struct sip_hop){.transport = SIP_UDP, .address = binding->flow.remote, .flow = binding->flow};
+		return 0;
+	}
+	return sip_hop_of_flow(gateway, &binding->flow, path ? path : binding->uri, ret);
+}
+
+/* Is there another binding of the same device that was renewed later and can be reached? */
+static bool is_spare(struct sip_gateway *gateway, const struct binding *binding) {
+	struct sip_hop hop;
+
+	for (const struct binding *later = binding->next; later && binding->more && binding->more->device; later = later->next)
+		if (later->more && later->more->device == binding->more->device && hop_of_binding(gateway, later, &hop) == 0)
+			return true;
+	return false;
+}
+
+/* Says of the branch added last what is special with its binding. */
+static int equip(struct sip_proxy *proxy, const struct binding *binding) {
+	const struct binding_more *more = binding->more;
+	struct branch *branch = proxy->branches->previous;
+	char *routes = NULL;
+
+	branch->registered = true;
+	if (more && more->path && asprintf(&routes, "Route: %s\r\n", more->path) < 0)
+		return -ENOMEM;
+	branch->routes = routes;
+	branch->instance = more && more->instance ? strdup(more->instance) : NULL;
+	if (branch->instance && is_spare(proxy->gateway, binding))
+		branch->state = BRANCH_SPARE;
+	return more && more->instance && !branch->instance ? -ENOMEM : 0;
+}
+
 /* Phones that registered here. True when there are any. */
 static bool place_bindings(struct sip_proxy *proxy, const char *aor) {
 	const struct registration *registration = registration_find(proxy->gateway, aor);
@@ -188,18 +231,21 @@ static bool place_bindings(struct sip_proxy *proxy, const char *aor) {
 
 	for (; binding; binding = binding->next) {
 		struct sip_hop hop;
-		if (sip_hop_of_flow(proxy->gateway, &binding->flow, binding->uri, &hop) == 0)
-			add(proxy, binding->contact, &hop, binding->q >= 0 ? binding->q : Q_WITHOUT);
+		if (sip_gruu_names(&proxy->gruu, binding) && hop_of_binding(proxy->gateway, binding, &hop) == 0 &&
+		    add(proxy, binding->contact, &hop, binding->q >= 0 ? binding->q : Q_WITHOUT) == 0 && equip(proxy, binding) < 0)
+			branch_free(proxy->branches->previous);
 	}
 	return any;
 }
 
-/* A gateway of another site knows the user by the AoR. */
+/* A gateway of another site knows the user by the AoR, and the device by the GRUU. */
 static void add_gateway(struct sip_proxy *proxy, const struct sip_redirect_contact *contact) {
 	const struct sip_hop hop = {.transport = contact->transport, .address = contact->gateway, .flow.fd = -1};
-	char uri[3 * SIP_AOR_OCTETS + 8];
+	char uri[3 * SIP_AOR_OCTETS + 8 + SIP_GRUU_OCTETS + 4];
 
 	uri_of_aor(proxy->aor, proxy->secure, uri, sizeof(uri));
+	if (proxy->gruu.is)
+		snprintf(uri + strlen(uri), sizeof(uri) - strlen(uri), ";gr=%s", proxy->gruu.value);
 	add(proxy, uri, &hop, Q_WITHOUT);
 }
 
@@ -211,7 +257,7 @@ static void add_contact(struct sip_proxy *proxy, const struct sip_redirect_conta
 		add_gateway(proxy, contact);
 		return;
 	}
-	if (!uri || !uri_is_sip(uri) || has_own_address(proxy->gateway, uri) ||
+	if (!uri || !uri_is_sip(uri) || has_own_address(proxy->gateway, uri) || !sip_gruu_names(&proxy->gruu, NULL) ||
 	    (registration && registration_binding(registration, uri)))
 		return; /* ours are known better */
 	place_at(proxy, uri, contact->uri);
@@ -231,14 +277,14 @@ static void on_found(void *userdata, unsigned status, const struct sip_redirect_
 	proxy_proceed(proxy);
 }
 
-static unsigned look_up(struct sip_proxy *proxy, const char *aor) {
+static unsigned look_up(struct sip_proxy *proxy) {
 	struct sip_gateway *gateway = proxy->gateway;
+	char text[SIP_GRUU_URI_OCTETS + 1];
 
-	proxy->aor = strdup(aor);
-	proxy->call = proxy->aor ? sip_call_new(gateway, proxy, proxy_call_lost) : NULL;
+	proxy->call = sip_call_new(gateway, proxy, proxy_call_lost);
 	if (!proxy->call)
 		return 500;
-	gateway->events.resolve(gateway->events.userdata, proxy->aor, on_found, proxy->call);
+	gateway->events.resolve(gateway->events.userdata, sip_gruu_question(&proxy->gruu, proxy->aor, text), on_found, proxy->call);
 	return 0;
 }
 
@@ -248,14 +294,19 @@ static unsigned place_user(struct sip_proxy *proxy, const struct sip_request *re
 	bool ours = gateway_owns_address(proxy->gateway, request->message->req_uri, &proxy->flow);
 
 	unsigned status = sip_request_target(proxy->gateway, request, ours, aor, ret_reason);
+	if (status == 0)
+		status = sip_gruu_read(proxy->gateway, request->message->req_uri, aor, &proxy->gruu, ret_reason);
 	if (status != 0)
 		return status;
-	bool registered = place_bindings(proxy, aor);
-	/* The gateway that asks has looked the user up, and asks the other ones itself. */
-	if (registered && trust == SIP_TRUST_GATEWAY)
-		return 0;
 	*ret_reason = "Out of Memory";
-	return look_up(proxy, aor);
+	proxy->aor = strdup(aor);
+	if (!proxy->aor)
+		return 500;
+	bool registered = place_bindings(proxy, aor);
+	/* The gateway that asks has looked the user up, and asks the other ones itself. Nobody else knows our temporary GRUUs. */
+	if (((registered || proxy->gruu.is) && trust == SIP_TRUST_GATEWAY) || proxy->gruu.local)
+		return 0;
+	return look_up(proxy);
 }
 
 /* Phones of the site may call whom they like. */

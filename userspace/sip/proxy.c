@@ -335,7 +335,10 @@ bool sip_proxy_takes(struct sip_gateway *gateway, const struct sip_request *requ
 	if (trust == SIP_TRUST_SITE && sip_proxy_foreign(gateway, uri, flow) &&
 	    (request->route_set.ours || (gateway->dns && uri->username && *uri->username)))
 		return true;
-	if (gateway->mode == SIP_MODE_REDIRECT || (gateway->mode == SIP_MODE_REDIRECT_INSIDE && trust == SIP_TRUST_SITE))
+	if (gateway->mode == SIP_MODE_REDIRECT)
+		return false;
+	if (gateway->mode == SIP_MODE_REDIRECT_INSIDE && trust == SIP_TRUST_SITE && !request->route_set.place &&
+	    !(uri_is_sip(uri) && sip_parameter(&uri->url_params, USE_PROXY_PARAMETER) && gateway_owns_address(gateway, uri, flow)))
 		return false;
 	if (request->route_set.count > 0 || !uri_is_sip(uri) || (uri->username && *uri->username))
 		return true;

@@ -154,9 +154,6 @@ enum sip_trust { SIP_TRUST_NONE, SIP_TRUST_OUTSIDE, SIP_TRUST_GATEWAY, SIP_TRUST
 /* Fills request->route_set, without the Routes that are ours. -EBADMSG, -ENOMEM. */
 int sip_route_set_read(struct sip_gateway *gateway, struct sip_request *request, const struct sip_flow *flow);
 
-/* The URI of a Route value, or NULL. */
-osip_uri_t *sip_route_uri(const char *route);
-
 /*
  * Our Record-Route lines for a request that came over one flow and leaves over another: one for each, the one that the callee sees
  * first on top (RFC 5658). Each holds its flow, so that later requests find the same way back, whatever a Contact says.

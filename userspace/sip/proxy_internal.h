@@ -4,12 +4,16 @@
 
 #include "sip/proxy.h"
 
-enum branch_state { BRANCH_WAITING, BRANCH_ACTIVE, BRANCH_DONE };
+/* SPARE: another way to the device of a branch, in case there is no way any more for that one. */
+enum branch_state { BRANCH_WAITING, BRANCH_ACTIVE, BRANCH_DONE, BRANCH_SPARE };
 
 struct branch {
 	struct sip_proxy *proxy;
 	enum branch_state state;
-	char *uri; /* Request-URI */
+	char *uri;	      /* Request-URI */
+	const char *routes;   /* owned: whole Route lines, NULL: those of the request */
+	const char *instance; /* owned: the device, or NULL */
+	bool registered;      /* with us */
 	struct sip_hop hop;
 	struct sip_hop *others; /* owned: to be tried in turn when this one fails (RFC 3263 4.3) */
 	size_t other_count, others_tried;
@@ -29,7 +33,8 @@ struct sip_proxy {
 	struct sip_transaction *transaction; /* NULL once it is gone */
 	struct octets request;		     /* owned */
 	char *routes;			     /* owned: whole Route lines */
-	char *aor;			     /* owned: being looked up, else NULL */
+	char *aor;			     /* owned: the user it is for, else NULL */
+	struct sip_gruu gruu;		     /* and which device */
 	struct sip_flow flow;		     /* it came over */
 	uint64_t loop_hash;
 	unsigned max_forwards, breadth;

@@ -28,7 +28,12 @@ struct register_job {
 	struct sip_transaction *transaction; /* NULL once the phone has its answer */
 	char *call_id;
 	uint32_t cseq;
-	bool everything; /* "Contact: *" */
+	unsigned supported; /* extensions that the phone knows, and we */
+	char *path;	    /* of the request, NULL without */
+	bool direct;	    /* it came from the phone without another proxy in between */
+	bool flow;	    /* binds one (RFC 5626) */
+	bool everything;    /* "Contact: *" */
+	bool forget;	    /* ours: removes what is lost */
 	struct binding *wishes[SIP_CONTACTS_PER_AOR];
 	size_t wish_count;
 	struct step steps[STEPS];
@@ -54,6 +59,7 @@ struct register_job *register_job_free(struct register_job *job) {
 		free(job->steps[i].former);
 	}
 	free(job->call_id);
+	free(job->path);
 	free(job);
 	return NULL;
 }
@@ -75,11 +81,38 @@ static void write_date(struct sip_gateway *gateway, struct writer *w) {
 	writer_string(w, gateway->date);
 }
 
+static void write_more(const struct register_job *job, const struct binding *binding, struct writer *w) {
+	const struct binding_more *more = binding->more;
+
+	if (!more || !more->instance)
+		return;
+	writer_format(w, ";+sip.instance=\"<%s>\"", more->instance); /* RFC 5627 5.2 */
+	if (more->reg_id != 0)
+		writer_format(w, ";reg-id=%u", more->reg_id);
+	if (job->supported & SIP_EXTENSION_GRUU && more->device)
+		sip_gruu_write(job->registration->gateway, more->device, uri_is_secure(binding->uri), w);
+}
+
+static void write_extensions(const struct register_job *job, struct writer *w) {
+	if (job->path) {
+		writer_octets(w, octets_of_string("Path: "));
+		writer_octets(w, octets_of_string(job->path));
+		writer_octets(w, octets_of_string("\r\n"));
+	}
+	if (!job->flow || !(job->supported & SIP_EXTENSION_OUTBOUND))
+		return;
+	writer_octets(w, octets_of_string("Require: outbound\r\n"));
+	if (job->direct && job->transaction && job->transaction->flow.transport != SIP_UDP)
+		writer_format(w, "Flow-Timer: %d\r\n", SIP_FLOW_TIMER_SECONDS);
+}
+
 static void answer_bindings(struct register_job *job) {
 	uint8_t text[LIMIT_SIP_MESSAGE];
 	struct writer w = writer_fixed(text, sizeof(text));
 
 	for (const struct binding *binding = job->registration->bindings; binding; binding = binding->next) {
+		if (binding->more && binding->more->lost)
+			continue;
 		writer_literal(&w, "Contact: <");
 		writer_string(&w, binding->contact);
 		writer_literal(&w, ">;expires=");
@@ -88,8 +121,10 @@ static void answer_bindings(struct register_job *job) {
 			writer_literal(&w, ";q=");
 			writer_thousandths(&w, (unsigned)binding->q);
 		}
+		write_more(job, binding, &w);
 		writer_literal(&w, "\r\n");
 	}
+	write_extensions(job, &w);
 	write_date(job->registration->gateway, &w);
 	if (job->transaction)
 		sip_transaction_respond(job->transaction, 200, "OK", writer_octets_written(&w));
@@ -122,7 +157,7 @@ static int add_step(struct register_job *job, struct binding *binding, unsigned 
 	struct step *step = &job->steps[job->step_count];
 
 	if (former) {
-		step->former = strdup(former->contact);
+		step->former = strdup(binding_name(former));
 		if (!step->former)
 			return -ENOMEM;
 		step->former_expires_us = former->expires_us;
@@ -133,19 +168,8 @@ static int add_step(struct register_job *job, struct binding *binding, unsigned 
 	return 0;
 }
 
-/* A binding outside the table that only names a Contact. */
-static struct binding *binding_named(const char *contact) {
-	_cleanup_(binding_freep) struct binding *binding = calloc(1, sizeof(*binding));
-
-	if (!binding)
-		return NULL;
-	binding->contact = strdup(contact);
-	binding->uri = uri_parse(contact);
-	return binding->contact && binding->uri ? TAKE(binding) : NULL;
-}
-
 static int plan_removal(struct register_job *job, const struct binding *former, bool only_overlay) {
-	_cleanup_(binding_freep) struct binding *name = binding_named(former->contact);
+	_cleanup_(binding_freep) struct binding *name = binding_like(former);
 
 	if (!name || add_step(job, name, 0, former) < 0)
 		return -ENOMEM;
@@ -155,12 +179,12 @@ static int plan_removal(struct register_job *job, const struct binding *former, 
 }
 
 static bool respelled(const struct binding *wish, const struct binding *former) {
-	return former && strcmp(former->contact, wish->contact) != 0;
+	return former && strcmp(binding_name(former), binding_name(wish)) != 0;
 }
 
 /* A removal of what we do not know is stored, too: it may be in the overlay from before a restart. */
 static int plan_wish_removal(struct register_job *job, size_t index) {
-	struct binding *wish = job->wishes[index], *former = registration_contact(job->registration, wish->contact, wish->uri);
+	struct binding *wish = job->wishes[index], *former = registration_same(job->registration, wish);
 
 	if (wish->expires_s > 0)
 		return respelled(wish, former) ? plan_removal(job, former, true) : 0;
@@ -172,12 +196,30 @@ static int plan_wish_removal(struct register_job *job, size_t index) {
 	return 0;
 }
 
+/*
+ * What the device is called in its temporary GRUUs. With another Call-ID than that of its former registration all that it has been
+ * given are invalid, so it gets another number (RFC 5627 5.1).
+ */
+static uint64_t device_number(const struct registration *registration, const struct binding *wish) {
+	const struct sip_device *device = sip_device_find(registration, wish->more->instance);
+	const struct binding *latest = NULL;
+
+	for (const struct binding *binding = registration->bindings; device && binding; binding = binding->next)
+		if (binding->more && binding->more->device == device &&
+		    (wish->more->reg_id == 0 || binding->more->reg_id == wish->more->reg_id))
+			latest = binding;
+	if (!device || device->number == 0 || (latest && strcmp(latest->call_id, wish->call_id) != 0))
+		return sip_device_number(registration->gateway, device);
+	return device->number;
+}
+
 static int plan_wish_addition(struct register_job *job, size_t index, size_t *added) {
-	struct binding *wish = job->wishes[index],
-		       *former = wish ? registration_contact(job->registration, wish->contact, wish->uri) : NULL;
+	struct binding *wish = job->wishes[index], *former = wish ? registration_same(job->registration, wish) : NULL;
 
 	if (!wish || wish->expires_s == 0)
 		return 0;
+	if (wish->more && wish->more->instance)
+		wish->more->number = device_number(job->registration, wish);
 	if (add_step(job, wish, wish->expires_s, respelled(wish, former) ? NULL : former) < 0)
 		return -ENOMEM;
 	job->wishes[index] = NULL;
@@ -194,7 +236,11 @@ static unsigned plan(struct register_job *job, const char **ret_reason) {
 
 	*ret_reason = "CSeq Not Above the Last One";
 	for (size_t i = 0; i < job->wish_count; i++) {
-		const struct binding *former = registration_contact(registration, job->wishes[i]->contact, job->wishes[i]->uri);
+		const struct binding *former = registration_same(registration, job->wishes[i]);
+		if (job->forget && !(former && former->more && former->more->lost)) /* it came back */
+			job->wish_count = 0;
+		if (job->wish_count == 0)
+			break;
 		if (former && out_of_order(job, former))
 			return 400;
 		removed += former && job->wishes[i]->expires_s == 0;
@@ -230,21 +276,27 @@ static unsigned plan(struct register_job *job, const char **ret_reason) {
 
 static void bind_done(void *userdata, unsigned status, const char *reason);
 
-/* `binding` says more about what is bound; NULL for a removal. */
-static bool ask(struct register_job *job, const char *contact, unsigned expires_s, const struct binding *binding) {
+/* `binding` says more about what is bound; its time, when that is to be removed. */
+static bool ask(struct register_job *job, const char *name, unsigned expires_s, const struct binding *binding) {
 	struct sip_gateway *gateway = job->registration->gateway;
 	struct sip_call *call = sip_call_new(gateway, job, NULL);
 
 	if (!call)
 		return false;
-	struct sip_binding_request request = {.aor = job->registration->aor, .contact = contact, .expires_s = expires_s, .q = -1};
-	if (binding) {
+	const struct binding_more *more = binding->more;
+	struct sip_binding_request request = {
+		.aor = job->registration->aor, .contact = binding->contact, .name = name, .expires_s = expires_s, .q = -1};
+	if (expires_s > 0) {
 		request.call_id = binding->call_id;
 		request.cseq = binding->cseq;
 		request.q = binding->q;
 		request.source = binding->source;
 		request.local = binding->flow.local;
 		request.transport = binding->flow.transport;
+		request.path = more ? more->path : NULL;
+		request.instance = more ? more->instance : NULL;
+		request.reg_id = more ? more->reg_id : 0;
+		request.device = more ? more->number : 0;
 	}
 	gateway->events.bind(gateway->events.userdata, &request, bind_done, call);
 	return true;
@@ -254,10 +306,11 @@ static bool ask(struct register_job *job, const char *contact, unsigned expires_
 static bool ask_undo(struct register_job *job, const struct step *step) {
 	uint64_t now_us = job->registration->gateway->runtime->now_us;
 
-	if (step->former && step->former_expires_us > now_us)
+	const struct binding *former = registration_same(job->registration, step->binding);
+	if (step->former && step->former_expires_us > now_us && former)
 		return ask(job, step->former, (unsigned)((step->former_expires_us - now_us + USEC_PER_SEC - 1) / USEC_PER_SEC),
-			   registration_contact(job->registration, step->binding->contact, step->binding->uri));
-	return step->expires_s > 0 && ask(job, step->binding->contact, 0, NULL);
+			   former);
+	return step->expires_s > 0 && ask(job, binding_name(step->binding), 0, step->binding);
 }
 
 static void commit(struct register_job *job) {
@@ -266,7 +319,7 @@ static void commit(struct register_job *job) {
 		if (step->expires_s > 0)
 			registration_commit(job->registration, TAKE(step->binding));
 		else if (!step->only_overlay)
-			binding_free(registration_contact(job->registration, step->binding->contact, step->binding->uri));
+			binding_free(registration_same(job->registration, step->binding));
 	}
 }
 
@@ -281,7 +334,7 @@ static bool advance(struct register_job *job) {
 
 	if (!job->started) {
 		job->started = true;
-		if (!job->transaction)
+		if (!job->transaction && !job->forget)
 			return true; /* has waited for too long behind others */
 		unsigned status = plan(job, &reason);
 		if (status != 0) {
@@ -291,7 +344,7 @@ static bool advance(struct register_job *job) {
 	}
 	while (!job->undo && job->step < job->step_count) {
 		const struct step *step = &job->steps[job->step];
-		if (ask(job, step->binding->contact, step->expires_s, step->expires_s > 0 ? step->binding : NULL))
+		if (ask(job, binding_name(step->binding), step->expires_s, step->binding))
 			return false;
 		fail(job, 500, "Out of Memory");
 	}
@@ -327,7 +380,7 @@ static void bind_done(void *userdata, unsigned status, const char *reason) {
 		fail(job, status, reason ? reason : "Not Stored");
 	} else {
 		job->step++;
-		if (!job->transaction)
+		if (!job->transaction && !job->forget)
 			job->undo = true; /* the phone was told that it failed */
 	}
 	run(job->registration);
@@ -359,6 +412,31 @@ static int parse_q(const char *text) {
 	return q <= 1000 ? q : -1;
 }
 
+/* What goes beyond RFC 3261, of phones that do. */
+static int read_more(const struct register_job *job, const osip_contact_t *contact, struct binding *wish) {
+	struct binding_more more = {0};
+
+	if (sip_extensions_offered(job->registration->gateway) == 0)
+		return 0;
+	int error = sip_device_read(contact, &more);
+	if (error < 0 || (!more.instance && !job->path))
+		return error;
+	if (more.reg_id != 0 && asprintf(&more.name, "reg-id=%u;%s", more.reg_id, more.instance) < 0)
+		more.name = NULL;
+	more.path = job->path ? strdup(job->path) : NULL;
+	wish->more = malloc(sizeof(more));
+	if (!wish->more || (job->path && !more.path) || (more.reg_id != 0 && !more.name)) {
+		free(more.name);
+		free(more.path);
+		free(more.instance);
+		free(wish->more);
+		wish->more = NULL;
+		return -ENOMEM;
+	}
+	*wish->more = more;
+	return 0;
+}
+
 static int wish_of(const struct register_job *job, const osip_contact_t *contact, const struct sip_flow *flow, uint32_t expires_s,
 		   struct binding **ret) {
 	_cleanup_(binding_freep) struct binding *wish = calloc(1, sizeof(*wish));
@@ -381,14 +459,20 @@ static int wish_of(const struct register_job *job, const osip_contact_t *contact
 	wish->expires_s = expires_s;
 	wish->source = flow->remote;
 	wish->flow = *flow;
-	*ret = TAKE(wish);
-	return 0;
+	int error = read_more(job, contact, wish);
+	if (error == 0)
+		*ret = TAKE(wish);
+	return error;
 }
 
-/* The last of several wishes for one URI counts. */
+static bool has_flow(const struct binding *wish) {
+	return wish->more && wish->more->reg_id != 0;
+}
+
+/* The last of several wishes for one URI counts; those with flows are told apart by these. */
 static unsigned add_wish(struct register_job *job, struct binding *wish, const char **ret_reason) {
 	for (size_t i = 0; i < job->wish_count; i++)
-		if (uri_equal(job->wishes[i]->uri, wish->uri)) {
+		if (uri_equal(job->wishes[i]->uri, wish->uri) && !has_flow(wish) && !has_flow(job->wishes[i])) {
 			binding_free(job->wishes[i]);
 			job->wishes[i] = wish;
 			return 0;
@@ -428,6 +512,34 @@ static unsigned read_contact(struct register_job *job, const struct sip_request 
 	return error == -EINVAL ? 400 : error < 0 ? 500 : add_wish(job, wish, ret_reason);
 }
 
+/* RFC 5626 6: one REGISTER binds one flow, and only where there is one. */
+static unsigned check_flows(struct register_job *job, const struct sip_request *request, const char **ret_reason) {
+	size_t added = 0, flows = 0;
+
+	for (size_t i = 0; i < job->wish_count; i++)
+		flows += has_flow(job->wishes[i]);
+	if (flows > 0 && !sip_flow_usable(request, job->path)) {
+		*ret_reason = "First Hop Lacks Outbound Support";
+		if (job->supported & SIP_EXTENSION_OUTBOUND)
+			return 439;
+		for (size_t i = 0; i < job->wish_count; i++)
+			if (has_flow(job->wishes[i])) {
+				job->wishes[i]->more->reg_id = 0;
+				free(job->wishes[i]->more->name);
+				job->wishes[i]->more->name = NULL;
+			}
+		return 0;
+	}
+	flows = 0;
+	for (size_t i = 0; i < job->wish_count; i++) {
+		added += job->wishes[i]->expires_s > 0;
+		flows += job->wishes[i]->expires_s > 0 && has_flow(job->wishes[i]);
+	}
+	*ret_reason = "One Flow Per Registration";
+	job->flow = flows > 0;
+	return flows > 0 && added > 1 ? 400 : 0;
+}
+
 static unsigned read_contacts(struct register_job *job, const struct sip_request *request, const struct sip_flow *flow,
 			      const char **ret_reason) {
 	const osip_list_t *contacts = &request->message->contacts;
@@ -442,7 +554,9 @@ static unsigned read_contacts(struct register_job *job, const struct sip_request
 		count++;
 	}
 	*ret_reason = "Contact * Not Alone";
-	return job->everything && count > 1 ? 400 : 0;
+	if (job->everything && count > 1)
+		return 400;
+	return check_flows(job, request, ret_reason);
 }
 
 /* RFC 3261 10.3 step 1: the domain whose registrar is asked. Returns 0 or the status to refuse with. */
@@ -501,6 +615,7 @@ static struct register_job *job_new(struct registration *registration, const str
 	if (!job->call_id)
 		return register_job_free(job);
 	job->cseq = request->cseq;
+	job->direct = osip_list_size(&request->message->vias) == 1;
 	job->registration = registration;
 	DL_APPEND2(registration->jobs, job, previous, next);
 	registration->job_count++;
@@ -516,7 +631,46 @@ static void refuse(const struct sip_gateway *gateway, struct sip_transaction *tr
 	}
 	if (status == 423)
 		snprintf(field, sizeof(field), "Min-Expires: %u\r\n", gateway->expires_min_s);
+	if (status == 420)
+		snprintf(field, sizeof(field), "Unsupported: path\r\n");
 	sip_transaction_respond(transaction, status, reason, octets_of_string(field));
+}
+
+/* A proxy that adds a Path to the REGISTER of a phone that knows nothing of it is to be found out (RFC 3327 5.3). */
+static unsigned read_extensions(struct register_job *job, const struct sip_request *request, const char **ret_reason) {
+	unsigned offered = sip_extensions_offered(job->registration->gateway);
+
+	job->supported = offered ? sip_extensions_read(&request->frame, "Supported", offered, NULL) : 0;
+	int error = offered & SIP_EXTENSION_PATH ? sip_path_read(&request->frame, &job->path) : 0;
+	*ret_reason = error == -ENOBUFS ? "Path Too Long" : error == -ENOMEM ? "Out of Memory" : "Malformed Path";
+	if (error < 0)
+		return error == -ENOMEM ? 500 : 400;
+	*ret_reason = "Bad Extension";
+	return job->path && !(job->supported & SIP_EXTENSION_PATH) ? 420 : 0;
+}
+
+/* Without room for it the overlay forgets by itself, when the time of the binding is over. */
+void sip_register_forget(struct binding *binding) {
+	struct registration *registration = binding->registration;
+	struct register_job *job = registration->job_count < SIP_REGISTERS_PER_AOR ? calloc(1, sizeof(*job)) : NULL;
+
+	if (job) {
+		job->call_id = strdup("");
+		job->wishes[0] = binding_like(binding);
+		job->wish_count = job->wishes[0] ? 1 : 0;
+		job->forget = true;
+	}
+	if (!job || !job->call_id || job->wish_count == 0) {
+		register_job_free(job);
+		binding_free(binding);
+		registration_release(registration);
+		return;
+	}
+	job->registration = registration;
+	DL_APPEND2(registration->jobs, job, previous, next);
+	registration->job_count++;
+	if (registration->jobs == job)
+		run(registration);
 }
 
 void sip_register(struct sip_gateway *gateway, struct sip_transaction *transaction, const struct sip_request *request) {
@@ -544,7 +698,9 @@ void sip_register(struct sip_gateway *gateway, struct sip_transaction *transacti
 		registration_release(registration);
 		return;
 	}
-	status = read_contacts(job, request, &transaction->flow, &reason);
+	status = read_extensions(job, request, &reason);
+	if (status == 0)
+		status = read_contacts(job, request, &transaction->flow, &reason);
 	if (status != 0) {
 		refuse(gateway, transaction, status, reason);
 		register_job_free(job);

@@ -36,25 +36,21 @@ static void cancel(struct sip_gateway *gateway, struct sip_transaction *transact
 		respond(invite, 487, "Request Terminated");
 }
 
-static void capabilities(struct sip_transaction *transaction) {
-	static const char fields[] = SIP_ALLOW "Accept: application/sdp\r\nAccept-Encoding: identity\r\nAccept-Language: en\r\n";
+#define CAPABILITIES SIP_ALLOW "Accept: application/sdp\r\nAccept-Encoding: identity\r\nAccept-Language: en\r\n"
 
-	sip_transaction_respond(transaction, 200, "OK", octets_of_string(fields));
+static void capabilities(const struct sip_gateway *gateway, struct sip_transaction *transaction) {
+	bool extended = sip_extensions_offered(gateway) != 0;
+
+	sip_transaction_respond(transaction, 200, "OK",
+				octets_of_string(extended ? CAPABILITIES "Supported: path, outbound, gruu\r\n" : CAPABILITIES));
 }
 
-/* Answers 420 when the request requires an extension (RFC 3261 8.2.2.3): we have none. */
-static bool requires_extension(struct sip_transaction *transaction, const struct sip_request *request) {
+/* Answers 420 when the request requires an extension that we do not have (RFC 3261 8.2.2.3); `known` are those it may. */
+static bool requires_extension(struct sip_transaction *transaction, const struct sip_request *request, unsigned known) {
 	struct writer w = writer_growing(2 * SIP_HEADER_OCTETS);
-	osip_list_iterator_t at;
 
-	for (osip_header_t *header = osip_list_get_first(&request->message->headers, &at); osip_list_iterator_has_elem(at);
-	     header = osip_list_get_next(&at)) {
-		if (!header || !header->hname || strcasecmp(header->hname, "require") != 0 || !header->hvalue || !*header->hvalue)
-			continue;
-		writer_octets(&w, octets_of_string("Unsupported: "));
-		writer_octets(&w, octets_of_string(header->hvalue));
-		writer_octets(&w, octets_of_string("\r\n"));
-	}
+	if (request->frame.field[SIP_FIELD_REQUIRE].length > 0)
+		sip_extensions_read(&request->frame, "Require", known, &w);
 	bool found = w.length > 0;
 	if (found)
 		sip_transaction_respond(transaction, 420, "Bad Extension", writer_octets_written(&w));
@@ -96,8 +92,8 @@ static void redirect(struct sip_gateway *gateway, struct sip_transaction *transa
 	bool ours = gateway_owns_address(gateway, uri, flow);
 	bool user = uri->username && *uri->username;
 	if (request->method == SIP_OPTIONS && (ours || !user)) {
-		if (!requires_extension(transaction, request))
-			capabilities(transaction);
+		if (!requires_extension(transaction, request, 0))
+			capabilities(gateway, transaction);
 		return;
 	}
 	if (request->max_forwards == 0) {
@@ -134,7 +130,7 @@ static void process(struct sip_gateway *gateway, struct sip_transaction *transac
 		return;
 	}
 	if (request->method == SIP_REGISTER) {
-		if (!requires_extension(transaction, request))
+		if (!requires_extension(transaction, request, sip_extensions_offered(gateway)))
 			sip_register(gateway, transaction, request);
 		return;
 	}

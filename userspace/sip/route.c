@@ -143,12 +143,14 @@ static bool is_ours(struct sip_gateway *gateway, const struct sip_request *reque
 		set->dialog = true;
 		return true;
 	}
-	return gateway_owns_address(gateway, uri, flow) ||
-	       (!uri->username && uri_domain(uri, domain) == 0 && gateway->events.domain(gateway->events.userdata, domain));
+	if (gateway_owns_address(gateway, uri, flow)) {
+		set->place = set->place || sip_parameter(&uri->url_params, USE_PROXY_PARAMETER);
+		return true;
+	}
+	return !uri->username && uri_domain(uri, domain) == 0 && gateway->events.domain(gateway->events.userdata, domain);
 }
 
-/* One value of a Route field: up to a comma that is neither quoted nor between < and >. */
-static struct octets next_value(struct reader *r) {
+struct octets sip_next_value(struct reader *r) {
 	struct reader ahead = *r;
 	bool quoted = false, bracketed = false;
 	size_t length = 0;
@@ -191,7 +193,7 @@ static int read_routes(const struct sip_request *request, struct sip_route_set *
 	while (error == 0 && sip_raw_field_next(&r, &field)) {
 		struct reader values = reader_of_octets(field.value);
 		while (error == 0 && field.field == SIP_FIELD_ROUTE && reader_left(&values) > 0)
-			error = add_route(set, next_value(&values));
+			error = add_route(set, sip_next_value(&values));
 	}
 	for (size_t i = 0; error == 0 && i < set->count; i++) {
 		_cleanup_(uri_freep) osip_uri_t *uri = set->routes[i] ? sip_route_uri(set->routes[i]) : NULL;

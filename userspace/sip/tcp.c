@@ -47,6 +47,7 @@ struct sip_connection *sip_connection_free(struct sip_connection *connection) {
 	if (!connection)
 		return NULL;
 	struct sip_gateway *gateway = connection->gateway;
+	sip_bindings_lost(connection);
 	timer_disarm(gateway->runtime, &connection->timer);
 	HASH_DEL(gateway->connections, connection);
 	gateway_watch(gateway, connection->flow.fd, 0);
@@ -83,7 +84,8 @@ static uint64_t deadline(const struct sip_connection *connection) {
 static void check(struct sip_connection *connection) {
 	struct sip_gateway *gateway = connection->gateway;
 	uint64_t due_us = deadline(connection);
-	bool idle = connection->pending == 0 && connection->asked == 0 && output_left(connection) == 0;
+	/* We may owe answers; to what we have asked none can come any more. */
+	bool idle = connection->pending == 0 && output_left(connection) == 0;
 
 	if (connection->broken || (connection->finished && idle) || due_us <= gateway->runtime->now_us) {
 		sip_connection_free(connection);

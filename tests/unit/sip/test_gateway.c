@@ -23,7 +23,7 @@ static void test_redirect(void **state) {
 	give(f, "sips:bob@[2001:db8::7]", 0);
 	for (size_t i = 0; i < ARRAY_LENGTH(methods); i++) { /* RFC 3261 8.3: even unknown ones */
 		send_text(f, REQUEST(f, .method = methods[i], .uri = BOB, .fields = "Require: 100rel\r\nContact: <sip:a@b>\r\n"));
-		expect_status(f, 302);
+		expect_status(f, 300); /* RFC 3261 21.3.1: the choice is the caller's */
 		expect_text(f, "\r\nContact: <sip:bob@198.51.100.7:5070>;expires=120\r\n");
 		expect_text(f, "\r\nContact: <sips:bob@[2001:db8::7]>\r\n");
 		assert_int_equal(contact_count(f), 2);
@@ -66,7 +66,7 @@ static void test_redirect_contacts(void **state) {
 	give(f, "sip:bob@example.net", 0);
 	give(f, "tel:+15550100", 0);
 	send_invite(f, BOB);
-	expect_status(f, 302);
+	expect_status(f, 300);
 	expect_no_text(f, "X-Evil");
 	assert_int_equal(contact_count(f), 3);
 	expect_text(f, "\r\nContact: <sip:bob@192.0.2.2:5080>\r\n");
@@ -77,7 +77,7 @@ static void test_redirect_contacts(void **state) {
 		give(f, uris[i], 0);
 	}
 	send_invite(f, BOB);
-	expect_status(f, 302);
+	expect_status(f, 300);
 	assert_int_equal(contact_count(f), SIP_REDIRECT_CONTACTS);
 }
 
