@@ -2,12 +2,13 @@
 """A name server for tests, over UDP: dns_server.py ADDRESS PORT ZONE. The zone has lines such as
     _reload-config._tcp.example.org SRV 10 0 443 server.example.org
     server.example.org A 192.0.2.5
+    example.org NAPTR 10 10 s SIP+D2U _sip._udp.example.org
 What it has not is NXDOMAIN. It writes "asked NAME TYPE" for every question."""
 import socket
 import struct
 import sys
 
-TYPES = {1: "A", 28: "AAAA", 33: "SRV"}
+TYPES = {1: "A", 28: "AAAA", 33: "SRV", 35: "NAPTR"}
 
 
 def labels(name):
@@ -26,6 +27,12 @@ def read_name(message, at):
 def rdata(kind, values):
     if kind == "A":
         return socket.inet_aton(values[0])
+    if kind == "AAAA":
+        return socket.inet_pton(socket.AF_INET6, values[0])
+    if kind == "NAPTR":
+        texts = [values[2].encode(), values[3].encode(), b""]
+        strings = b"".join(bytes([len(text)]) + text for text in texts)
+        return struct.pack("!HH", *map(int, values[:2])) + strings + labels(values[4])
     return struct.pack("!HHH", *map(int, values[:3])) + labels(values[3])
 
 

@@ -201,6 +201,7 @@ struct sip_gateway *sip_gateway_free(struct sip_gateway *gateway) {
 	sip_proxies_free(gateway);
 	sip_acks_free(gateway);
 	gateway->dns = dns_free(gateway->dns);
+	sip_strangers_free(gateway);
 	sip_clients_free(gateway);
 	while (gateway->transactions)
 		sip_transaction_free(gateway->transactions);

@@ -44,6 +44,9 @@ enum {
 	SIP_UDP_OCTETS = 1300,		/* requests longer than that go over TCP (RFC 3261 18.1.1) */
 	SIP_OUTGOING_CONNECTIONS = 512, /* opened by us; more: 503 */
 	SIP_OUTSIDE_CONNECTIONS = 256,	/* accepted from addresses that are not of the site's networks; more are closed at once */
+	SIP_OUTSIDE_PER_SECOND = 200,	/* requests from outside the site, of all together; more: 503 */
+	SIP_OUTSIDE_PER_HOST = 20,	/* of one host; the same */
+	SIP_OUTSIDE_HOSTS = 4096,	/* hosts outside of which that is known; the one heard of longest ago is forgotten */
 	SIP_NONCE_SECONDS = 3600,	/* a nonce is good for; then stale */
 	SIP_NONCES = 131072,		/* nonces whose use is remembered; the one first used goes and is stale then */
 	SIP_AUTH_FAILURES = 30,		/* wrong passwords of one address in a row; then 503 until */
@@ -188,10 +191,11 @@ void sip_gateway_bindings(const struct sip_gateway *gateway, void (*each)(void *
 struct sip_figures {
 	uint64_t requests, responses_2xx, responses_3xx, responses_4xx, responses_5xx, malformed, dropped, bindings,
 		tcp_connections, challenges, auth_failures;
-	uint64_t answers; /* responses to our requests */
-	uint64_t proxied; /* requests placed on behalf of others */
-	uint64_t forks;	  /* branches of them */
-	uint64_t clients; /* client transactions now */
-	uint64_t proxies; /* requests being placed now */
+	uint64_t outside_refused; /* requests of strangers beyond what they may send */
+	uint64_t answers;	  /* responses to our requests */
+	uint64_t proxied;	  /* requests placed on behalf of others */
+	uint64_t forks;		  /* branches of them */
+	uint64_t clients;	  /* client transactions now */
+	uint64_t proxies;	  /* requests being placed now */
 };
 void sip_gateway_figures(const struct sip_gateway *gateway, struct sip_figures *ret);

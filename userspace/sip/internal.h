@@ -530,6 +530,12 @@ const char *sip_gruu_question(const struct sip_gruu *gruu, const char *aor, char
 /* Is this binding one that the GRUU, if it is one, leads to? */
 bool sip_gruu_names(const struct sip_gruu *gruu, const struct binding *binding);
 
+/* --- outside.c --- */
+
+/* May a stranger send one more request now? */
+bool sip_outside_may(struct sip_gateway *gateway, const struct address *source);
+void sip_strangers_free(struct sip_gateway *gateway);
+
 /* --- the gateway --- */
 
 struct sip_gateway {
@@ -566,9 +572,12 @@ struct sip_gateway {
 	size_t client_octets;
 	struct sip_proxy *proxies; /* list */
 	size_t proxy_octets;
-	struct dns *dns;      /* NULL: no names are looked up */
-	size_t locate_count;  /* names being looked up */
-	struct sip_ack *acks; /* list: ACKs whose way is being looked up */
+	struct dns *dns;				  /* NULL: no names are looked up */
+	size_t locate_count;				  /* names being looked up */
+	struct sip_ack *acks;				  /* list: ACKs whose way is being looked up */
+	struct sip_stranger *strangers, *oldest_stranger; /* by key; list */
+	size_t stranger_count;
+	uint64_t outside_us; /* as stateless_us, of requests from outside */
 	size_t outgoing_connections, outside_connections;
 	uint64_t stateless_us; /* when the refusals sent so far would have been sent at an even pace */
 	struct sip_figures figures;

@@ -305,9 +305,9 @@ enum sip_trust sip_proxy_trust(struct sip_gateway *gateway, const struct sip_req
 		return SIP_TRUST_SITE;
 	if (request->route_set.dialog)
 		return SIP_TRUST_DIALOG;
-	if (gateway->mode == SIP_MODE_REDIRECT || request->method == SIP_REGISTER)
+	if (request->method == SIP_REGISTER)
 		return SIP_TRUST_NONE;
-	if (gateway->events.peer && gateway->events.peer(gateway->events.userdata, &flow->remote))
+	if (gateway->mode != SIP_MODE_REDIRECT && gateway->events.peer && gateway->events.peer(gateway->events.userdata, &flow->remote))
 		return SIP_TRUST_GATEWAY;
 	return gateway->outside_calls ? SIP_TRUST_OUTSIDE : SIP_TRUST_NONE;
 }

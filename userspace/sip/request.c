@@ -138,8 +138,7 @@ static void process(struct sip_gateway *gateway, struct sip_transaction *transac
 }
 
 /* Requests of others' dialogs, and ones that took two ways to us, are no business of a proxy (RFC 3261 8.2.2.2, 16.3). */
-static bool is_merged(struct sip_gateway *gateway, struct sip_request *request, const struct sip_flow *flow,
-		      enum sip_trust trust) {
+static bool is_merged(struct sip_gateway *gateway, struct sip_request *request, const struct sip_flow *flow, enum sip_trust trust) {
 	return sip_transaction_merged(gateway, request) && !sip_proxy_takes(gateway, request, flow, trust);
 }
 
@@ -167,6 +166,10 @@ static void receive_request(struct sip_gateway *gateway, struct sip_request *req
 		return;
 	if (request->method == SIP_ACK) {
 		sip_proxy_ack(gateway, request, flow, trust);
+		return;
+	}
+	if (trust == SIP_TRUST_OUTSIDE && !sip_outside_may(gateway, &flow->remote)) {
+		sip_refuse(gateway, request, flow, 503, "Too Many Requests");
 		return;
 	}
 	bool merged = is_merged(gateway, request, flow, trust);

@@ -450,6 +450,89 @@ static void test_redirector(void **state) {
 	phone_expect_nothing(&o->first);
 }
 
+/* --- calls from outside --- */
+
+static void send_option(struct outside *o, const char *user) {
+	char text[64];
+
+	snprintf(text, sizeof(text), "sip:%s@example.org", user);
+	send_request(o, "MESSAGE", text, "");
+}
+
+/* Users of the overlay can be called by anyone then, and nothing else be asked for. */
+static void test_redirect_strangers(void **state) {
+	struct outside *o = *state;
+
+	o->f->resolve_status = 302;
+	o->f->contacts[0] = (struct sip_redirect_contact){.uri = "sip:bob@192.0.2.7", .expires_s = 60};
+	o->f->contact_count = 1;
+	o->f->forbidden = true;
+	send_option(o, "bob");
+	phone_expect(&o->alice, "SIP/2.0 403");
+	o->f->gateway->outside_calls = true;
+	send_option(o, "bob");
+	phone_expect(&o->alice, "SIP/2.0 302");
+	phone_has(&o->alice, "Contact: <sip:bob@192.0.2.7>");
+	message_answered(o, "sip:bob@far.example", "SIP/2.0 404");
+	send_request(o, "REGISTER", "sip:example.org", "");
+	phone_expect(&o->alice, "SIP/2.0 403");
+	assert_int_equal(o->server.asked, 0);
+}
+
+static void test_strangers_rate(void **state) {
+	struct outside *o = *state;
+	struct address other = {.family = AF_INET6, .octets = {0x20, 1, 0xd, 0xb8}};
+	unsigned served = 0, refused = 0;
+
+	o->f->forbidden = true;
+	o->f->gateway->outside_calls = true;
+	for (unsigned i = 0; i < SIP_OUTSIDE_PER_HOST + 5; i++) {
+		char text[32];
+		snprintf(text, sizeof(text), "user%u", i);
+		phone_expect_nothing(&o->alice);
+		/* all at one time */
+		char request[512];
+		snprintf(request, sizeof(request),
+			 "MESSAGE sip:%s@example.org SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:%u;branch=z9hG4bKrate%u;rport\r\n"
+			 "From: <sip:x@far.example>;tag=1\r\nTo: <sip:bob@example.org>\r\nCall-ID: rate%u\r\nCSeq: 1 MESSAGE\r\n"
+			 "Content-Length: 0\r\n\r\n",
+			 text, o->alice.port, i, i);
+		phone_send(&o->alice, request);
+		phone_next(&o->alice);
+		served += strncmp(o->alice.message, "SIP/2.0 404", 11) == 0;
+		refused += strncmp(o->alice.message, "SIP/2.0 503", 11) == 0;
+	}
+	assert_int_equal(served, SIP_OUTSIDE_PER_HOST);
+	assert_int_equal(refused, 5);
+	assert_int_equal(figures(o->f).outside_refused, 5);
+	advance(o->f, USEC_PER_SEC / SIP_OUTSIDE_PER_HOST);
+	send_option(o, "bob");
+	phone_expect(&o->alice, "SIP/2.0 404"); /* one more, by and by */
+	/* another host has a share of its own, whichever addresses of its network it takes */
+	for (unsigned i = 0; i < SIP_OUTSIDE_PER_HOST; i++) {
+		other.octets[15] = (uint8_t)i;
+		assert_true(sip_outside_may(o->f->gateway, &other));
+	}
+	assert_false(sip_outside_may(o->f->gateway, &other));
+	/* all together */
+	unsigned total = 0;
+	for (unsigned i = 0; i < 2 * SIP_OUTSIDE_HOSTS; i++) {
+		other.octets[4] = (uint8_t)(i >> 8);
+		other.octets[5] = (uint8_t)i;
+		other.octets[6] = 1;
+		total += sip_outside_may(o->f->gateway, &other);
+	}
+	assert_in_range(total, SIP_OUTSIDE_PER_SECOND / 2, SIP_OUTSIDE_PER_SECOND);
+	assert_int_equal(o->f->gateway->stranger_count, SIP_OUTSIDE_HOSTS);
+	advance(o->f, USEC_PER_SEC);
+	/* phones of the site are not counted */
+	o->f->forbidden = false;
+	for (unsigned i = 0; i < 2 * SIP_OUTSIDE_PER_HOST; i++) {
+		send_option(o, "bob");
+		phone_expect(&o->alice, "SIP/2.0 404");
+	}
+}
+
 /* --- bounds --- */
 
 static void on_dns(void *userdata, const struct dns_answer *answer) {
@@ -527,6 +610,8 @@ int main(void) {
 		OUTSIDE_TEST(test_cancel),
 		OUTSIDE_TEST(test_route_by_name),
 		cmocka_unit_test_setup_teardown(test_redirector, setup_outside_redirect, teardown_outside),
+		cmocka_unit_test_setup_teardown(test_redirect_strangers, setup_outside_redirect, teardown_outside),
+		OUTSIDE_TEST(test_strangers_rate),
 		OUTSIDE_TEST(test_bounds),
 		OUTSIDE_TEST(test_end),
 	};
