@@ -572,6 +572,7 @@ static int open_sip(struct node *node, struct handover *handover, char *reason) 
 		.names = node->settings->sip_outside_domains,
 		.name_servers = name_servers(node->settings, servers, sizeof(servers)),
 		.digests = node->settings->sip_digests,
+		.callers = (enum sip_callers)node->settings->sip_callers,
 	};
 
 	memcpy(sip_settings.listen, node->settings->sip_listen, sip_settings.listen_count * sizeof(sip_settings.listen[0]));

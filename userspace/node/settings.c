@@ -299,6 +299,16 @@ static int set_name_servers(struct settings *settings, size_t offset, const char
 	return set_addresses(value, settings->sip_name_servers, &settings->sip_name_server_count, SETTINGS_LISTEN_MAX, 53);
 }
 
+static int set_authentication(struct settings *settings, size_t offset, const char *value) {
+	if (strcmp(value, "calls") == 0 || strcmp(value, "registrations") == 0) {
+		*FIELD(bool, settings, offset) = true;
+		settings->sip_callers = value[0] == 'c' ? SIP_CALLERS_PASSWORD : SIP_CALLERS_ANY;
+		return 0;
+	}
+	settings->sip_callers = SIP_CALLERS_REGISTERED;
+	return set_boolean(settings, offset, value);
+}
+
 static int set_sip_mode(struct settings *settings, size_t offset, const char *value) {
 	static const char *const modes[] = {
 		[SIP_MODE_REDIRECT] = "redirect",
@@ -490,7 +500,8 @@ static const struct option {
 	{"sip", "name-servers", set_name_servers, 0, "up to 4 addresses such as 192.0.2.53"},
 	{"sip", "users-directory", set_path, offsetof(struct settings, users_directory), "an absolute path"},
 	{"sip", "lookup-seconds", set_lookup_seconds, offsetof(struct settings, sip_lookup_s), "0 to 3600 seconds"},
-	{"sip", "authentication", set_boolean, offsetof(struct settings, sip_authentication), "yes or no"},
+	{"sip", "authentication", set_authentication, offsetof(struct settings, sip_authentication),
+	 "yes, calls, registrations or no"},
 	{"sip", "passwords", set_path, offsetof(struct settings, sip_passwords), "an absolute path"},
 	{"sip", "digest-algorithms", set_digests, 0, "SHA-256, MD5 or both"},
 	{"sip", "registrars", set_registrars, 0, "up to 8 users such as admin@example.org"},

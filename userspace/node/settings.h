@@ -70,6 +70,7 @@ struct settings {
 	size_t sip_name_server_count;
 	unsigned sip_lookup_s;
 	bool sip_authentication;
+	unsigned sip_callers; /* enum sip_callers */
 	unsigned sip_digests; /* bits of enum sip_digest; 0: all */
 	char *sip_passwords;
 	char *sip_registrars[SETTINGS_REGISTRARS_MAX]; /* users who may register others */

@@ -36,6 +36,7 @@ static int write_ack(struct sip_gateway *gateway, const struct sip_request *requ
 	snprintf(via, sizeof(via), "Via: SIP/2.0/%s %s;branch=z9hG4bK%016" PRIx64 ".%016x;rport\r\n",
 		 sip_transport_name(to->transport), sip_flow_sent_by(gateway, to, sent_by), ack_branch(gateway, request), 0);
 	const struct sip_forward forward = {
+		.gateway = gateway,
 		.frame = &request->frame,
 		.uri = uri,
 		.via = via,

@@ -134,6 +134,20 @@ static int credentials_parse(struct octets field, struct credentials *ret) {
 	return 0;
 }
 
+bool sip_credentials_ours(struct sip_gateway *gateway, struct octets value) {
+	char realm[SIP_AOR_OCTETS + 1];
+	struct credentials credentials;
+
+	if (credentials_parse(value, &credentials) < 0 || !credentials.value[REALM].data ||
+	    credentials.value[REALM].length > SIP_AOR_OCTETS)
+		return false;
+	memcpy(realm, credentials.value[REALM].data, credentials.value[REALM].length);
+	realm[credentials.value[REALM].length] = 0;
+	for (char *c = realm; *c; c++)
+		*c = (char)(*c >= 'A' && *c <= 'Z' ? *c | 0x20 : *c);
+	return gateway->events.domain(gateway->events.userdata, realm);
+}
+
 /* --- nonces --- */
 
 static uint64_t nonce_code(const struct sip_gateway *gateway, uint64_t serial, uint32_t time_s, const struct address *source) {

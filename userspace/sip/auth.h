@@ -25,6 +25,9 @@ struct sip_auth {
 	struct sip_failures failures[SIP_FAILURE_SETS][SIP_FAILURE_WAYS];
 };
 
+/* Is this field with credentials for one of our domains? Nobody else has any business with it. */
+bool sip_credentials_ours(struct sip_gateway *gateway, struct octets value);
+
 int sip_auth_open(struct sip_gateway *gateway, unsigned offered);
 void sip_auth_close(struct sip_gateway *gateway);
 

@@ -203,6 +203,7 @@ static void write_request(const struct branch *branch, const struct sip_flow *fl
 		sip_record_route_write(gateway, frame.field[SIP_FIELD_CALL_ID], &proxy->flow, flow, proxy->secure, record_route);
 	struct reader r = reader_of_octets(proxy->transaction->echo);
 	const struct sip_forward forward = {
+		.gateway = gateway,
 		.frame = &frame,
 		.uri = branch->uri,
 		.via = via,

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 static void write_text(struct writer *w, const char *text) {
 	writer_octets(w, octets_of_string(text));
@@ -24,6 +25,13 @@ struct octets sip_frame_body(const struct sip_frame *frame) {
 static bool is_replaced(enum sip_field field) {
 	return field == SIP_FIELD_VIA || field == SIP_FIELD_MAX_FORWARDS || field == SIP_FIELD_ROUTE ||
 	       field == SIP_FIELD_CONTENT_LENGTH || field == SIP_FIELD_MAX_BREADTH;
+}
+
+/* Shown to us alone (RFC 3261 22.3). */
+static bool is_secret(const struct sip_forward *forward, const struct sip_raw_field *field) {
+	return forward->gateway->auth.on && field->name.length == 19 &&
+	       strncasecmp((const char *)field->name.data, "Proxy-Authorization", 19) == 0 &&
+	       sip_credentials_ours(forward->gateway, field->value);
 }
 
 static void write_body(struct writer *w, struct octets body) {
@@ -47,7 +55,7 @@ void sip_forward_write(const struct sip_forward *forward, struct writer *w) {
 	if (forward->breadth > 0)
 		writer_format(w, "Max-Breadth: %u\r\n", forward->breadth);
 	while (sip_raw_field_next(&r, &field))
-		if (!is_replaced(field.field))
+		if (!is_replaced(field.field) && !is_secret(forward, &field))
 			writer_octets(w, field.whole);
 	write_body(w, sip_frame_body(forward->frame));
 }

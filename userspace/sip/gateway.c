@@ -149,6 +149,7 @@ int sip_gateway_new(const struct sip_gateway_settings *settings, const struct si
 	gateway->runtime = settings->runtime;
 	gateway->events = *events;
 	gateway->mode = settings->mode;
+	gateway->callers = settings->callers;
 	gateway->outside_calls = settings->outside_calls || settings->mode == SIP_MODE_REDIRECT_INSIDE;
 	gateway->expires_min_s = settings->expires_min_s ? settings->expires_min_s : 60;
 	gateway->expires_default_s = settings->expires_default_s ? settings->expires_default_s : 3600;

@@ -67,6 +67,13 @@ enum sip_mode {
 	SIP_MODE_REDIRECT_INSIDE, /* redirects phones of the site, places calls of others */
 };
 
+/* Whom we place calls for, when phones need passwords (ringgate.conf(5), [sip] authentication). */
+enum sip_callers {
+	SIP_CALLERS_REGISTERED, /* phones, from where they are registered; others with their password (407) */
+	SIP_CALLERS_PASSWORD,	/* whoever shows a password with each call */
+	SIP_CALLERS_ANY,	/* everybody in the site's networks, as whoever he likes */
+};
+
 /* How SIP travels. */
 enum sip_transport { SIP_UDP, SIP_TCP, SIP_TLS };
 
@@ -137,6 +144,7 @@ struct sip_gateway_settings {
 	const char *tls_certificate, *tls_key; /* PEM; read again when they change. Copied */
 	const uint8_t *dialog_key; /* 16 octets that stay the same over restarts, so that calls go on; NULL: random ones */
 	enum sip_mode mode;
+	enum sip_callers callers;
 	bool outside_calls;	  /* anyone may call our users; SIP_MODE_REDIRECT_INSIDE lets them in any case */
 	bool names;		  /* names of outside domains are looked up (RFC 3263) */
 	const char *name_servers; /* as in struct dns_settings; NULL: the system's */
@@ -192,6 +200,7 @@ struct sip_figures {
 	uint64_t requests, responses_2xx, responses_3xx, responses_4xx, responses_5xx, malformed, dropped, bindings,
 		tcp_connections, challenges, auth_failures;
 	uint64_t outside_refused; /* requests of strangers beyond what they may send */
+	uint64_t callers_refused; /* calls in the name of somebody else */
 	uint64_t answers;	  /* responses to our requests */
 	uint64_t proxied;	  /* requests placed on behalf of others */
 	uint64_t forks;		  /* branches of them */

@@ -567,6 +567,7 @@ struct sip_gateway {
 	struct sip_call *calls;
 	size_t call_count;
 	enum sip_mode mode;
+	enum sip_callers callers;
 	bool outside_calls;
 	struct sip_client *clients; /* by id */
 	size_t client_octets;

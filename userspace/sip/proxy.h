@@ -121,6 +121,7 @@ enum { SIP_BRANCH_SIZE = 48, SIP_RECORD_ROUTE_SIZE = 512 };
 
 /* What a forwarded request has in other form than the one received. Texts are whole header lines, or empty. */
 struct sip_forward {
+	struct sip_gateway *gateway;
 	const struct sip_frame *frame;
 	const char *uri;	  /* Request-URI */
 	const char *via;	  /* our line */
@@ -160,6 +161,12 @@ int sip_route_set_read(struct sip_gateway *gateway, struct sip_request *request,
  */
 void sip_record_route_write(struct sip_gateway *gateway, struct octets call_id, const struct sip_flow *in,
 			    const struct sip_flow *out, bool secure, char text[static SIP_RECORD_ROUTE_SIZE]);
+
+/* --- caller.c --- */
+
+/* May this be placed for who asks for it? Otherwise it was answered. */
+bool sip_caller_admitted(struct sip_gateway *gateway, struct sip_transaction *transaction, const struct sip_request *request,
+			 const struct sip_flow *flow, enum sip_trust trust);
 
 /* --- proxy.c --- */
 

@@ -118,7 +118,8 @@ static void process(struct sip_gateway *gateway, struct sip_transaction *transac
 		return;
 	}
 	if (sip_proxy_takes(gateway, request, flow, trust)) {
-		sip_proxy_request(gateway, transaction, request, flow, trust);
+		if (sip_caller_admitted(gateway, transaction, request, flow, trust))
+			sip_proxy_request(gateway, transaction, request, flow, trust);
 		return;
 	}
 	if ((request->to_tag && request->method != SIP_REGISTER) || request->method == SIP_IN_DIALOG) {

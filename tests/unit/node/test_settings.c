@@ -203,6 +203,7 @@ static void test_every_setting(void **state) {
 	assert_true(settings->sip_outside_calls);
 	assert_int_equal(settings->sip_lookup_s, 0);
 	assert_false(settings->sip_authentication);
+	assert_int_equal(settings->sip_callers, SIP_CALLERS_REGISTERED);
 	assert_string_equal(settings->sip_passwords, "/p");
 	assert_int_equal(settings->sip_digests, 1u << SIP_DIGEST_MD5);
 	assert_int_equal(settings->sip_registrar_count, 2);
@@ -344,7 +345,7 @@ static void test_bad_values(void **state) {
 		{"sip", "enabled", "2", "yes or no"},
 		{"sip", "listen", "192.0.2.1:sip", "up to 4 addresses such as 192.0.2.1:5060"},
 		{"sip", "lookup-seconds", "3601", "0 to 3600 seconds"},
-		{"sip", "authentication", "maybe", "yes or no"},
+		{"sip", "authentication", "maybe", "yes, calls, registrations or no"},
 		{"sip", "passwords", "sip-passwords", "an absolute path"},
 		{"sip", "digest-algorithms", "SHA-256 SHA-1", "SHA-256, MD5 or both"},
 		{"sip", "registrars", "admin", "up to 8 users such as admin@example.org"},

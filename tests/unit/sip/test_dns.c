@@ -85,7 +85,7 @@ static void send_request(struct outside *o, const char *method, const char *uri,
 
 	snprintf(text, sizeof(text),
 		 "%s %s SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:%u;branch=z9hG4bK%u;rport\r\nMax-Forwards: 70\r\n"
-		 "From: <sip:alice@example.org>;tag=1\r\nTo: <sip:bob@far.example>\r\nCall-ID: call%u\r\nCSeq: 1 %s\r\n"
+		 "From: <sip:alice@example.com>;tag=1\r\nTo: <sip:bob@far.example>\r\nCall-ID: call%u\r\nCSeq: 1 %s\r\n"
 		 "Contact: <sip:alice@127.0.0.1:%u>\r\n%sContent-Length: 0\r\n\r\n",
 		 method, uri, o->alice.port, o->f->number, o->f->number, method, o->alice.port, fields);
 	o->f->number++;

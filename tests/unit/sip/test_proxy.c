@@ -579,7 +579,7 @@ static void test_strangers(void **state) {
 /* A phone that has us as outbound proxy brings what it was redirected to; strangers do not. */
 static void test_outbound_proxy(void **state) {
 	struct call *call = *state;
-	char uri[64], route[128], text[ADDRESS_TEXT_SIZE];
+	char uri[64], route[128], text[ADDRESS_TEXT_SIZE], request[ANSWER_OCTETS];
 
 	call->f->gateway->mode = SIP_MODE_REDIRECT;
 	snprintf(uri, sizeof(uri), "sip:bob@127.0.0.1:%u", call->bob.port);
@@ -596,8 +596,17 @@ static void test_outbound_proxy(void **state) {
 	call->f->gateway->mode = SIP_MODE_PROXY;
 	call->f->gateway->outside_calls = true;
 	call->f->number++;
-	phone_send(&call->alice, request_of(&call->alice, "INVITE", uri, route));
-	phone_expect(&call->alice, "SIP/2.0 404");
+	strcpy(request, request_of(&call->alice, "INVITE", uri, route));
+	phone_send(&call->alice, request);
+	phone_expect(&call->alice, "SIP/2.0 403"); /* nobody outside is a user of ours */
+	call->f->number++;
+	strcpy(request, request_of(&call->alice, "INVITE", uri, route));
+	memcpy(strstr(request, "alice@example.org"), "alice@example.com", 17);
+	phone_send(&call->alice, request);
+	while (strncmp(phone_next(&call->alice), "SIP/2.0 403", 11) == 0) /* the former one again */
+		;
+	if (strncmp(call->alice.message, "SIP/2.0 404", 11) != 0)
+		fail_msg("expected 404, got:\n%s", call->alice.message);
 	phone_expect(&call->bob, "ACK "); /* of the 486 */
 	phone_expect_nothing(&call->bob);
 }
