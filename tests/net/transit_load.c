@@ -6,16 +6,19 @@
  * transit_load sink OVERLAY.xml CERTIFICATE KEY LOCAL TRANSIT[,TRANSIT…]
  *
  *     has a link to every TRANSIT, says "up NODE-ID", and at the end of its standard input what came:
- *     received=… highest=… duplicates=… wrong=… gap_us=… pause_us=… latency_us_p50=… latency_us_max=…
- *     highest: the largest number plus one. wrong: messages for others, or damaged. gap_us: the longest time in which what was sent
- *     did not arrive. pause_us: the longest time from one arrival to the next.
+ *     received=… highest=… duplicates=… wrong=… pieces=… gap_us=… pause_us=… latency_us_p50=… latency_us_max=…
+ *     pieces: fragments, from which messages were put together. highest: the largest number plus one. wrong: messages for others,
+ * or damaged. gap_us: the longest time in which what was sent did not arrive. pause_us: the longest time from one arrival to the
+ * next.
  *
- * transit_load source OVERLAY.xml CERTIFICATE KEY LOCAL TRANSIT NODE-ID RATE MILLISECONDS SIZE
+ * transit_load source OVERLAY.xml CERTIFICATE KEY LOCAL TRANSIT NODE-ID RATE MILLISECONDS SIZE [FIRST]
  *
  *     has a link to TRANSIT, says "up NODE-ID", and sends RATE messages a second of SIZE octets to NODE-ID: sent=… refused=… us=…
- *     RATE 0: as many as the link takes, no more than 256 unacknowledged. After a third of the time it says "third".
+ *     FIRST: number of the first one (0), so that a sink can tell several sources apart. RATE 0: as many as the link takes, no more
+ * than 256 unacknowledged. After a third of the time it says "third".
  */
 #include "base/log.h"
+#include "forward/fragment.h"
 #include "link/dtls.h"
 #include "wire/method.h"
 
@@ -26,7 +29,15 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MESSAGE_MAX = 1400, NUMBERS_MAX = 1 << 22, TRANSITS_MAX = 4, UP_LIMIT_MS = 20000, IN_FLIGHT_MAX = 256, MARK = 0x52474c44 };
+enum {
+	MESSAGE_MAX = 1400,
+	NUMBERS_MAX = 1 << 22,
+	TRANSITS_MAX = 4,
+	UP_LIMIT_MS = 20000,
+	IN_FLIGHT_MAX = 256,
+	MARK = 0x52474c44,
+	TRANSACTION_AT = 20
+};
 
 struct load {
 	struct runtime runtime;
@@ -38,11 +49,12 @@ struct load {
 	uint16_t slots[TRANSITS_MAX];
 	bool up[TRANSITS_MAX];
 	size_t transit_count;
+	struct reassembly *reassembly;
 
 	/* of the sink, by number */
 	uint32_t *latencies_us; /* 0: did not come */
 	uint64_t *sent_us;
-	uint64_t received, duplicates, wrong, highest;
+	uint64_t received, duplicates, wrong, highest, pieces;
 	uint64_t last_us, pause_us;
 };
 
@@ -81,14 +93,11 @@ static bool for_us(const struct load *load, const struct message *message) {
 	return id_equal(&node, &load->credential->node_id);
 }
 
-static void on_receive(void *userdata, uint16_t slot, uint8_t *octets, size_t length) {
-	struct load *load = userdata;
+static void receive_message(struct load *load, struct octets octets) {
 	struct message message;
 	uint64_t now_us = clock_monotonic_us();
 
-	(void)slot;
-	if (!load->sent_us || message_read(OCTETS(octets, length), ID_LENGTH_CHORD, &message) < 0 ||
-	    message.contents.code != PING_REQ)
+	if (!load->sent_us || message_read(octets, ID_LENGTH_CHORD, &message) < 0 || message.contents.code != PING_REQ)
 		return; /* what peers tell each other */
 	struct reader body = reader_of_octets(message.contents.body);
 	reader_u16(&body);
@@ -111,6 +120,26 @@ static void on_receive(void *userdata, uint16_t slot, uint8_t *octets, size_t le
 	load->received++;
 	if (number >= load->highest)
 		load->highest = number + 1;
+}
+
+static void on_receive(void *userdata, uint16_t slot, uint8_t *octets, size_t length) {
+	struct load *load = userdata;
+	struct forwarding_header header;
+	struct reader r = reader_of(octets, length);
+	uint8_t *whole;
+	size_t whole_length;
+
+	if (forwarding_header_read(&r, &header) < 0)
+		return;
+	if (header.fragment == FRAGMENT_NONE) {
+		receive_message(load, OCTETS(octets, length));
+		return;
+	}
+	load->pieces++;
+	if (reassembly_add(load->reassembly, slot, OCTETS(octets, length), 0, &whole, &whole_length) == 1) {
+		receive_message(load, OCTETS(whole, whole_length));
+		free(whole);
+	}
 }
 
 /* One turn of the loop: waits at most `limit_us` for something to happen. False: standard input has ended. */
@@ -177,9 +206,9 @@ static void report(struct load *load) {
 		load->latencies_us[count++] = load->latencies_us[i];
 	}
 	qsort(load->latencies_us, count, sizeof(load->latencies_us[0]), compare);
-	printf("received=%" PRIu64 " highest=%" PRIu64 " duplicates=%" PRIu64 " wrong=%" PRIu64 " gap_us=%" PRIu64
-	       " pause_us=%" PRIu64 " latency_us_p50=%u latency_us_max=%u\n",
-	       load->received, load->highest, load->duplicates, load->wrong, gap_us, load->pause_us,
+	printf("received=%" PRIu64 " highest=%" PRIu64 " duplicates=%" PRIu64 " wrong=%" PRIu64 " pieces=%" PRIu64
+	       " gap_us=%" PRIu64 " pause_us=%" PRIu64 " latency_us_p50=%u latency_us_max=%u\n",
+	       load->received, load->highest, load->duplicates, load->wrong, load->pieces, gap_us, load->pause_us,
 	       count > 0 ? load->latencies_us[count / 2] : 0, count > 0 ? load->latencies_us[count - 1] : 0);
 }
 
@@ -241,7 +270,8 @@ static int run_source(struct load *load, char **argv) {
 	struct id node;
 	size_t at = 0;
 	double rate = strtod(argv[1], NULL);
-	uint64_t duration_us = strtoull(argv[2], NULL, 10) * 1000, sent = 0, refused = 0;
+	uint64_t duration_us = strtoull(argv[2], NULL, 10) * 1000, sent = 0, refused = 0,
+		 first = argv[4] ? strtoull(argv[4], NULL, 10) : 0;
 
 	if (id_parse(argv[0], &node) < 0)
 		return 2;
@@ -256,9 +286,10 @@ static int run_source(struct load *load, char **argv) {
 		load->transport.ops->statistics(load->transport.object, load->slots[0], &link);
 		if (rate <= 0 && link.in_flight + link.queued >= IN_FLIGHT_MAX)
 			due = sent;
-		for (; sent < due && sent < NUMBERS_MAX; sent++) {
+		for (; sent < due && first + sent < NUMBERS_MAX; sent++) {
 			struct iovec part = {message, length};
-			put_u64(message + at, sent);
+			put_u64(message + at, first + sent);
+			put_u64(message + TRANSACTION_AT, first + sent + 1); /* pieces of different messages differ in it */
 			put_u64(message + at + 8, clock_monotonic_us());
 			if (load->transport.ops->send(load->transport.object, load->slots[0], &part, 1, 0) < 0) {
 				refused++;
@@ -306,6 +337,8 @@ static int open_load(struct load *load, char **argv) {
 						sizeof(reason));
 		overlay_config_unref(config);
 	}
+	if (error == 0)
+		error = reassembly_new(&load->runtime, &load->reassembly);
 	if (error == 0) {
 		settings.trust = load->trust;
 		settings.credential = load->credential;
@@ -324,11 +357,12 @@ int main(int argc, char **argv) {
 	int status = 2;
 
 	log_open("transit_load");
-	bool sink = argc == 7 && strcmp(argv[1], "sink") == 0, source = argc == 11 && strcmp(argv[1], "source") == 0;
+	bool sink = argc == 7 && strcmp(argv[1], "sink") == 0,
+	     source = (argc == 11 || argc == 12) && strcmp(argv[1], "source") == 0;
 	if (!sink && !source) {
-		fprintf(stderr,
-			"usage: transit_load sink OVERLAY.xml CERTIFICATE KEY LOCAL TRANSIT[,TRANSIT…]\n"
-			"       transit_load source OVERLAY.xml CERTIFICATE KEY LOCAL TRANSIT NODE-ID RATE MILLISECONDS SIZE\n");
+		fprintf(stderr, "usage: transit_load sink OVERLAY.xml CERTIFICATE KEY LOCAL TRANSIT[,TRANSIT…]\n"
+				"       transit_load source OVERLAY.xml CERTIFICATE KEY LOCAL TRANSIT NODE-ID RATE MILLISECONDS "
+				"SIZE [FIRST]\n");
 		return 2;
 	}
 	if (open_load(&load, argv + 2) == 0) {
@@ -342,6 +376,7 @@ int main(int argc, char **argv) {
 		}
 	}
 	dtls_links_free(load.links);
+	reassembly_free(load.reassembly);
 	trust_free(load.trust);
 	credential_unref(load.credential);
 	return status;
