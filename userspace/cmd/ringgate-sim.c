@@ -31,7 +31,8 @@ static const char usage_options[] =
 	"      --runs N                play so many times, with seed, seed + 1 and so on; stop at the first violation\n"
 	"      --records N             records stored (default: as many as nodes, at most 1000)\n"
 	"      --duration S            seconds of virtual time for quiet, churn and bootstrap-loss (default 600)\n"
-	"      --join growth|at-once|one-by-one   how the overlay grows (default growth: by a twentieth each second)\n"
+	"      --join growth|at-once|one-by-one|settled   how the overlay grows (default growth: by a twentieth each second;\n"
+	"                              settled: it begins with all nodes, linked for a day already)\n"
 	"      --half-life S           churn: after so long half of the nodes have died (default 600)\n"
 	"      --repetitions N         kills and partitions (default 3), or faults of random (default 100)\n"
 	"      --settle S              the ring must be right so long after the last fault (default 600 + 4 update intervals)\n"
@@ -49,6 +50,7 @@ static const char usage_options[] =
 	"      --store-interval S      each record is stored anew so often on average (default 600, 0: once)\n"
 	"      --bootstraps N          bootstrap nodes (default: one of 64 nodes, at least 4)\n"
 	"      --probes N              Pings that measure hops (default: ten times the nodes, at most 20000)\n"
+	"      --window S              maintenance is measured over so long (default: an update interval)\n"
 	"      --shrink                random: when a check fails, look for the fewest faults that make it fail\n"
 	"      --svg FILE              draw ring and figures there, anew every ten seconds and at the end\n"
 	"      --json                  print the result as JSON\n"
@@ -85,6 +87,7 @@ enum {
 	OPTION_STORE_INTERVAL,
 	OPTION_BOOTSTRAPS,
 	OPTION_PROBES,
+	OPTION_WINDOW,
 	OPTION_SHRINK,
 	OPTION_SVG,
 	OPTION_JSON,
@@ -116,6 +119,7 @@ static const struct option options[] = {
 	{"store-interval", required_argument, NULL, OPTION_STORE_INTERVAL},
 	{"bootstraps", required_argument, NULL, OPTION_BOOTSTRAPS},
 	{"probes", required_argument, NULL, OPTION_PROBES},
+	{"window", required_argument, NULL, OPTION_WINDOW},
 	{"shrink", no_argument, NULL, OPTION_SHRINK},
 	{"svg", required_argument, NULL, OPTION_SVG},
 	{"json", no_argument, NULL, OPTION_JSON},
@@ -206,7 +210,7 @@ static bool choice(const char *text, const char *const *names, size_t count, siz
 }
 
 static bool set_choice(struct command *command, int option, const char *text) {
-	static const char *const joins[] = {"growth", "at-once", "one-by-one"};
+	static const char *const joins[] = {"growth", "at-once", "one-by-one", "settled"};
 	static const char *const levels[] = {"error", "warning", "notice", "info", "debug"};
 	size_t chosen;
 
@@ -277,6 +281,8 @@ static bool set(struct command *command, int option, const char *text) {
 		return true;
 	case OPTION_PROBES:
 		return number32(text, 1, 10000000, &play->probes);
+	case OPTION_WINDOW:
+		return number32(text, 1, 7 * 86400, &play->window_s);
 	default:
 		return set_choice(command, option, text);
 	}
@@ -454,6 +460,8 @@ static json_t *result_json(const struct command *command, const struct sim_resul
 		{"hops_mean", result->hops_mean},
 		{"lookup_success", result->lookup_success},
 		{"cpu_s", cpu_seconds()},
+		{"quiet_cpu_s", result->quiet_cpu_s},
+		{"quiet_events", (double)result->quiet_events},
 		{"bytes_per_node", result->octets_per_node},
 		{"octets_per_node_s", result->octets_per_node_s},
 		{"messages_per_node_s", result->messages_per_node_s},

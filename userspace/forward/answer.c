@@ -10,6 +10,11 @@
 
 #include <stdarg.h>
 
+enum {
+	OWN_PREFIX = 32,		       /* octets of a certificate up to and including most of its serial number */
+	ANSWER_LINGER_US = 300 * USEC_PER_SEC, /* expired answers of a node that gives no others are kept at most so much longer */
+};
+
 struct answer_key {
 	uint64_t transaction_id;
 	struct id signer;
@@ -129,20 +134,26 @@ static void answer_forget_oldest(struct router *router) {
 	entry_free(router, oldest);
 }
 
+static void answer_forget_expired(struct router *router) {
+	while (router->answer_first && router->answer_first->expires_us <= router->runtime->now_us)
+		answer_forget_oldest(router);
+}
+
+/* Expired ones go when another comes; the timer is for nodes that fall silent, and need not wake them for each answer. */
 static void answer_expire(struct timer *timer, void *userdata) {
 	struct router *router = userdata;
 
-	while (router->answer_first && router->answer_first->expires_us <= router->runtime->now_us)
-		answer_forget_oldest(router);
+	answer_forget_expired(router);
 	if (router->answer_first)
-		timer_arm(router->runtime, timer, router->answer_first->expires_us);
+		timer_arm(router->runtime, timer, router->answer_first->expires_us + ANSWER_LINGER_US);
 }
 
 /* Keeps `rest`, which it takes, without the octets of our certificate. */
 static void entry_keep(struct answer_entry *entry, struct certificate *own, uint8_t *rest, size_t length) {
-	uint8_t *found = memmem(rest, length, own->der, own->der_length);
+	/* A certificate is known by its serial number; comparing all of it at every place would take much longer. */
+	uint8_t *found = memmem(rest, length, own->der, own->der_length < OWN_PREFIX ? own->der_length : OWN_PREFIX);
 
-	if (found) {
+	if (found && length - (size_t)(found - rest) >= own->der_length && memcmp(found, own->der, own->der_length) == 0) {
 		entry->hole = (size_t)(found - rest);
 		entry->left_out = certificate_ref(own);
 		length -= own->der_length;
@@ -173,6 +184,7 @@ static int entry_send(struct router *router, const struct answer_entry *entry, c
 static void answer_remember(struct router *router, struct answer_entry *entry, uint16_t code, uint8_t *rest, size_t length) {
 	uint64_t expires_us = router->runtime->now_us + request_lifetime_us(router);
 
+	answer_forget_expired(router);
 	entry->open = NULL;
 	entry->code = code;
 	entry_keep(entry, router->credential->certificate, rest, length);
@@ -190,7 +202,7 @@ static void answer_remember(struct router *router, struct answer_entry *entry, u
 	       (router->answer_octets > LIMIT_ANSWER_OCTETS && router->answer_count > 1))
 		answer_forget_oldest(router);
 	if (!router->answer_timer.armed)
-		timer_arm(router->runtime, &router->answer_timer, router->answer_first->expires_us);
+		timer_arm(router->runtime, &router->answer_timer, router->answer_first->expires_us + ANSWER_LINGER_US);
 }
 
 enum answer_state answer_seen(struct router *router, const struct request *seen) {
@@ -202,6 +214,10 @@ enum answer_state answer_seen(struct router *router, const struct request *seen)
 		return ANSWER_NEW;
 	if (entry->open)
 		return ANSWER_WORKING;
+	if (entry->expires_us <= router->runtime->now_us) {
+		answer_forget_expired(router);
+		return ANSWER_NEW;
+	}
 	const struct router_link *link = connection_link(router, seen->slot);
 	struct return_path path = {.request = seen, .serial = link ? link->serial : 0};
 	router->counters.duplicates_answered++;

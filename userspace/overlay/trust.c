@@ -23,8 +23,9 @@ DEFINE_CLEANUP(X509_STORE_CTX *, X509_STORE_CTX_free)
 struct verdict {
 	struct certificate *certificate;
 	uint64_t not_before_ms, not_after_ms;
+	bool used; /* since it was last considered for being forgotten */
 	UT_hash_handle hh;
-	struct verdict *prev, *next; /* least recently used first */
+	struct verdict *prev, *next; /* oldest first, but for those spared as used */
 };
 
 struct trust {
@@ -199,11 +200,22 @@ static struct verdict *verdict_find(struct trust *trust, const uint8_t sha256[st
 	struct verdict *verdict;
 
 	HASH_FIND(hh, trust->table, sha256, SHA256_LENGTH, verdict);
-	if (verdict && trust->order->prev != verdict) { /* head->prev is the tail */
-		DL_DELETE(trust->order, verdict);
-		DL_APPEND(trust->order, verdict);
-	}
+	if (verdict)
+		verdict->used = true; /* moving it in the list would touch three more */
 	return verdict;
+}
+
+/* The oldest one that was not used since it was last considered, but not the latest. */
+static void forget_one(struct trust *trust) {
+	const struct verdict *latest = trust->order->prev; /* head->prev is the tail */
+
+	while (trust->order->used || trust->order == latest) {
+		struct verdict *spared = trust->order;
+		spared->used = false;
+		DL_DELETE(trust->order, spared);
+		DL_APPEND(trust->order, spared);
+	}
+	verdict_free(trust, trust->order);
 }
 
 /* Running out of memory here only means to decide again next time. */
@@ -222,7 +234,7 @@ static void verdict_remember(struct trust *trust, struct certificate *certificat
 	certificate_ref(certificate);
 	DL_APPEND(trust->order, verdict);
 	if (++trust->count > trust->max)
-		verdict_free(trust, trust->order);
+		forget_one(trust);
 }
 
 static void forget_all(struct trust *trust) {
@@ -436,9 +448,8 @@ int security_block_check(struct overlay_config *config, struct octets covered, s
 	return security_block_check_signer(config, covered, block, signers, signer_count, realtime_ms, &signer, ret_reason);
 }
 
-int security_block_check_signer(struct overlay_config *config, struct octets covered, struct octets block,
-				const struct id *signers, size_t signer_count, uint64_t realtime_ms, struct id *ret_signer,
-				const char **ret_reason) {
+int security_block_check_signer(struct overlay_config *config, struct octets covered, struct octets block, const struct id *signers,
+				size_t signer_count, uint64_t realtime_ms, struct id *ret_signer, const char **ret_reason) {
 	_cleanup_(certificate_unrefp) struct certificate *signer = NULL;
 	_cleanup_(X509_STORE_freep) X509_STORE *roots = NULL;
 	struct reader reader = reader_of_octets(block);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <malloc.h>
 #include <string.h>
+#include <time.h>
 
 enum {
 	CHECK_EVERY_S = 10,
@@ -18,6 +19,7 @@ enum {
 	PARTITION_S = 180,
 	CHURN_AWAY_S = 60, /* on average */
 	QUIET_S = 60,
+	RESUME_S = 120,
 	PROBES_MAX = 20000,
 	PROBE_BATCH = 100,
 };
@@ -119,9 +121,32 @@ static bool grow_to(struct play *play, size_t count, enum sim_join join) {
 	return settle(play, JOIN_LIMIT_S, false);
 }
 
+/* Everybody takes its place within RESUME_S: what each then says to all it is linked to would fill the memory if said at once. */
+static bool begin_settled(struct play *play) {
+	struct sim_world *world = play->world;
+	size_t count = play->settings->world.nodes, each = count / RESUME_S + 1;
+
+	if (sim_settled_make(world, count) < 0) {
+		snprintf(world->reason, sizeof(world->reason), "the nodes could not be made: out of memory");
+		return violated(play);
+	}
+	play->no_samples = true;
+	for (size_t i = 0; i < count; i++) {
+		if (sim_settled_resume(world->nodes[i]) < 0) {
+			snprintf(world->reason, sizeof(world->reason), "node %zu could not take its place", i);
+			return violated(play);
+		}
+		if ((i + 1) % each == 0 && !pass(play, 1))
+			return false;
+	}
+	play->no_samples = false;
+	return settle(play, JOIN_LIMIT_S, false);
+}
+
 static bool grow(struct play *play) {
 	phase(play, "growing");
-	if (!grow_to(play, play->settings->world.nodes, play->settings->join))
+	if (play->settings->join == SIM_JOIN_SETTLED ? !begin_settled(play)
+						     : !grow_to(play, play->settings->world.nodes, play->settings->join))
 		return false;
 	phase(play, "storing");
 	sim_load_start(play->world);
@@ -147,8 +172,17 @@ static bool keeps_disk(struct play *play) {
 
 /* ---- scenarios ---- */
 
+/* How long the quiet time takes is a figure of its own: an hour of 100,000 nodes is to be played in a quarter of one. */
 static bool play_quiet(struct play *play) {
-	return grow(play) && pass(play, play->settings->duration_s);
+	if (!grow(play))
+		return false;
+	phase(play, "quiet");
+	clock_t began = clock();
+	uint64_t events = virtual_network_figures(play->world->network).events;
+	bool going = pass(play, play->settings->duration_s);
+	play->result->quiet_cpu_s = (double)(clock() - began) / CLOCKS_PER_SEC;
+	play->result->quiet_events = virtual_network_figures(play->world->network).events - events;
+	return going;
 }
 
 static bool play_mass_join(struct play *play) {
@@ -399,6 +433,8 @@ static bool measure(struct play *play) {
 		return false;
 	phase(play, "measuring maintenance");
 	uint32_t window_s = world->settings.update_interval_s > QUIET_S ? world->settings.update_interval_s : QUIET_S;
+	if (play->settings->window_s > 0)
+		window_s = play->settings->window_s;
 	struct virtual_figures before = virtual_network_figures(world->network);
 	if (!pass(play, window_s))
 		return false;

@@ -34,7 +34,12 @@ int sim_script_random(uint64_t seed, size_t count, struct sim_script *ret);
 void sim_script_release(struct sim_script *script);
 void sim_fault_play(struct sim_world *world, const struct sim_fault *fault);
 
-enum sim_join { SIM_JOIN_GROWTH, SIM_JOIN_AT_ONCE, SIM_JOIN_ONE_BY_ONE };
+enum sim_join {
+	SIM_JOIN_GROWTH,
+	SIM_JOIN_AT_ONCE,
+	SIM_JOIN_ONE_BY_ONE,
+	SIM_JOIN_SETTLED, /* not at all: see sim_settled_make() */
+};
 
 struct sim_play_settings {
 	struct sim_settings world;
@@ -46,6 +51,7 @@ struct sim_play_settings {
 	uint32_t settle_s;    /* the ring must be right so long after the last fault; 0: 600 s and four update intervals */
 	uint32_t disk_ppm;    /* crashed nodes that keep their records */
 	uint32_t probes;      /* Pings that measure hops; 0: ten times the nodes, at most 20,000 */
+	uint32_t window_s;    /* in which maintenance is measured; 0: an update interval */
 	const struct sim_script *script; /* for "random"; NULL: drawn from the seed, `repetitions` faults */
 	/* Called after each second of virtual time; true ends the run as cancelled. */
 	bool (*progress)(void *userdata, struct sim_world *world, const char *phase);
@@ -69,6 +75,8 @@ struct sim_result {
 	double lookup_success;
 	double octets_per_node; /* of memory in use at the end */
 	uint64_t events;
+	double quiet_cpu_s; /* scenario quiet: processor time and events of the duration alone */
+	uint64_t quiet_events;
 };
 
 /* NULL-terminated pairs of name and one sentence. */

@@ -666,6 +666,30 @@ static void end_down(struct virtual_end *end, enum link_reason reason) {
 	host->events.down(host->events.userdata, slot, reason);
 }
 
+int virtual_host_link(struct virtual_host *from, struct virtual_host *to) {
+	uint64_t link = from->network->next_link++;
+	struct virtual_end *ends[2];
+	int error = host_new_end(from, link, &to->address, &ends[0]);
+
+	if (error < 0)
+		return error;
+	error = host_new_end(to, link, &from->address, &ends[1]);
+	if (error < 0) {
+		end_release(ends[0]);
+		return error;
+	}
+	ends[0]->initiated = true;
+	ends[0]->peer_slot = ends[1]->slot;
+	ends[1]->peer_slot = ends[0]->slot;
+	host_enter(from);
+	end_up(ends[0], to->credential->certificate);
+	host_leave(from);
+	host_enter(to);
+	end_up(ends[1], from->credential->certificate);
+	host_leave(to);
+	return 0;
+}
+
 static void arrive_finished(struct virtual_host *host, const struct packet *packet) {
 	struct virtual_end *end;
 	struct address from = packet->from;

@@ -24,6 +24,9 @@ void virtual_host_set_idle(struct virtual_host *host, void (*idle)(void *userdat
 /* What virtual_host_set_idle() gave to the host with that address; NULL: it is gone. */
 void *virtual_network_userdata(struct virtual_network *network, const struct address *address);
 
+/* A link that is up at both ends at once, opened by `from`: an overlay may begin with links it had before. -ENOBUFS, -ENOMEM. */
+int virtual_host_link(struct virtual_host *from, struct virtual_host *to);
+
 /* The host vanishes without a word, as after SIGKILL; the other ends notice by time-out. Frees it. */
 void virtual_host_kill(struct virtual_host *host);
 

@@ -428,7 +428,8 @@ static int node_start(struct sim_node *node) {
 							  (int64_t)world->settings.skew_ms);
 	if (world->settings.slow_ppm > 0 && sim_random_below(world, 1000000) < world->settings.slow_ppm)
 		virtual_host_set_delay(node->host, SLOW_DELAY_US);
-	timer_arm_after(virtual_host_runtime(node->host), &node->retry, 0);
+	if (!world->settling)
+		timer_arm_after(virtual_host_runtime(node->host), &node->retry, 0);
 	virtual_host_leave(node->host);
 	return 0;
 }

@@ -103,6 +103,7 @@ struct sim_world {
 	size_t operation_count;
 	struct timer load;
 	bool load_on;
+	bool settling; /* nodes are made that do not join on their own */
 	uint64_t random;
 	uint64_t fault_us; /* of the last fault */
 	char history[SIM_HISTORY_LINES][SIM_HISTORY_LINE];
@@ -123,6 +124,13 @@ void sim_tell(struct sim_world *world, const char *format, ...) __attribute__((f
 
 /* A further node that begins to join; the very first one starts the overlay. NULL without memory. */
 struct sim_node *sim_node_add(struct sim_world *world);
+/*
+ * settled.c: all nodes at once, each linked to its neighbors and fingers for a day already, as a run that joined them one after the
+ * other would have left them. They take their places when sim_settled_resume() is called for each. 0, -ENOMEM.
+ */
+int sim_settled_make(struct sim_world *world, size_t count);
+int sim_settled_resume(struct sim_node *node);
+
 /* Without a word, as after SIGKILL; `disk`: what was committed is still there after sim_node_restart(). */
 void sim_node_kill(struct sim_node *node, bool disk);
 int sim_node_restart(struct sim_node *node);

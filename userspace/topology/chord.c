@@ -49,8 +49,9 @@ bool chord_owns(const struct chord *chord, const struct id *point) {
 
 /* ---- consequences of a change ---- */
 
-/* The Routing Table: all peers, those not yet heard from included; the router relays only through the others. */
-static void set_routes(struct chord *chord) {
+/* The Routing Table: all peers, those not yet heard from included; the router relays only through the others (Q-68).
+ * True: it changed. */
+static bool set_routes(struct chord *chord) {
 	bool changed = chord->table.routed_removed;
 	size_t count = 0;
 
@@ -62,7 +63,7 @@ static void set_routes(struct chord *chord) {
 		count += routed;
 	}
 	if (!changed)
-		return;
+		return false;
 	struct id *ids = calloc(count ? count : 1, sizeof(*ids));
 	int error = -ENOMEM;
 	count = 0;
@@ -75,6 +76,7 @@ static void set_routes(struct chord *chord) {
 		log_error("Chord: the routing table cannot be updated: %s.", strerror(-error));
 	chord->table.routed_removed = error < 0; /* then it is tried again with the next change */
 	free(ids);
+	return true;
 }
 
 static struct id own_predecessor(const struct chord *chord) {
@@ -167,7 +169,7 @@ void chord_changed(struct chord *chord, enum chord_change change) {
 	chord_table_adjust_depth(&chord->table);
 	bool neighbors_changed = chord_table_refresh(&chord->table);
 
-	set_routes(chord);
+	bool peers_changed = set_routes(chord);
 	if (chord->client)
 		return;
 	if (chord->isolated && chord->state == TOPOLOGY_OFFLINE && chord_table_usable(&chord->table) > 0) {
@@ -194,9 +196,9 @@ void chord_changed(struct chord *chord, enum chord_change change) {
 	if (neighbors_changed) {
 		chord_pull(chord);
 		chord_periodic_arm(chord);
-		if (!chord->check_timer.armed)
-			timer_arm_after(chord->runtime, &chord->check_timer, chord_jitter(chord, chord->check_interval_us));
 	}
+	if (neighbors_changed || (peers_changed && change == CHORD_GAIN))
+		chord_check_soon(chord);
 	if (change == CHORD_LOSS)
 		hold_replicas(chord);
 	check_replicas(chord);
@@ -225,7 +227,7 @@ void chord_enter(struct chord *chord) {
 	chord->replica_hold_us = 0;
 	chord->pulled[0] = chord->pulled[1] = ID_NONE;
 	take_range(chord, &predecessor);
-	timer_arm_after(chord->runtime, &chord->check_timer, chord_jitter(chord, chord->check_interval_us));
+	chord_check_soon(chord);
 	timer_arm_after(chord->runtime, &chord->stabilize_timer, runtime_random_below(chord->runtime, interval_us + 1));
 	chord_set_state(chord, TOPOLOGY_JOINED);
 	chord_finger_arm(chord, false);

@@ -14,6 +14,7 @@ struct chord_member *chord_member_of(struct chord *chord, const struct connectio
 		member->since_us = connection->since_us;
 		member->left = member->listed = member->awaited = false;
 		member->silent_pings = 0;
+		member->check_due_us = 0;
 		member->ready = connection->update_received;
 	}
 	member->suspected = connection->suspected;
@@ -118,6 +119,43 @@ static uint64_t last_heard_us(const struct chord *chord, uint16_t slot) {
 	return statistics.last_received_us;
 }
 
+/* Lifetimes of peers are spread so widely that the age says how long one is likely to stay; most traffic of a large overlay at rest
+ * would be checks of those that have been there for days. */
+static uint64_t check_interval_us(const struct chord *chord, const struct chord_member *member) {
+	uint64_t least_us = chord->check_interval_us, interval_us = (chord_now(chord) - member->since_us) / CHORD_CHECK_AGE;
+
+	if (interval_us < least_us)
+		interval_us = least_us;
+	if (interval_us > CHORD_CHECK_GROWTH * least_us)
+		interval_us = CHORD_CHECK_GROWTH * least_us;
+	return interval_us * (member->successor || member->predecessor ? 1 : CHORD_FINGER_CHECKS);
+}
+
+/* When `member` is looked at next; pings it if it has been silent. */
+static uint64_t check(struct chord *chord, struct chord_member *member) {
+	uint64_t interval_us = check_interval_us(chord, member), early_us = chord_now(chord) + interval_us / CHORD_CHECK_EARLY;
+
+	/* A finger that became a neighbor is looked at anew. */
+	if (member->check_due_us > early_us && member->check_due_us <= chord_now(chord) + 2 * interval_us)
+		return member->check_due_us;
+	uint64_t heard_us = last_heard_us(chord, member->slot);
+	if (heard_us < member->since_us)
+		heard_us = member->since_us;
+	member->check_due_us = heard_us + interval_us;
+	if (member->check_due_us <= early_us) {
+		chord_ping_peer(chord, member);
+		member->check_due_us = chord_now(chord) + chord_jitter(chord, interval_us);
+	}
+	return member->check_due_us;
+}
+
+void chord_check_soon(struct chord *chord) {
+	uint64_t due_us = chord_now(chord) + chord_jitter(chord, chord->check_interval_us);
+
+	if (!chord->check_timer.armed || chord->check_timer.due_us > due_us)
+		timer_arm(chord->runtime, &chord->check_timer, due_us);
+}
+
 /*
  * A neighbor silent for the check interval is pinged, a finger after some of them. The answer ends the silence; without one the
  * link's own resending finds out that it is dead and says so by suspect and down.
@@ -133,20 +171,9 @@ void chord_check_fire(struct timer *timer, void *userdata) {
 		next_us = chord_now(chord) + chord_jitter(chord, chord->check_interval_us);
 	for (size_t i = 0; i < chord->table.count; i++) {
 		struct chord_member *member = &chord->table.members[i];
-		bool neighbor = member->successor || member->predecessor;
-		uint64_t interval_us = chord->check_interval_us * (neighbor ? 1 : CHORD_FINGER_CHECKS);
 		if (!chord_member_usable(member))
 			continue;
-		uint64_t heard_us = last_heard_us(chord, member->slot);
-		if (heard_us < member->since_us)
-			heard_us = member->since_us;
-		uint64_t due_us = heard_us + interval_us;
-		if (due_us < member->check_due_us)
-			due_us = member->check_due_us;
-		if (due_us <= chord_now(chord)) {
-			chord_ping_peer(chord, member);
-			due_us = member->check_due_us = chord_now(chord) + chord_jitter(chord, interval_us);
-		}
+		uint64_t due_us = check(chord, member);
 		if (due_us < next_us)
 			next_us = due_us;
 	}

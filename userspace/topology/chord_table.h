@@ -31,7 +31,7 @@ struct chord_member {
 	uint16_t slot;
 	uint64_t since_us;	/* link */
 	uint64_t update_due_us; /* next periodic Update to it */
-	uint64_t check_due_us;	/* no liveness check before this */
+	uint64_t check_due_us;	/* no look at its liveness before this; 0: not looked at yet */
 	uint64_t confirm_by_us; /* admitted: its own Update must come by then; 0: it came */
 };
 

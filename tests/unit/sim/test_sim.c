@@ -77,6 +77,29 @@ static void test_scenarios(void **state) {
 	assert_int_equal(sim_play(&unknown, &result), -EINVAL);
 }
 
+/* An overlay that begins settled is right without a further fault or join, and goes through what a grown one goes through. */
+static void test_settled(void **state) {
+	static const char *const scenarios[] = {"quiet", "kill-two"};
+	static const size_t sizes[] = {2, 9, 60};
+	static struct sim_result result;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LENGTH(sizes); i++) {
+		struct sim_play_settings settings = settings_of(scenarios[sizes[i] == 60], sizes[i], 4);
+		settings.join = SIM_JOIN_SETTLED;
+		settings.window_s = 30;
+		play(&settings, &result);
+		assert_true(result.nodes_alive >= sizes[i]);
+		assert_int_equal(result.figures.falls, 0);
+		assert_true(result.figures.stores_acknowledged >= sizes[i]);
+		assert_int_equal(result.figures.records_lost, 0);
+	}
+	struct sim_play_settings alone = settings_of("quiet", 1, 4);
+	alone.join = SIM_JOIN_SETTLED;
+	assert_int_equal(sim_play(&alone, &result), 0);
+	assert_true(result.violated); /* nobody to be linked to */
+}
+
 static struct sim_world *grown(size_t nodes) {
 	struct sim_play_settings settings = settings_of("quiet", nodes, 5);
 	struct sim_world *world;
@@ -237,6 +260,7 @@ int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_same_seed_same_run),
 		cmocka_unit_test(test_scenarios),
+		cmocka_unit_test(test_settled),
 		cmocka_unit_test(test_broken_ring_is_noticed),
 		cmocka_unit_test(test_dead_neighbor_is_noticed),
 		cmocka_unit_test(test_loss_is_noticed),

@@ -491,20 +491,25 @@ static void test_fingers_found_again(void **state) {
 	struct ring *ring = ring_new(&(struct ring_settings){.seed = 81, .check_ms = 600000, .update_interval_s = 600});
 	ring_grow(ring, 30, true, 2);
 	ring_run(ring, 1000);
-	struct ring_node *node = ring->nodes[9];
-	struct chord *chord = (struct chord *)(void *)node->topology;
-	struct ping_count count = {.node = node};
+	struct ping_count count = {0};
+	struct chord *chord = NULL;
 	unsigned missing[CHORD_FINGERS_MAX];
 
 	(void)state;
-	router_set_trace(node->router, trace_pings, &count);
-	for (size_t i = 0; i < chord->table.count;) {
-		const struct chord_member *member = &chord->table.members[i];
-		if (member->successor || member->predecessor)
-			i++;
-		else
-			router_close(node->router, member->slot, LINK_CLOSED_BY_US);
+	/* A peer that keeps no neighbor in an interval where it had fingers. */
+	for (size_t k = 9; k < 30 && (!chord || chord->fingers_lost == 0); k++) {
+		chord = (struct chord *)(void *)ring->nodes[k]->topology;
+		count.node = ring->nodes[k];
+		for (size_t i = 0; i < chord->table.count;) {
+			const struct chord_member *member = &chord->table.members[i];
+			if (member->successor || member->predecessor)
+				i++;
+			else
+				router_close(count.node->router, member->slot, LINK_CLOSED_BY_US);
+		}
 	}
+	assert_true(chord->fingers_lost > 0);
+	router_set_trace(count.node->router, trace_pings, &count);
 	size_t lost = chord_table_missing_fingers(&chord->table, missing, CHORD_FINGERS_MAX);
 	assert_true(lost > 0);
 	ring_run(ring, 8000);
@@ -512,6 +517,45 @@ static void test_fingers_found_again(void **state) {
 	ring_run(ring, 3600000 / 2);	  /* six intervals */
 	assert_true(count.searches <= 10);
 	assert_true(chord_table_missing_fingers(&chord->table, missing, CHORD_FINGERS_MAX) < lost);
+	assert_true(ring_is_right(ring));
+	ring_free(ring);
+}
+
+/* ---- liveness (B-10.7-03) ---- */
+
+static void trace_checks(void *userdata, const char *event, const struct forwarding_header *header, uint16_t code, uint16_t slot,
+			 const char *detail) {
+	unsigned *checks = userdata;
+
+	(void)header, (void)slot, (void)detail;
+	*checks += strcmp(event, "send") == 0 && code == PING_REQ;
+}
+
+static unsigned checks_within(struct ring *ring, unsigned *checks, unsigned seconds) {
+	*checks = 0;
+	ring_run(ring, seconds * 1000);
+	return *checks;
+}
+
+/* Peers that have been there long are checked more seldom, but never less than once in CHORD_CHECK_GROWTH intervals; one that falls
+ * silent then is noticed within that time all the same. */
+static void test_checks_grow_rare(void **state) {
+	struct ring *ring = ring_new(
+		&(struct ring_settings){.seed = 83, .check_ms = 10000, .update_interval_s = 86400, .ping_interval_s = 86400});
+	unsigned checks;
+
+	(void)state;
+	ring_grow(ring, 6, true, 2);
+	router_set_trace(ring->nodes[2]->router, trace_checks, &checks);
+	unsigned young = checks_within(ring, &checks, 240);
+	ring_run(ring, 3600000);
+	unsigned old = checks_within(ring, &checks, 240);
+	/* Five neighbors; each of the two ends of a link may ask, and hears of the other. */
+	assert_true(young >= 5 * 240 / 10 / 4 && young <= 5 * 240 / 10 * 4 / 3);
+	assert_true(old >= 5 * 240 / (10 * CHORD_CHECK_GROWTH) / 4 && old <= 5 * 240 / (10 * CHORD_CHECK_GROWTH) * 4 / 3);
+	ring_kill(ring->nodes[4]);
+	ring_run(ring, 10000 * CHORD_CHECK_GROWTH * 5 / 4 + 30000);
+	assert_int_equal(ring_alive(ring), 5);
 	assert_true(ring_is_right(ring));
 	ring_free(ring);
 }
@@ -584,6 +628,7 @@ int main(void) {
 		cmocka_unit_test(test_no_partition),
 		cmocka_unit_test(test_periodic_updates),
 		cmocka_unit_test(test_fingers_found_again),
+		cmocka_unit_test(test_checks_grow_rare),
 		cmocka_unit_test(test_surplus_links),
 		cmocka_unit_test(test_churn),
 	};
