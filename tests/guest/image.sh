@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # The image of the appliance in a virtual machine (software emulation will do), from its first start: settings on the EFI partition,
 # enrollment at a real server, joining another gateway, native XDP on virtio_net, a restart that keeps state, an update that fails its
-# health check and is rolled back, the same update when it is healthy, and power cuts at random moments.
+# health check and is rolled back, the same update when it is healthy, and power cuts during first starts, stores and updates.
 #   IMAGE=1 tests/guest/image.sh       called by make image-check; without IMAGE=1 it only says so
-#   POWER_CUTS=20                      how often the machine is switched off under load at the end (default 3)
+#   STEPS="restart update cuts"        what is done after the first start (default all)
+#   POWER_CUTS=20                      how often the machine is switched off (default 3): in turn during a first start, stores, an update
+#   BOOT_LIMIT=60                      seconds of the first start that are too many (default 900: machines that test do other things, too)
 #   EXTRA="systemd.journald.forward_to_console=1"   more for the kernel command line, to see what the machine does
 #   SEED=1                             for the moments of the power cuts
 set -u
@@ -14,6 +16,7 @@ STORE=${RINGGATE_IMAGE:-/var/tmp/ringgate-image}
 VERSION=$(sed -n 's/^VERSION := //p' Makefile)
 NEXT=$VERSION.1
 POWER_CUTS=${POWER_CUTS:-3}
+STEPS=${STEPS:-restart update cuts}
 RANDOM=${SEED:-1}
 [ "${IMAGE:-}" = 1 ] || { echo "SKIP: boots the image in a virtual machine, which takes minutes: make image-check"; exit 77; }
 WORK=$(mktemp -d /var/tmp/ringgate.XXXXXX)
@@ -45,20 +48,22 @@ until_true() { # SECONDS COMMAND…
 	done
 	return 0 # the status of read is no answer
 }
+# One connection for all commands: making one takes seconds in an emulated machine.
+SHELL_OPTIONS=(-q -i "$WORK/key" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o ConnectTimeout=60 -o LogLevel=ERROR
+	-o ServerAliveInterval=10 -o ServerAliveCountMax=6 -o ControlMaster=auto -o ControlPersist=yes -o "ControlPath=$WORK/shell")
 on() { # the machine's shell, which its settings open for our key
-	network_in lan timeout "${LIMIT:-60}" ssh -q -i "$WORK/key" -o StrictHostKeyChecking=no -o UserKnownHostsFile="$WORK/known" -o ConnectTimeout=5 \
-		-o ControlMaster=no -o LogLevel=ERROR root@192.0.2.11 "$@" </dev/null
+	network_in lan timeout "${LIMIT:-120}" ssh "${SHELL_OPTIONS[@]}" root@192.0.2.11 "$@" </dev/null 2>>"$WORK/shell.log"
 }
 firmware=/usr/share/OVMF/OVMF_CODE_4M.fd
 for each in "$STORE/ringgate_$VERSION.img" $firmware; do [ -s "$each" ] || { echo "SKIP: $each is missing (make image-check)"; exit 77; }; done
-for tool in qemu-system-x86_64 mcopy ssh ssh-keygen; do command -v $tool >/dev/null || { echo "SKIP: $tool is missing"; exit 77; }; done
+for tool in qemu-system-x86_64 qemu-img mcopy ssh ssh-keygen python3; do command -v $tool >/dev/null || { echo "SKIP: $tool is missing"; exit 77; }; done
 network_require
 
-power_on() {
+power_on() { # DISK
 	: >"$WORK/console"
 	ip netns exec "$NETWORK-lan" nice -n 5 qemu-system-x86_64 -machine q35 -accel tcg,thread=multi -cpu max,-cx16 -smp 2 -m 1024 -nodefaults -display none \
 		-drive "if=pflash,format=raw,readonly=on,file=$firmware" -drive "if=pflash,format=raw,file=$WORK/variables" \
-		-drive "if=virtio,format=raw,file=$WORK/disk,cache=writeback" -serial "file:$WORK/console" -object rng-random,id=rng,filename=/dev/urandom \
+		-drive "if=virtio,format=qcow2,file=$1,cache=writeback" -serial "file:$WORK/console" -object rng-random,id=rng,filename=/dev/urandom \
 		-device virtio-rng-pci,rng=rng -netdev "tap,id=lan,ifname=machine,script=no,downscript=no,vhost=off" \
 		-device virtio-net-pci,netdev=lan,mac=52:54:00:00:02:11,guest_csum=off,guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off \
 		${EXTRA:+-smbios "type=11,value=io.systemd.stub.kernel-cmdline-extra=$EXTRA"} </dev/null >"$WORK/qemu.log" 2>&1 &
@@ -69,9 +74,33 @@ power_cut() {
 	kill -KILL "$machine"
 	wait "$machine" 2>/dev/null
 	machine=
+	ssh -q -o "ControlPath=$WORK/shell" -O exit root@192.0.2.11 2>/dev/null
+	rm -f "$WORK/shell"
+}
+disk_over() { qemu-img create -q -f qcow2 -F "${3:-raw}" -b "$1" "$2"; } # BACKING NEW [FORMAT]
+processor_s() { awk '{ printf "%d", ($14 + $15) / 100 }' "/proc/$machine/stat"; }
+# What a site has a gateway for: a phone's question is answered.
+sip_answers() {
+	network_in lan python3 - "$1" <<-'PYTHON'
+		import socket, sys, time
+		s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+		s.bind(("192.0.2.1", 0))
+		s.settimeout(0.25)
+		request = ("OPTIONS sip:example.org SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1:%d;branch=z9hG4bK%d\r\nMax-Forwards: 70\r\n"
+		           "From: <sip:bob@example.org>;tag=1\r\nTo: <sip:example.org>\r\nCall-ID: %d\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n")
+		end, number = time.monotonic() + float(sys.argv[1]), 0
+		while time.monotonic() < end:
+		    number += 1
+		    s.sendto((request % (s.getsockname()[1], number, number)).encode(), ("192.0.2.11", 5060))
+		    try:
+		        if s.recv(4096).startswith(b"SIP/2.0 "):
+		            sys.exit(0)
+		    except OSError:
+		        pass
+		sys.exit(1)
+	PYTHON
 }
 joined() { on ringgatectl status | grep -q "^state *joined"; }
-serves() { on ringgatectl status; }
 runs() { [ "$(on "sed -n s/^IMAGE_VERSION=//p /etc/os-release")" = "$1" ]; }
 boot_id() { on cat /proc/sys/kernel/random/boot_id; }
 restarted() { local now; now=$(boot_id) && [ -n "$now" ] && [ "$now" != "$before" ]; }
@@ -96,7 +125,7 @@ ssh-keygen -q -t ed25519 -N '' -f "$WORK/key" || die "no key"
 
 # ---- the first start, with settings on the EFI partition
 
-cp --sparse=always "$STORE/ringgate_$VERSION.img" "$WORK/disk" && truncate -s 4G "$WORK/disk"
+cp --sparse=always "$STORE/ringgate_$VERSION.img" "$WORK/new" && truncate -s 4G "$WORK/new"
 cp /usr/share/OVMF/OVMF_VARS_4M.fd "$WORK/variables"
 cat >"$WORK/ringgate.settings" <<-CONF
 	# as a person writes it
@@ -112,17 +141,19 @@ cat >"$WORK/ringgate.settings" <<-CONF
 	ssh-key = $(cut -d' ' -f1,2 "$WORK/key.pub")
 CONF
 cp "$WORK/tls.crt" "$WORK/ringgate-ca.pem"
-mcopy -i "$WORK/disk@@1M" "$WORK/ringgate.settings" "$WORK/ringgate-ca.pem" ::/ || die "the settings cannot be written to the disk"
-power_on
-until_true "${FIRST_LIMIT:-900}" serves || die "the machine does not serve after its first start"
+mcopy -i "$WORK/new@@1M" "$WORK/ringgate.settings" "$WORK/ringgate-ca.pem" ::/ || die "the settings cannot be written to the disk"
+disk_over "$WORK/new" "$WORK/disk"
+power_on "$WORK/disk"
+sip_answers "${BOOT_LIMIT:-900}" || die "the machine does not serve within ${BOOT_LIMIT:-900} s after it was switched on for the first time"
 first_ms=$(($(now_ms) - begin))
-say "serves $first_ms ms after it was switched on for the first time"
-until_true 300 joined || die "the machine does not start the overlay"
+say "serves $first_ms ms after it was switched on for the first time; $(processor_s) s of processor time"
+first_octets=$(stat -c %s "$WORK/console")
+until_true 600 joined || die "the machine does not start the overlay"
 gateway_start 2 && gateway_wait 2 1 60 || die "another gateway does not reach the machine"
 on ringgate-appliance status | tee "$WORK/page.log" | grep -q "^overlay *$OVERLAY" || die "status page"
 ! grep -q "! attention" "$WORK/page.log" || die "the page complains: $(<"$WORK/page.log")"
 tr -d '\r' <"$WORK/console" | grep -q "Node-ID" || until_true 30 grep -q "Node-ID" "$WORK/console" || die "no status page on the serial port"
-! mtype -i "$WORK/disk@@1M" ::/ringgate.settings 2>/dev/null | grep -q "^password" || die "the password stayed on the EFI partition"
+! on cat /efi/ringgate.settings | grep -q "^password" || die "the password stayed on the EFI partition"
 fastpath=$(on ringgatectl --json fastpath)
 grep -q '"mode": "native"' <<<"$fastpath" || die "XDP is not native on virtio_net: $fastpath"
 [[ $(on uname -r) == 6.12.* ]] || die "another kernel: $(on uname -r)"
@@ -134,65 +165,144 @@ say "in the overlay, XDP native, $((memory / 1024)) MB"
 
 # ---- a restart keeps identity, records and settings
 
-node=$(on ringgatectl --json status | sed -n 's/.*"node_id": "\([0-9a-f]*\)".*/\1/p')
-before=$(boot_id)
-on systemctl reboot
-until_true 900 restarted || die "the machine does not come back after a restart"
-until_true 300 joined || die "the machine does not join after a restart"
-[ "$(on ringgatectl --json status | sed -n 's/.*"node_id": "\([0-9a-f]*\)".*/\1/p')" = "$node" ] || die "the machine is another node after a restart"
-[ "$(on cat /etc/hostname)" = site1 ] || die "the name is lost"
-say "the same node after a restart"
+step_restart() {
+	local node before
+	node=$(on ringgatectl --json status | sed -n 's/.*"node_id": "\([0-9a-f]*\)".*/\1/p')
+	before=$(boot_id)
+	on systemctl reboot
+	until_true 900 restarted || die "the machine does not come back after a restart"
+	until_true 300 joined || die "the machine does not join after a restart"
+	[ "$(on ringgatectl --json status | sed -n 's/.*"node_id": "\([0-9a-f]*\)".*/\1/p')" = "$node" ] || die "the machine is another node after a restart"
+	[ "$(on cat /etc/hostname)" = site1 ] || die "the name is lost"
+	say "the same node after a restart"
+}
 
 # ---- an update that is not healthy, and then one that is
 
-bring() { network_in lan scp -q -i "$WORK/key" -o StrictHostKeyChecking=no -o UserKnownHostsFile="$WORK/known" "$1" "root@192.0.2.11:/var/lib/update" </dev/null; }
-[ -s "$STORE/ringgate_$NEXT.update" ] && [ "$STORE/ringgate_$NEXT.update" -nt "$STORE/ringgate_$VERSION.img" ] || IMAGE_VERSION=$NEXT images/build.sh update >"$WORK/build.log" 2>&1 || die "no update: $(tail -n 5 "$WORK/build.log")"
-bring "$STORE/ringgate_$NEXT.update" || die "the update cannot be brought"
-on "head -c 100000 /var/lib/update >/var/lib/short; ringgate-appliance update /var/lib/short" && die "a short update was taken"
-on "cp /var/lib/update /var/lib/bad; printf x | dd of=/var/lib/bad bs=1 seek=520 conv=notrunc status=none; ringgate-appliance update /var/lib/bad; s=\$?; rm /var/lib/bad; exit \$s" && die "an update with a wrong signature was taken"
-on "mkdir -p /var/lib/ringgate-appliance/health.d; printf '#!/bin/sh\n! grep -q IMAGE_VERSION=$NEXT /etc/os-release\n' >/var/lib/ringgate-appliance/health.d/site; chmod +x /var/lib/ringgate-appliance/health.d/site"
-LIMIT=300 on ringgate-appliance update /var/lib/update || die "the update is not taken"
-before=$(boot_id)
-on systemctl reboot
-until_true 900 runs "$NEXT" || die "the update does not start: $(on ringgate-appliance update status)"
-say "version $NEXT is tried"
-until_true 1800 runs "$VERSION" || die "the version before does not come back"
-until_true 300 joined || die "the version before does not join"
-on ringgate-appliance status | grep -q "! attention *The update to $NEXT did not become healthy" || die "the page does not tell of the update: $(on ringgate-appliance status)"
-say "the unhealthy version was rolled back"
-on rm /var/lib/ringgate-appliance/health.d/site
-LIMIT=300 on ringgate-appliance update /var/lib/update --reboot || die "the update is not taken the second time"
-until_true 900 runs "$NEXT" || die "the update does not start"
-until_true 300 joined || die "the new version does not join"
-blessed() { ! on ls /efi/EFI/Linux | grep -q +; }
-until_true 180 blessed || die "the new version is not taken for good: $(on ls /efi/EFI/Linux)"
-before=$(boot_id)
-on systemctl reboot
-until_true 900 restarted || die "the machine does not come back after the update"
-runs "$NEXT" || die "the new version did not stay"
-say "version $NEXT runs from the other slot"
+build_update() {
+	[ ! -s "$STORE/ringgate_$NEXT.update" ] || [ ! "$STORE/ringgate_$NEXT.update" -nt "$STORE/ringgate_$VERSION.img" ] || return 0
+	IMAGE_VERSION=$NEXT images/build.sh update >"$WORK/build.log" 2>&1 || die "no update: $(tail -n 5 "$WORK/build.log")"
+}
+bring() { network_in lan scp "${SHELL_OPTIONS[@]}" "$1" "root@192.0.2.11:$2" </dev/null; }
+step_update() {
+	local before
+	build_update
+	bring "$STORE/ringgate_$NEXT.update" /var/lib/update || die "the update cannot be brought"
+	on "head -c 100000 /var/lib/update >/var/lib/short; ringgate-appliance update /var/lib/short" && die "a short update was taken"
+	on "cp /var/lib/update /var/lib/bad; printf x | dd of=/var/lib/bad bs=1 seek=520 conv=notrunc status=none; ringgate-appliance update /var/lib/bad; s=\$?; rm /var/lib/bad; exit \$s" && die "an update with a wrong signature was taken"
+	on "mkdir -p /var/lib/ringgate-appliance/health.d; printf '#!/bin/sh\n! grep -q IMAGE_VERSION=$NEXT /etc/os-release\n' >/var/lib/ringgate-appliance/health.d/site; chmod +x /var/lib/ringgate-appliance/health.d/site"
+	LIMIT=900 on ringgate-appliance update /var/lib/update || die "the update is not taken"
+	before=$(boot_id)
+	on systemctl reboot
+	until_true 900 runs "$NEXT" || die "the update does not start: $(on ringgate-appliance update status)"
+	say "version $NEXT is tried"
+	until_true 1800 runs "$VERSION" || die "the version before does not come back"
+	until_true 300 joined || die "the version before does not join"
+	on ringgate-appliance status | grep -q "! attention *The update to $NEXT did not become healthy" || die "the page does not tell of the update: $(on ringgate-appliance status)"
+	say "the unhealthy version was rolled back"
+	on rm /var/lib/ringgate-appliance/health.d/site
+	LIMIT=900 on ringgate-appliance update /var/lib/update --reboot || die "the update is not taken the second time"
+	until_true 900 runs "$NEXT" || die "the update does not start"
+	until_true 300 joined || die "the new version does not join"
+	blessed() { ! on ls /efi/EFI/Linux | grep -q +; }
+	until_true 180 blessed || die "the new version is not taken for good: $(on ls /efi/EFI/Linux)"
+	before=$(boot_id)
+	on systemctl reboot
+	until_true 900 restarted || die "the machine does not come back after the update"
+	runs "$NEXT" || die "the new version did not stay"
+	say "version $NEXT runs from the other slot"
+	VERSION_NOW=$NEXT
+}
 
-# ---- power cuts while records are stored: what was acknowledged is there
+# ---- power cuts: the machine comes back each time, and what was acknowledged is there
 
-until_true 300 joined || die "the new version does not join again"
-for ((cut = 1; cut <= POWER_CUTS; cut++)); do
+# The machine is back, in the overlay, and has nothing to complain about but what a power cut explains.
+back() {
+	until_true 1200 joined || die "power cut $cut ($1): the machine does not come back"
+	! on ringgate-appliance status | grep "! attention" | grep -v -e repaired -e "did not become healthy" || die "power cut $cut ($1): the page complains"
+}
+# A first start, cut when the machine has said so many octets; and again; then it has to be the site of its settings.
+cut_first_start() {
+	local number octets
+	rm -f "$WORK/first"
+	disk_over "$WORK/new" "$WORK/first"
+	for number in 1 2; do
+		octets=$((1 + RANDOM * 32768 % first_octets + RANDOM % 4096))
+		power_on "$WORK/first"
+		timeout --foreground 900 grep -q -m1 . < <(tail -c "+$octets" -f --pid="$machine" "$WORK/console" | head -c 1 | od -An -c) ||
+			die "power cut $cut: the machine says less than $octets octets"
+		power_cut
+	done
+	power_on "$WORK/first"
+	back "during a first start"
+	[ "$(on cat /etc/hostname)" = site1 ] || die "power cut $cut: the settings are lost"
+	power_cut
+	rm -f "$WORK/first"
+}
+# Stores, cut after so many were acknowledged.
+cut_stores() {
+	local wanted=$((1 + RANDOM % 12)) value storing
+	power_on "$WORK/disk"
+	back "before stores"
 	: >"$WORK/acknowledged"
-	(number=0; while network_in lan true; do
-		number=$((number + 1))
-		LIMIT=20 on ringgatectl store --kind 0xf0000001 --node self --value "$cut-$number" >/dev/null 2>&1 && echo "$cut-$number" >"$WORK/acknowledged"
-	done) &
+	on 'number=0; while number=$((number + 1)); do
+		ringgatectl store --kind 0xf0000001 --node self --value "'"$cut"'-$number" >/dev/null && echo "$number"
+	done' >"$WORK/acknowledged" &
 	storing=$!
-	until_true 300 test -s "$WORK/acknowledged" || die "no store is acknowledged"
-	read -r -t "$((RANDOM % 4)).$((RANDOM % 10))" <> <(:)
+	timeout --foreground 600 grep -q -m1 "^$wanted$" < <(tail -n +1 -f "$WORK/acknowledged") || die "power cut $cut: no $wanted stores are acknowledged"
 	power_cut
 	kill $storing 2>/dev/null
 	wait $storing 2>/dev/null
-	power_on
-	until_true 900 joined || die "the machine does not come back after power cut $cut"
-	# The last acknowledged value, or the one after it that had no time to be acknowledged.
+	power_on "$WORK/disk"
+	back "during stores"
+	# The last acknowledged value, or one after it that had no time to be acknowledged.
 	value=$(on ringgatectl --json fetch --kind 0xf0000001 --node self | grep -oE "$cut-[0-9]+" | head -n 1)
-	[ "${value#*-}" -ge "$(sed 's/.*-//' "$WORK/acknowledged")" ] 2>/dev/null || die "power cut $cut: $(<"$WORK/acknowledged") was acknowledged, \"$value\" is there"
-done
-say "$POWER_CUTS power cuts"
-on ringgate-appliance status | grep "! attention" | grep -v repaired && die "the page complains after the power cuts"
-echo "first start $first_ms ms, $((memory / 1024)) MB, native XDP on virtio_net, update, roll-back, $POWER_CUTS power cuts"
+	[ "${value#*-}" -ge "$(tail -n 1 "$WORK/acknowledged")" ] 2>/dev/null ||
+		die "power cut $cut: $cut-$(tail -n 1 "$WORK/acknowledged") was acknowledged, \"$value\" is there"
+	power_cut
+}
+# An update, cut when so many blocks more are on the disk.
+cut_update() {
+	local before after installing
+	rm -f "$WORK/trial"
+	disk_over "$WORK/disk" "$WORK/trial" qcow2
+	power_on "$WORK/trial"
+	back "before an update"
+	before=$(stat -c %b "$WORK/trial")
+	after=$((before + RANDOM * 32768 % 700000)) # up to 350 MB
+	LIMIT=900 on ringgate-appliance update /var/lib/other >"$WORK/update.log" 2>&1 &
+	installing=$!
+	grown() { [ "$(stat -c %b "$WORK/trial")" -ge "$after" ] || ! kill -0 $installing; }
+	until_true 900 grown || die "power cut $cut: the update does not go on"
+	power_cut
+	wait $installing 2>/dev/null
+	power_on "$WORK/trial"
+	back "during an update"
+	runs "$VERSION" || runs "$NEXT" || die "power cut $cut: neither version runs"
+	power_cut
+	rm -f "$WORK/trial"
+}
+step_cuts() {
+	local other=$VERSION
+	if [ "$VERSION_NOW" = "$VERSION" ]; then
+		build_update
+		other=$NEXT
+	fi
+	bring "$STORE/ringgate_$other.update" /var/lib/other && on "touch /var/lib/ringgate-appliance/allow-downgrade; sync" || die "the update cannot be brought"
+	on systemctl poweroff
+	wait "$machine" 2>/dev/null
+	machine=
+	rm -f "$WORK/shell"
+	for ((cut = 1; cut <= POWER_CUTS; cut++)); do
+		case $((cut % 3)) in
+		1) cut_first_start ;;
+		2) cut_stores ;;
+		0) cut_update ;;
+		esac
+		say "power cut $cut"
+	done
+}
+
+VERSION_NOW=$VERSION
+for step in $STEPS; do "step_$step"; done
+echo "first start $first_ms ms, $((memory / 1024)) MB, native XDP on virtio_net, then: $STEPS ($POWER_CUTS power cuts)"
