@@ -313,7 +313,7 @@ image:  ## make the appliance: disk image, update and root for containers (root,
 	$(Q)images/build.sh
 
 image-check: deps  ## make the image if it is not there, and test it in a virtual machine and in containers
-	$(Q)appliance/install-packages.sh $(IMAGE_PACKAGES) qemu-system-x86 ovmf systemd-container lintian
+	$(Q)appliance/install-packages.sh $(IMAGE_PACKAGES) qemu-system-x86 qemu-utils ovmf systemd-container lintian
 	$(Q)$(MAKE) --no-print-directory CI=1 programs
 	$(Q)images/build.sh
 	$(Q)BUILD=$(BUILD) tests/net/packages.sh

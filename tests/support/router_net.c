@@ -147,7 +147,7 @@ void router_net_connect(struct router_net_node *a, struct router_net_node *b) {
 	uint16_t slot;
 
 	MUST(transport->ops->connect(transport->object, &address, 1, NULL, &slot) == 0);
-	virtual_network_run(a->net->network, virtual_network_now(a->net->network) + USEC_PER_SEC, pair_up, &pair);
+	virtual_network_run(a->net->network, virtual_network_now(a->net->network) + 3 * USEC_PER_SEC, pair_up, &pair);
 	router_net_run_ms(a->net, 0);
 }
 

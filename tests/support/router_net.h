@@ -46,7 +46,7 @@ void router_net_kill(struct router_net_node *node);
 /* Another configuration document for this node alone. */
 void router_net_configure(struct router_net_node *node, const struct document_settings *settings);
 
-/* a opens a link to b; returns when both ends are up, or after a second. */
+/* a opens a link to b; returns when both ends are up, or after three seconds. */
 void router_net_connect(struct router_net_node *a, struct router_net_node *b);
 
 /* a and b are connected peers that have sent their Updates. */

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "control/control.h"
 #include "node/enroller.h"
+#include "node/twin.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -257,6 +258,10 @@ static int serve(struct settings *settings) {
 	node_start(node);
 	sd_notify(false, "READY=1");
 	error = sd_event_loop(event);
+	if (error == TWIN_EXIT) {
+		node_stop(node);
+		return EXIT_CONFIGURATION; /* who starts this one again has to know that the other one is off */
+	}
 	if (error < 0)
 		log_error("The event loop ended: %s.", strerror(-error));
 	node_stop(node);

@@ -5,7 +5,7 @@
  * A peer has one link. A second one to the same peer replaces the first, since a restarted peer is only reached over its new link.
  * The exception are links that crossed: both sides opened one at the same time. Which of the two came up first may differ between
  * the ends, so both keep the one that the numerically larger Node-ID opened. "At the same time" means one link of each direction,
- * up within ROUTER_CROSSING_US of each other.
+ * up within ROUTER_CROSSING_US of each other. And a link from elsewhere does not replace one whose node answers: contest.c.
  */
 #include "forward/internal.h"
 
@@ -275,6 +275,8 @@ int connection_bind(struct router *router, uint16_t slot, const struct id *peer)
 
 	if (!link || !certificate || !certificate_has_node_id(certificate, peer) || id_equal(peer, &router->self))
 		return -EACCES;
+	if (link->defender)
+		return -EBUSY;
 	if (id_equal(&link->connection.peer, peer))
 		return 0;
 	if (!id_is_none(&link->connection.peer))
@@ -322,6 +324,7 @@ static struct router_link *link_new(struct router *router, uint16_t slot, bool i
 		.connection = {.slot = slot, .up = true, .initiated = initiated, .since_us = router->runtime->now_us},
 		.forward = {.slot = slot, .generation = router->transport.ops->generation(router->transport.object, slot)},
 		.serial = ++router->last_serial,
+		.router = router,
 		.noticed_sequence = UINT32_MAX,
 	};
 	link_publish(router, link);
@@ -332,10 +335,32 @@ static struct router_link *link_new(struct router *router, uint16_t slot, bool i
 	return link;
 }
 
+void connection_admit(struct router *router, uint16_t slot, const struct id *peer) {
+	struct router_link *link = connection_link(router, slot);
+	struct loser loser = {.slot = LINK_SLOT_NONE};
+
+	if (!id_is_none(peer) && link_bind(router, link, peer, &loser) < 0) {
+		router_close(router, slot, LINK_PROTOCOL_ERROR);
+		return;
+	}
+	uint64_t serial = link->serial;
+	if (loser.serial != serial) {
+		link->announced = true;
+		announce_up(router, &link->connection);
+	}
+	loser_close(router, &loser);
+	if (connection_is(router, slot, serial))
+		attach_link_up(router, slot);
+}
+
+void router_met_itself(const struct router *router, unsigned *ret_by_us, unsigned *ret_by_others) {
+	*ret_by_us = router->met_itself[true];
+	*ret_by_others = router->met_itself[false];
+}
+
 void connection_on_up(void *userdata, uint16_t slot, bool initiated) {
 	struct router *router = userdata;
 	struct transport *transport = &router->transport;
-	struct loser loser = {.slot = LINK_SLOT_NONE};
 
 	struct certificate *certificate = transport->ops->certificate(transport->object, slot);
 	struct router_link *link = certificate ? link_new(router, slot, initiated) : NULL;
@@ -348,20 +373,14 @@ void connection_on_up(void *userdata, uint16_t slot, bool initiated) {
 		return;
 	}
 	struct id owner = link_owner(router, slot, certificate);
-	bool ourselves = id_equal(&owner, &router->self);
-	if (ourselves || (!id_is_none(&owner) && link_bind(router, link, &owner, &loser) < 0)) {
-		/* A bootstrap list that names us too leads here. */
-		router_close(router, slot, ourselves ? LINK_CLOSED_BY_US : LINK_PROTOCOL_ERROR);
-		return;
+	struct router_link *older = peer_find(router, &owner);
+	if (id_equal(&owner, &router->self)) {
+		/* A bootstrap list that names us too leads here, and another node with our Node-ID. */
+		router->met_itself[initiated]++;
+		router_close(router, slot, LINK_CLOSED_BY_US);
+	} else if (!older || links_crossed(&older->connection, &link->connection) || !contest_begin(router, link, older)) {
+		connection_admit(router, slot, &owner);
 	}
-	uint64_t serial = link->serial;
-	if (loser.serial != serial) {
-		link->announced = true;
-		announce_up(router, &link->connection);
-	}
-	loser_close(router, &loser);
-	if (connection_is(router, slot, serial))
-		attach_link_up(router, slot);
 }
 
 void connection_on_down(void *userdata, uint16_t slot, enum link_reason reason) {
@@ -377,6 +396,7 @@ void connection_on_down(void *userdata, uint16_t slot, enum link_reason reason) 
 	}
 	if (peer_find(router, &link->connection.peer) == link)
 		peer_remove(router, slot);
+	contest_link_down(router, link);
 	router->links[slot] = NULL;
 	link->connection.up = false;
 	routes_changed(router);
@@ -409,8 +429,11 @@ void connection_on_suspect(void *userdata, uint16_t slot, bool suspected) {
 }
 
 void connection_release(struct router *router) {
-	for (size_t i = 0; i < router->link_capacity; i++)
+	for (size_t i = 0; i < router->link_capacity; i++) {
+		if (router->links[i] && router->links[i]->challenger)
+			timer_disarm(router->runtime, &router->links[i]->contest);
 		free(router->links[i]);
+	}
 	free(router->links);
 	free(router->peer_index);
 }

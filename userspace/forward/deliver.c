@@ -128,6 +128,11 @@ static void deliver_request(struct router *router, struct request *request, stru
 	const struct forwarding_header *header = &request->message.header;
 	struct open_request *open;
 
+	if (id_equal(&request->signer_id, &router->self) && transaction_is_for_others(router, header->transaction_id)) {
+		router_drop(router, DROP_DUPLICATE, header, request->slot);
+		certificate_bucket_release(&request->bucket);
+		return;
+	}
 	enum answer_state state = answer_seen(router, request);
 	if (state == ANSWER_WORKING)
 		router_drop(router, DROP_DUPLICATE, header, request->slot);

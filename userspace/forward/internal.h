@@ -49,7 +49,12 @@ struct router_link {
 		struct relay_bucket bucket;
 		uint64_t used_us;
 	} relay;
-	uint32_t noticed_sequence;   /* foreign configuration sequence already reported; UINT32_MAX: none */
+	/* contest.c */
+	struct router *router;
+	struct router_link *challenger, *defender; /* another link with our Node-ID that waits; and the one that we would replace */
+	struct timer contest;
+	bool answered;
+	uint32_t noticed_sequence; /* foreign configuration sequence already reported; UINT32_MAX: none */
 };
 
 struct open_request;
@@ -77,6 +82,7 @@ struct router {
 	size_t peer_count;
 	uint64_t peer_seed[2]; /* strangers choose Node-IDs: keeps them from choosing collisions */
 	struct connection_listener *listeners;
+	unsigned met_itself[2]; /* links to our own Node-ID that came up: opened by others, by us */
 
 	/* routes.c */
 	struct id *routes; /* as the topology plug-in gave them */
@@ -153,11 +159,22 @@ struct certificate *connection_certificate(const struct router *router, uint16_t
 
 /* An Attach told whose an unbound link is. -EACCES not in its certificate, -EBUSY bound to another, -ENOMEM. */
 int connection_bind(struct router *router, uint16_t slot, const struct id *peer);
+
+/* A link in the table becomes that of `peer` (ID_NONE: nobody's yet) and is announced. */
+void connection_admit(struct router *router, uint16_t slot, const struct id *peer);
 void connection_update_wanted(struct router *router, const struct id *peer);
 void connection_release(struct router *router);
 
+/* ---- contest.c ---- */
+
+/* Does `challenger` have to wait, or is it gone? False: it may replace `defender`. */
+bool contest_begin(struct router *router, struct router_link *challenger, struct router_link *defender);
+
+/* Before `link` goes; whoever waited for its place takes it. */
+void contest_link_down(struct router *router, struct router_link *link);
+
 /* ---- routes.c ---- */
-void routes_changed(struct router *router); /* connections or routes changed: rebuilds the table of next hops */
+void routes_changed(struct router *router);	 /* connections or routes changed: rebuilds the table of next hops */
 void routes_mirror(const struct router *router); /* tells the mirror */
 int routes_init(struct router *router);
 void routes_release(struct router *router);
@@ -244,6 +261,7 @@ void answer_transit_error(struct router *router, uint16_t slot, const struct for
 void transaction_receive(struct router *router, uint16_t slot, const struct message *message, struct certificate *signer,
 			 const struct id *signer_id, struct certificate_bucket *bucket);
 void transaction_release(struct router *router);
+bool transaction_is_for_others(const struct router *router, uint64_t id); /* outgoing.others_only of one that is open */
 
 /* ---- attach.c, attach_answer.c ---- */
 void attach_init(struct router *router);

@@ -81,6 +81,9 @@ const struct connection *router_connection_next(const struct router *router, siz
 void router_mark_update_received(struct router *router, const struct id *peer);
 void router_close(struct router *router, uint16_t slot, enum link_reason reason);
 
+/* How many links with our own Node-ID at the other end came up and were closed. A link to ourselves counts once on each side. */
+void router_met_itself(const struct router *router, unsigned *ret_by_us, unsigned *ret_by_others);
+
 /* ---- what the topology plug-in decides ---- */
 
 /* Members of the Routing Table in any order; only those that are connected and have sent an Update are used (FW-E05). More than
@@ -96,10 +99,10 @@ bool router_joined(const struct router *router);
 const struct connection *router_next_hop(const struct router *router, const struct id *point);
 
 /*
- * Whoever keeps a copy of what the forwarding decision looks at, for a kernel program. `tables`: own position and range, settings of
- * the overlay, next hops (borrowed, sorted), changed; `only_suspects`: suspected links are used, for there are no others. `link`:
- * a link came up, or its flags or its Node-ID changed; that it went down is told by the transport. Called at every change, cheap ones
- * too. Set before there are links.
+ * Whoever keeps a copy of what the forwarding decision looks at, for a kernel program. `tables`: own position and range, settings
+ * of the overlay, next hops (borrowed, sorted), changed; `only_suspects`: suspected links are used, for there are no others.
+ * `link`: a link came up, or its flags or its Node-ID changed; that it went down is told by the transport. Called at every change,
+ * cheap ones too. Set before there are links.
  */
 struct forward_link;
 struct forward_node;
@@ -183,6 +186,7 @@ struct outgoing {
 	bool any_responder; /* accept any valid signer: wildcard, or errors aside (B-6.3.4-07) */
 	bool config_update; /* header sequence 65535 */
 	bool once;	    /* no end-to-end retransmission, one timer */
+	bool others_only;   /* when it comes back to us it is dropped: another node with our Node-ID answers, or nobody */
 	uint32_t max_response_length;
 	response_handler done;
 	void *userdata;

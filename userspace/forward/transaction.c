@@ -31,7 +31,7 @@ struct transaction {
 	struct id target;
 	uint16_t code, via_slot;
 	uint64_t via_serial;
-	bool config_update, once;
+	bool config_update, once, others_only;
 	uint32_t max_response_length;
 	struct timer timer;
 	unsigned sends;
@@ -213,6 +213,7 @@ static int transaction_prepare(struct transaction *transaction, const struct out
 	transaction->via_serial = link ? link->serial : 0;
 	transaction->config_update = outgoing->config_update;
 	transaction->once = outgoing->once;
+	transaction->others_only = outgoing->others_only;
 	transaction->max_response_length = outgoing->max_response_length;
 	transaction->done = outgoing->done;
 	transaction->userdata = outgoing->userdata;
@@ -252,6 +253,13 @@ int router_send_request(struct router *router, const struct outgoing *outgoing, 
 	if (ret)
 		*ret = transaction;
 	return 0;
+}
+
+bool transaction_is_for_others(const struct router *router, uint64_t id) {
+	struct transaction *transaction;
+
+	HASH_FIND(hh, router->transactions, &id, sizeof(id), transaction);
+	return transaction && transaction->others_only;
 }
 
 /* ---- answers ---- */

@@ -8,6 +8,7 @@
 #include <systemd/sd-daemon.h>
 
 #define STORE_NAME "sip"
+#define FORGET "FDSTOREREMOVE=1\nFDNAME=" STORE_NAME
 
 struct held {
 	int fd, type;
@@ -51,7 +52,7 @@ static bool wanted(const struct settings *settings, const struct held *held) {
 
 /* The addresses are free when the service manager has read this. */
 static void let_go(void) {
-	if (sd_notify(false, "FDSTOREREMOVE=1\nFDNAME=" STORE_NAME) > 0)
+	if (sd_notify(false, FORGET) > 0)
 		(void)sd_notify_barrier(false, HANDOVER_BARRIER_US);
 }
 
@@ -103,6 +104,10 @@ int handover_take(void *userdata, int type, const struct address *address) {
 		}
 	}
 	return -ENOENT;
+}
+
+void handover_forget(void) {
+	(void)sd_notify(false, FORGET);
 }
 
 void handover_keep(const int *fds, size_t count) {

@@ -34,5 +34,8 @@ int handover_take(void *handover, int type, const struct address *address);
 /* How many were passed and fit. */
 size_t handover_count(const struct handover *handover);
 
+/* The service manager lets go of all: who sends to them is to be refused. */
+void handover_forget(void);
+
 /* Gives copies to the service manager, for the next daemon. */
 void handover_keep(const int *fds, size_t count);

@@ -13,6 +13,7 @@
 #include "node/refresh.h"
 #include "node/secret.h"
 #include "node/sip_glue.h"
+#include "node/twin.h"
 #include "overlay/digest.h"
 #include "wire/uri.h"
 
@@ -489,7 +490,7 @@ static int open_overlay(struct node *node, char *reason) {
 	};
 	char path[PATH_MAX];
 
-	if (enroller_new(node, &node->enroller) < 0 || join_new(node, &node->join) < 0 ||
+	if (enroller_new(node, &node->enroller) < 0 || join_new(node, &node->join) < 0 || twin_new(node, &node->twin) < 0 ||
 	    discovery_new(node, &node->discovery) < 0 || open_configuration(node) < 0 || storage_history_new(&node->history) < 0)
 		return fail(reason, -ENOMEM, "Not enough memory for the topology.");
 	int error = ops->create(&topology_settings, &node->topology);
@@ -775,6 +776,7 @@ struct node *node_free(struct node *node) {
 	node->configuration = configuration_free(node->configuration);
 	timer_disarm(&node->runtime, &node->recheck);
 	node->discovery = discovery_free(node->discovery);
+	node->twin = twin_free(node->twin);
 	node->join = join_free(node->join);
 	fastpath_stop(node->fastpath);
 	node->links = links_free(node->links);

@@ -28,6 +28,7 @@ struct configuration;
 struct refresh;
 struct clients;
 struct enroller;
+struct twin;
 
 struct node {
 	sd_event *event;
@@ -50,6 +51,7 @@ struct node {
 	struct sip_gateway *sip;
 	struct sip_glue *sip_glue;
 	struct join *join;
+	struct twin *twin;
 	struct discovery *discovery; /* NULL: not wanted */
 	struct configuration *configuration;
 	struct refresh *refresh;
