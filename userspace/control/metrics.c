@@ -153,6 +153,11 @@ static void write_sip(FILE *out, const struct sip_gateway *sip) {
 	counter(out, "sip_callers_refused", "Calls refused because their From names somebody else.", figures.callers_refused);
 	counter(out, "sip_auth_failures", "Wrong passwords and unknown user names of SIP phones.", figures.auth_failures);
 	counter(out, "sip_outside_refused", "SIP requests of strangers beyond what they may send.", figures.outside_refused);
+	counter(out, "sip_shed", "New calls and registrations refused because more came than could be served.", figures.shed);
+	counter(out, "sip_overloads", "How often requests came faster than they could be served.", figures.overloads);
+	gauge(out, "sip_overloaded", "Whether new calls and registrations are being refused for that reason.", figures.overloaded);
+	gauge(out, "sip_wait_seconds", "How long the last SIP request had waited before it was looked at.",
+	      (double)figures.waited_us / USEC_PER_SEC);
 	gauge(out, "sip_bindings", "Contacts registered at this gateway.", (double)figures.bindings);
 	gauge(out, "sip_tcp_connections", "Open SIP connections over TCP.", (double)figures.tcp_connections);
 }

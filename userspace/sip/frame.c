@@ -247,6 +247,7 @@ static void read_field(struct sip_frame *frame, struct octets field) {
 		return refuse(frame, 513, "Too Many Header Fields");
 	if (fields[i].parsed)
 		frame->parsed[frame->parsed_count++] = field;
+	frame->vias += i == SIP_FIELD_VIA;
 	if (i == SIP_FIELD_CONTENT_LENGTH)
 		read_content_length(frame, value);
 }

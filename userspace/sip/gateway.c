@@ -175,6 +175,7 @@ int sip_gateway_new(const struct sip_gateway_settings *settings, const struct si
 		snprintf(reason, reason_size, "none of the digest algorithms can be used: %s", strerror(-error));
 		return error;
 	}
+	sip_overload_open(gateway);
 	for (size_t i = 0; i < settings->listen_count; i++) {
 		error = listener_open(gateway, settings, &settings->listen[i]);
 		if (error < 0) {
@@ -217,6 +218,7 @@ struct sip_gateway *sip_gateway_free(struct sip_gateway *gateway) {
 		close(listener->tcp);
 	}
 	sip_auth_close(gateway);
+	sip_overload_close(gateway);
 	for (size_t i = 0; i < gateway->secure_count; i++) {
 		timer_disarm(gateway->runtime, &gateway->secure[i].pause);
 		gateway_watch(gateway, gateway->secure[i].tcp, 0);
@@ -307,4 +309,5 @@ void sip_gateway_ready(struct sip_gateway *gateway, int fd, unsigned events) {
 
 void sip_gateway_figures(const struct sip_gateway *gateway, struct sip_figures *ret) {
 	*ret = gateway->figures;
+	ret->overloaded = gateway->overload.shedding > 0;
 }

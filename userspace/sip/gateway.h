@@ -58,6 +58,8 @@ enum {
 	SIP_FLOW_SECONDS = 30,		/* a phone has to bind its flow again after its connection broke; then it is unregistered */
 	SIP_FLOW_TIMER_SECONDS = 120,	/* keep-alives over a connection that is bound are expected (Flow-Timer) */
 	SIP_DATAGRAMS_AT_ONCE = 64,	/* read from one socket before others get their turn; also connections accepted */
+	SIP_OVERLOAD_TARGET_MS = 20,	/* requests may wait that long before they are looked at; when all did for */
+	SIP_OVERLOAD_INTERVAL_MS = 100, /* ... this time, new calls and registrations get 503 until the queue is short */
 };
 
 /* Who may be told to call a phone directly, and for whom we place the call (ringgate.conf(5), [sip] mode). */
@@ -206,5 +208,9 @@ struct sip_figures {
 	uint64_t forks;		  /* branches of them */
 	uint64_t clients;	  /* client transactions now */
 	uint64_t proxies;	  /* requests being placed now */
+	uint64_t shed;		  /* refused because more requests came than could be served */
+	uint64_t overloads;	  /* how often that began */
+	uint64_t waited_us;	  /* how long the last request had to wait before it was looked at */
+	bool overloaded;	  /* now */
 };
 void sip_gateway_figures(const struct sip_gateway *gateway, struct sip_figures *ret);

@@ -50,6 +50,7 @@ struct sip_frame {
 	struct octets field[SIP_FIELDS];	 /* value of the first field of that name; data NULL without one */
 	struct octets parsed[SIP_FIELDS_PARSED]; /* whole fields that the parser shall see */
 	size_t parsed_count;
+	unsigned vias;			    /* fields, not values */
 	struct octets method, uri, version; /* of a request line; empty when it is none */
 	size_t length;			    /* octets of the whole message */
 	size_t body_length;
@@ -187,11 +188,20 @@ uint64_t keyed_hash(const uint64_t key[static 2], struct octets octets);
 
 /* --- udp.c, tcp.c --- */
 
+/* How long requests wait in one queue: see overload.c. */
+struct sip_wait {
+	uint64_t above_us; /* since when for too long; 0: they do not */
+	bool shedding;
+	bool lost; /* because the queue was full */
+};
+
 struct sip_listener {
 	struct sip_gateway *gateway;
 	struct address address;
 	int udp, tcp;
-	struct timer pause; /* accepts again after a shortage of descriptors */
+	uint32_t lost;	      /* datagrams the system has dropped, as it last said */
+	struct sip_wait wait; /* of datagrams */
+	struct timer pause;   /* accepts again after a shortage of descriptors */
 };
 
 /* tls.c; reads and writes like recv() and send(). */
@@ -231,7 +241,7 @@ struct sip_connection {
 
 int sip_udp_open(const struct address *address);
 struct sip_datagrams *sip_datagrams_new(void); /* to be freed by free(); NULL: no memory */
-void sip_udp_receive(struct sip_gateway *gateway, const struct sip_listener *listener);
+void sip_udp_receive(struct sip_gateway *gateway, struct sip_listener *listener);
 int sip_udp_send(struct sip_gateway *gateway, const struct sip_flow *flow, const struct address *to, struct octets octets);
 int sip_tcp_open(const struct address *address);
 void sip_tcp_accept(struct sip_gateway *gateway, struct sip_listener *listener);
@@ -282,6 +292,13 @@ bool sip_transaction_match(struct sip_gateway *gateway, struct sip_request *requ
 /* The same for an ACK of which only the frame is known. False: it has to be looked at more closely. */
 bool sip_transaction_acknowledge(struct sip_gateway *gateway, const struct sip_frame *frame, const struct sip_flow *flow);
 
+/*
+ * The transaction a request over UDP with this method belongs to, or NULL, from its Via as it was received. False for a Via that
+ * only the parser can read.
+ */
+bool sip_transaction_find_plain(struct sip_gateway *gateway, const struct sip_frame *frame, struct octets method,
+				struct sip_transaction **ret);
+
 /* The INVITE transaction a CANCEL is for, or NULL. */
 struct sip_transaction *sip_transaction_to_cancel(struct sip_gateway *gateway, const struct sip_request *request);
 
@@ -329,6 +346,15 @@ void sip_response_send(struct sip_gateway *gateway, const struct sip_flow *flow,
 void sip_refuse(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow, unsigned status,
 		const char *reason);
 
+/* Refuses with 503 under overload; `limited`: also within SIP_STATELESS_PER_SECOND. */
+void sip_refuse_overload(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow, bool limited);
+
+/* The same at less expense, for what sip_transaction_find_plain() can read. */
+void sip_refuse_plain(struct sip_gateway *gateway, const struct sip_frame *frame, const struct sip_flow *flow, const char *reason);
+
+/* The tag that our answers to this request get in To. */
+uint64_t sip_tag(const struct sip_gateway *gateway, const struct sip_frame *frame);
+
 /* Refuses what could not be parsed, with what the frame has of the necessary fields. */
 void sip_refuse_frame(struct sip_gateway *gateway, const struct sip_frame *frame, const struct sip_flow *flow, unsigned status,
 		      const char *reason);
@@ -359,6 +385,32 @@ void sip_receive_datagram(struct sip_gateway *gateway, const struct sip_flow *fl
 
 /* Answers 503 with a Retry-After of at least `seconds`. */
 void sip_respond_unavailable(struct sip_transaction *transaction, const char *reason, unsigned seconds);
+
+/* --- overload.c --- */
+
+struct sip_overload {
+	unsigned shedding; /* queues that are too long */
+	uint64_t until_us; /* ACKs of refusals may come */
+	uint64_t logged_us;
+	struct sip_wait lag; /* of timers */
+	struct timer timer;
+};
+
+void sip_overload_open(struct sip_gateway *gateway);
+void sip_overload_close(struct sip_gateway *gateway);
+void sip_overload_watch(struct sip_gateway *gateway); /* with each request */
+
+/* A request has waited that long in this queue; `emptied`: there is none behind it. */
+void sip_overload_note(struct sip_gateway *gateway, struct sip_wait *wait, uint64_t waited_us, bool emptied);
+
+/* Datagrams of this queue were dropped before we saw them. */
+void sip_overload_lost(struct sip_gateway *gateway, struct sip_wait *wait);
+
+/* Is this request, which belongs to no transaction, to be refused? */
+bool sip_overload_refuses(const struct sip_gateway *gateway, const struct sip_request *request);
+
+/* The same at less expense, before the request is parsed. True when it was refused, or needs no answer. */
+bool sip_overload_take(struct sip_gateway *gateway, const struct sip_frame *frame, const struct sip_flow *flow);
 
 /* --- call.c: questions to the node --- */
 
@@ -562,6 +614,7 @@ struct sip_gateway {
 	struct sip_device *devices;	    /* by number */
 	char *gruu;			    /* owned: settings.gruu */
 	struct sip_auth auth;
+	struct sip_overload overload;
 	time_t date_of; /* what `date` says */
 	char date[48];	/* field for answers to REGISTER */
 	struct sip_call *calls;

@@ -169,6 +169,11 @@ static void receive_request(struct sip_gateway *gateway, struct sip_request *req
 		sip_proxy_ack(gateway, request, flow, trust);
 		return;
 	}
+	if (sip_overload_refuses(gateway, request)) {
+		gateway->figures.shed++;
+		sip_refuse_overload(gateway, request, flow, trust != SIP_TRUST_SITE);
+		return;
+	}
 	if (trust == SIP_TRUST_OUTSIDE && !sip_outside_may(gateway, &flow->remote)) {
 		sip_refuse(gateway, request, flow, 503, "Too Many Requests");
 		return;
@@ -212,7 +217,8 @@ void sip_receive(struct sip_gateway *gateway, const struct sip_flow *flow, const
 	}
 	gateway->figures.requests++;
 	unsigned status = frame->status;
-	if (status == 0 && sip_transaction_acknowledge(gateway, frame, flow))
+	sip_overload_watch(gateway);
+	if (status == 0 && (sip_transaction_acknowledge(gateway, frame, flow) || sip_overload_take(gateway, frame, flow)))
 		return;
 	if (status == 0) {
 		int error = sip_request_parse(frame, &request, &reason);

@@ -109,7 +109,7 @@ static void write_field(struct writer *w, const struct sip_frame *frame, enum si
  * A tag that a repeated request gets again even when nothing is kept of it (RFC 3261 8.2.7), and that strangers cannot foresee
  * (19.3).
  */
-static uint64_t tag_of(const struct sip_gateway *gateway, const struct sip_frame *frame) {
+uint64_t sip_tag(const struct sip_gateway *gateway, const struct sip_frame *frame) {
 	static const enum sip_field fields[] = {SIP_FIELD_FROM, SIP_FIELD_TO, SIP_FIELD_CALL_ID};
 	uint8_t text[ARRAY_LENGTH(fields) * (SIP_LINE_OCTETS + 2)];
 	struct writer w = writer_fixed(text, sizeof(text));
@@ -127,7 +127,7 @@ static void write_to(struct sip_gateway *gateway, const struct sip_frame *frame,
 	writer_literal(w, "To: ");
 	writer_octets(w, frame->field[SIP_FIELD_TO]);
 	writer_literal(w, ";tag=");
-	writer_hexadecimal(w, tag_of(gateway, frame));
+	writer_hexadecimal(w, sip_tag(gateway, frame));
 	writer_literal(w, "\r\n");
 }
 
@@ -206,13 +206,13 @@ static bool may_refuse(struct sip_gateway *gateway) {
 }
 
 static void send_refusal(struct sip_gateway *gateway, const osip_via_t *via, const struct sip_flow *flow, unsigned status,
-			 const char *reason, const struct writer *echo) {
+			 const char *reason, unsigned retry_after_s, const struct writer *echo) {
 	struct writer w = writer_growing(2 * SIP_HEADER_OCTETS);
 	struct address to = sip_reply_address(via, flow);
 	char fields[64] = "";
 
 	if (status == 503)
-		snprintf(fields, sizeof(fields), "Retry-After: %u\r\n", (unsigned)SIP_RETRY_AFTER_SECONDS);
+		snprintf(fields, sizeof(fields), "Retry-After: %u\r\n", retry_after_s);
 	sip_response_write(status, reason, writer_octets_written(echo), octets_of_string(fields), &w);
 	if (writer_finish(echo) == 0 && writer_finish(&w) == 0)
 		sip_response_send(gateway, flow, &to, status, writer_octets_written(&w));
@@ -225,8 +225,99 @@ void sip_refuse(struct sip_gateway *gateway, const struct sip_request *request, 
 		return;
 	struct writer echo = writer_growing(2 * SIP_HEADER_OCTETS);
 	sip_echo_write(gateway, request, flow, &echo);
-	send_refusal(gateway, request->via, flow, status, reason, &echo);
+	send_refusal(gateway, request->via, flow, status, reason, SIP_RETRY_AFTER_SECONDS, &echo);
 	writer_release(&echo);
+}
+
+/* Up to twice as long, so that phones do not come back together. */
+static unsigned spread_retry(const struct sip_gateway *gateway, const struct sip_frame *frame) {
+	return SIP_RETRY_AFTER_SECONDS + (unsigned)(sip_tag(gateway, frame) % (SIP_RETRY_AFTER_SECONDS + 1));
+}
+
+void sip_refuse_overload(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow,
+			 bool limited) {
+	if (limited && !may_refuse(gateway))
+		return;
+	struct writer echo = writer_growing(2 * SIP_HEADER_OCTETS);
+	sip_echo_write(gateway, request, flow, &echo);
+	send_refusal(gateway, request->via, flow, 503, "Overloaded", spread_retry(gateway, &request->frame), &echo);
+	writer_release(&echo);
+}
+
+static bool is_parameter(struct octets parameter, const char *name) {
+	size_t length = strlen(name);
+
+	return parameter.length >= length && strncasecmp((const char *)parameter.data, name, length) == 0 &&
+	       (parameter.length == length || parameter.data[length] == '=');
+}
+
+/* What there is up to the next ";", which is skipped. */
+static struct octets next_parameter(struct reader *r) {
+	struct reader ahead = *r;
+	struct octets rest = reader_rest(&ahead);
+	const uint8_t *end = rest.length > 0 ? memchr(rest.data, ';', rest.length) : NULL;
+	struct octets part = reader_octets(r, end ? (size_t)(end - rest.data) : rest.length);
+
+	if (end)
+		reader_u8(r);
+	return part;
+}
+
+static uint16_t plain_port(struct octets sent_by) {
+	const uint8_t *colon = memrchr(sent_by.data, ':', sent_by.length);
+	struct reader r = reader_of_octets(sent_by);
+	uint32_t port = 0;
+
+	reader_octets(&r, colon ? (size_t)(colon - sent_by.data) + 1 : sent_by.length);
+	return sip_number_parse(reader_rest(&r), &port) == 0 && port > 0 && port <= UINT16_MAX ? (uint16_t)port : 5060;
+}
+
+/* Completes the Via as write_top_via() does. Returns the port the answer goes to. */
+static uint16_t write_plain_via(struct octets via, const struct sip_flow *flow, struct writer *w) {
+	struct reader r = reader_of_octets(via);
+	struct octets part = next_parameter(&r);
+	struct address source = flow->remote;
+	uint16_t port = plain_port(part);
+	char host[ADDRESS_TEXT_SIZE];
+
+	writer_literal(w, "Via: ");
+	writer_octets(w, part);
+	while (reader_left(&r) > 0) {
+		part = next_parameter(&r);
+		bool rport = is_parameter(part, "rport");
+		if (rport)
+			port = 0;
+		if (rport || part.length == 0 || is_parameter(part, "received"))
+			continue;
+		writer_literal(w, ";");
+		writer_octets(w, part);
+	}
+	source.scope = 0;
+	writer_literal(w, ";received=");
+	writer_string(w, address_format_host(&source, host));
+	if (port == 0) {
+		writer_literal(w, ";rport=");
+		writer_decimal(w, flow->remote.port);
+	}
+	writer_literal(w, "\r\n");
+	return port == 0 ? flow->remote.port : port;
+}
+
+void sip_refuse_plain(struct sip_gateway *gateway, const struct sip_frame *frame, const struct sip_flow *flow, const char *reason) {
+	uint8_t text[2 * SIP_HEADER_OCTETS], echo_text[2 * SIP_HEADER_OCTETS];
+	struct writer w = writer_fixed(text, sizeof(text)), echo = writer_fixed(echo_text, sizeof(echo_text));
+	struct address to = flow->remote;
+	char fields[64];
+
+	to.port = write_plain_via(frame->field[SIP_FIELD_VIA], flow, &echo);
+	write_field(&echo, frame, SIP_FIELD_FROM);
+	write_to(gateway, frame, false, &echo);
+	write_field(&echo, frame, SIP_FIELD_CALL_ID);
+	write_field(&echo, frame, SIP_FIELD_CSEQ);
+	snprintf(fields, sizeof(fields), "Retry-After: %u\r\n", spread_retry(gateway, frame));
+	sip_response_write(503, reason, writer_octets_written(&echo), octets_of_string(fields), &w);
+	if (writer_finish(&echo) == 0 && writer_finish(&w) == 0)
+		sip_response_send(gateway, flow, &to, 503, writer_octets_written(&w));
 }
 
 /* Not when the first of several Vias in one line could not be told apart for certain. */
@@ -258,7 +349,7 @@ void sip_refuse_frame(struct sip_gateway *gateway, const struct sip_frame *frame
 		write_to(gateway, frame, to.length > 0 && memmem(to.data, to.length, ";tag=", 5), &echo);
 		write_field(&echo, frame, SIP_FIELD_CALL_ID);
 		write_field(&echo, frame, SIP_FIELD_CSEQ);
-		send_refusal(gateway, via, flow, status, reason, &echo);
+		send_refusal(gateway, via, flow, status, reason, SIP_RETRY_AFTER_SECONDS, &echo);
 		writer_release(&echo);
 	}
 	osip_via_free(via);

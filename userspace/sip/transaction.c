@@ -127,10 +127,10 @@ bool sip_transaction_match(struct sip_gateway *gateway, struct sip_request *requ
 }
 
 /*
- * The key of an INVITE from the Via of its ACK as it was received. Only for a Via as nearly all are, without blanks, quotes, IPv6
+ * The key of a transaction from a Via as it was received. Only for a Via as nearly all are, without blanks, quotes, IPv6
  * references or a second value; false for others, which are left to the parser.
  */
-static bool write_plain_key(struct writer *w, struct octets via) {
+static bool write_plain_key(struct writer *w, struct octets via, struct octets method) {
 	static const char start[] = "SIP/2.0/UDP ", parameter[] = ";branch=";
 	char text[SIP_LINE_OCTETS + 1];
 
@@ -150,20 +150,31 @@ static bool write_plain_key(struct writer *w, struct octets via) {
 		writer_u8(w, (uint8_t)(*c >= 'A' && *c <= 'Z' ? *c | 0x20 : *c));
 	if (!strchr(host, ':'))
 		writer_octets(w, octets_of_string(":5060"));
-	writer_octets(w, octets_of_string("\nINVITE"));
+	writer_u8(w, '\n');
+	writer_octets(w, method);
 	return branch[strlen(COOKIE)] != 0;
 }
 
-bool sip_transaction_acknowledge(struct sip_gateway *gateway, const struct sip_frame *frame, const struct sip_flow *flow) {
-	uint8_t text[SIP_LINE_OCTETS + 64];
+bool sip_transaction_find_plain(struct sip_gateway *gateway, const struct sip_frame *frame, struct octets method,
+				struct sip_transaction **ret) {
+	uint8_t text[2 * SIP_LINE_OCTETS + 64];
 	struct writer w = writer_fixed(text, sizeof(text));
 	struct sip_transaction *transaction = NULL;
 
-	if (!octets_equal(frame->method, octets_of_string("ACK")) || !write_plain_key(&w, frame->field[SIP_FIELD_VIA]) ||
-	    writer_finish(&w) < 0)
+	if (!write_plain_key(&w, frame->field[SIP_FIELD_VIA], method) || writer_finish(&w) < 0)
 		return false;
 	struct octets key = writer_octets_written(&w);
 	HASH_FIND_BYHASHVALUE(hh, gateway->transactions, key.data, key.length, hash_value(gateway->hash_key, key), transaction);
+	*ret = transaction;
+	return true;
+}
+
+bool sip_transaction_acknowledge(struct sip_gateway *gateway, const struct sip_frame *frame, const struct sip_flow *flow) {
+	struct sip_transaction *transaction = NULL;
+
+	if (!octets_equal(frame->method, octets_of_string("ACK")) ||
+	    !sip_transaction_find_plain(gateway, frame, octets_of_string("INVITE"), &transaction))
+		return false;
 	/* From where the INVITE came, so that nothing about it is to be decided again. */
 	if (!transaction || flow->fd != transaction->flow.fd || flow->remote.port != transaction->flow.remote.port ||
 	    memcmp(flow->remote.octets, transaction->flow.remote.octets, sizeof(flow->remote.octets)) != 0)

@@ -6,8 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
-enum { RECEIVE_BUFFER = 1 << 20, SIP_DATAGRAMS = 32 };
+enum { RECEIVE_BUFFER = 4 << 20 /* a burst of some thousand requests */, SIP_DATAGRAMS = 32 };
 
 /* Returns the descriptor or negative errno. SO_REUSEADDR is not for UDP: a second gateway would share the port unnoticed. */
 int sip_udp_open(const struct address *address) {
@@ -17,7 +18,11 @@ int sip_udp_open(const struct address *address) {
 
 	if (fd < 0)
 		return -errno;
-	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)); /* as much as the system grants */
+	/* As much as the system grants: whoever may set up networks gets all. */
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) < 0)
+		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+	setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof(on)); /* both for overload.c, which goes without, too */
+	setsockopt(fd, SOL_SOCKET, SO_RXQ_OVFL, &on, sizeof(on));
 	/* Answers leave from the address that was asked, whichever routing would choose. */
 	if (address->family == AF_INET6) {
 		if (setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) < 0 ||
@@ -52,13 +57,18 @@ static void read_local(struct msghdr *message, struct address *local) {
 	}
 }
 
+enum {
+	CONTROL_OCTETS = CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(struct in_pktinfo)) +
+			 CMSG_SPACE(sizeof(struct timespec)) + CMSG_SPACE(sizeof(uint32_t)),
+	WAIT_MAX_MS = 10000, /* more is a step of the clock */
+};
+
 /* Room for the datagrams that one call of the system brings. */
 struct sip_datagrams {
 	struct mmsghdr messages[SIP_DATAGRAMS];
 	struct iovec parts[SIP_DATAGRAMS];
 	struct sockaddr_storage sources[SIP_DATAGRAMS];
-	_Alignas(struct cmsghdr)
-		uint8_t controls[SIP_DATAGRAMS][CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(struct in_pktinfo))];
+	_Alignas(struct cmsghdr) uint8_t controls[SIP_DATAGRAMS][CONTROL_OCTETS];
 	uint8_t octets[SIP_DATAGRAMS][LIMIT_SIP_MESSAGE]; /* of which the system lends only what is used */
 };
 
@@ -92,11 +102,40 @@ static int receive_some(const struct sip_listener *listener, struct sip_datagram
 	return count;
 }
 
-void sip_udp_receive(struct sip_gateway *gateway, const struct sip_listener *listener) {
+/* What the system says of the first of them tells how all of them fare. */
+static void note_wait(struct sip_gateway *gateway, struct sip_listener *listener, struct msghdr *message, bool emptied) {
+	uint64_t now_ms = runtime_realtime_ms(gateway->runtime), arrived_ms = now_ms;
+	uint32_t lost = listener->lost;
+
+	for (struct cmsghdr *control = CMSG_FIRSTHDR(message); control; control = CMSG_NXTHDR(message, control)) {
+		if (control->cmsg_level != SOL_SOCKET)
+			continue;
+		if (control->cmsg_type == SCM_TIMESTAMPNS) {
+			struct timespec arrived;
+			memcpy(&arrived, CMSG_DATA(control), sizeof(arrived));
+			arrived_ms = (uint64_t)arrived.tv_sec * 1000 + (uint64_t)arrived.tv_nsec / 1000000;
+		} else if (control->cmsg_type == SO_RXQ_OVFL) {
+			memcpy(&lost, CMSG_DATA(control), sizeof(lost));
+		}
+	}
+	if (lost != listener->lost) {
+		gateway->figures.dropped += lost - listener->lost;
+		listener->lost = lost;
+		sip_overload_lost(gateway, &listener->wait);
+	}
+	if (arrived_ms > now_ms || now_ms - arrived_ms >= WAIT_MAX_MS)
+		return;
+	gateway->figures.waited_us = (now_ms - arrived_ms) * USEC_PER_MSEC;
+	sip_overload_note(gateway, &listener->wait, gateway->figures.waited_us, emptied);
+}
+
+void sip_udp_receive(struct sip_gateway *gateway, struct sip_listener *listener) {
 	struct sip_datagrams *datagrams = gateway->datagrams;
 
 	for (unsigned turn = 0; turn < SIP_DATAGRAMS_AT_ONCE / SIP_DATAGRAMS; turn++) {
 		int count = receive_some(listener, datagrams);
+		if (count > 0)
+			note_wait(gateway, listener, &datagrams->messages[0].msg_hdr, count < SIP_DATAGRAMS);
 		for (int i = 0; i < count; i++) {
 			struct msghdr *message = &datagrams->messages[i].msg_hdr;
 			struct sip_flow flow = {
