@@ -195,6 +195,6 @@ ready watching "$WORK/numbers" || die "the watcher does not start"
 for name in $PHASES; do "$name"; done
 kill -TERM $watcher
 wait $watcher
-grep -q "^records=[0-9]* repeated=0 missed=0 " "$WORK/numbers" || die "record numbers on the wire: $(tail -n 1 "$WORK/numbers")"
+grep -q "^records=[0-9]* repeated=0 missed=0 " "$WORK/numbers" || die "record numbers on the wire: $(cat "$WORK/numbers")"
 fastpath_clean 1 || die "records were not in order"
 echo "${report}$(sed -n 's/^records=\([0-9]*\) .*/\1/p' "$WORK/numbers") records to the sink, no number twice"

@@ -163,6 +163,6 @@ wait "$bystander"
 grep -q "^received=0 .* wrong=0 " "$WORK/c.out" || die "messages came to a bystander: $(tail -n 1 "$WORK/c.out")"
 kill -TERM $watcher
 wait $watcher
-grep -q "^records=[0-9]* repeated=0 missed=0 " "$WORK/numbers" || die "record numbers on the wire: $(tail -n 1 "$WORK/numbers")"
+grep -q "^records=[0-9]* repeated=0 missed=0 " "$WORK/numbers" || die "record numbers on the wire: $(cat "$WORK/numbers")"
 fastpath_clean "$entry" || die "records were not in order"
 echo "nothing arrived for: ${report}$(sed -n 's/^records=\([0-9]*\) .*/\1/p' "$WORK/numbers") records, no number twice, nothing to a wrong peer"

@@ -148,7 +148,7 @@ nothing_lost "after SIGUSR1"
 
 kill -TERM $watcher
 wait $watcher
-grep -q "^records=[0-9]* repeated=0 missed=0 handshakes=0$" "$WORK/numbers" || die "record numbers on the wire: $(tail -n 1 "$WORK/numbers")"
+grep -q "^records=[0-9]* repeated=0 missed=0 handshakes=0$" "$WORK/numbers" || die "record numbers on the wire: $(cat "$WORK/numbers")"
 [ "$(for number in $others 4; do metric "$number" handshakes_done; done)" = "$handshakes" ] || die "there were new handshakes"
 [ "$(metric "$transit" handshakes_started)" -eq 0 ] || die "the restarted daemon began a handshake"
 drops=$(for number in 1 2 3 4; do gateway_ctl "$number" drops; done | grep -E 'forged|replay|bad_tag|malformed|bad_frame')

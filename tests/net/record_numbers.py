@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Watches an interface until SIGTERM: does any sender of DTLS use a record number of an epoch for two records towards the same receiver?
 
-The same record once more is a frame that the network, or the capture, has doubled. Handshake records of epoch 0 are not looked at. Prints one line: records seen, numbers repeated, frames the kernel did not show us,
+The same record once more is a frame that the network, or the capture, has doubled. Handshake records of epoch 0 are not looked at. Prints
+a line for each of the first repeated numbers, and at the end one: records seen, numbers repeated, frames the kernel did not show us,
 handshake records of epoch 0."""
 import signal
 import socket
@@ -49,9 +50,12 @@ def examine(frame):
         if epoch == 0:
             handshakes += payload[0] == HANDSHAKE
         else:
-            record = hash(payload[13 : 13 + length])
-            if seen.setdefault((flow, epoch, high, low), record) != record:
+            record = hash(payload[13 : 13 + length]), payload[0], length, handshakes
+            first = seen.setdefault((flow, epoch, high, low), record)
+            if first[0] != record[0]:
                 repeated += 1
+                if repeated <= 5:
+                    print(f"{flow.hex()}: {epoch}/{high << 32 | low}: (sum, type, length, handshake records before) {first}, {record}", flush=True)
         payload = payload[13 + length :]
 
 

@@ -3,6 +3,23 @@
  * Links of a former run of the daemon, which the kernel program kept up (fastpath/engine_adopt.c). Record numbers, the replay
  * window and frame numbers are in the shared slot and go on. The sender begins anew: what was in flight when the daemon ended is
  * resent end to end or not at all, and the round trip time is the kernel's until ours is measured.
+ *
+ * Why no record number is used twice, whenever the former daemon ended:
+ *  - There is one counter of a link, tx_next in the pinned slot. Program and daemon take numbers from it by fetch-and-add alone,
+ * before they seal (link_claim_number()). It outlives both, and nobody writes to it from attach() until the slot is wiped, which
+ * happens to the keys in it at the same time. A daemon that ends between claim and sending has left a gap, which nobody fills.
+ *  - The copy of the slot made here holds an older tx_next. It is not used while the layer shares the slot's, which it does before
+ * the link is known to anybody; and when it stops sharing, its keys are wiped in the same function (dtls_link_discard()).
+ *  - Our own counter of a link that never came to share the slot, though the program had the keys, is behind: such a link is
+ * `broken`, and nothing is sealed on it any more.
+ *  - A record is sealed once. What is resent, by us or end to end, is sealed anew with another number; datagrams that wait for room
+ * in the socket are sent as they are, at most twice, which is a repeated record and not a repeated number.
+ *  - A slot that a daemon was about to fill or to empty when it ended is not gone on with: its keys are complete before it is open,
+ * and its certificate is remembered with its generation after that, and forgotten before it is hidden (fastpath/engine_adopt.c).
+ * What is not adopted has its keys wiped before the slot gets others.
+ *  - Pads say which number they are for, and are used for that one alone; those of a former run are checked against the keys.
+ *  - Two daemons at once would not matter for numbers, and the lock on the pins keeps them apart.
+ * A neighbor that gave the link up meanwhile makes a new handshake. Its numbers begin anew then, with other keys.
  */
 #include "base/log.h"
 #include "link/dtls_internal.h"

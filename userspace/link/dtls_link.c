@@ -90,6 +90,8 @@ static void update_timer(struct dtls_link *link) {
 
 /* Seals what stands behind the prefix of `buffer` and puts it into the batch. */
 static int seal(struct dtls_link *link, enum record_type type, uint8_t *buffer, size_t length, bool ack) {
+	if (link->broken) /* the kernel may have used the numbers that our own counter says come next: see dtls_shared_start() */
+		return -ENOTCONN;
 	ssize_t total = record_seal(&link->record, type, buffer, length);
 
 	if (total < 0) {
