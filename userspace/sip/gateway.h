@@ -202,6 +202,7 @@ struct sip_figures {
 	uint64_t requests, responses_2xx, responses_3xx, responses_4xx, responses_5xx, malformed, dropped, bindings,
 		tcp_connections, challenges, auth_failures;
 	uint64_t outside_refused; /* requests of strangers beyond what they may send */
+	uint64_t keep_alives;	  /* of phones, answered by STUN */
 	uint64_t callers_refused; /* calls in the name of somebody else */
 	uint64_t answers;	  /* responses to our requests */
 	uint64_t proxied;	  /* requests placed on behalf of others */

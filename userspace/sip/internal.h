@@ -531,6 +531,11 @@ struct octets sip_next_value(struct reader *r);
 /* The URI of a value with < and >, such as of Route, or NULL. */
 osip_uri_t *sip_route_uri(const char *route);
 
+/* --- stun.c --- */
+
+/* Answers a keep-alive. False: the datagram is none. */
+bool sip_stun_receive(struct sip_gateway *gateway, const struct sip_flow *flow, struct octets octets);
+
 /* --- extension.c --- */
 
 enum { SIP_EXTENSION_PATH = 1, SIP_EXTENSION_OUTBOUND = 2, SIP_EXTENSION_GRUU = 4 };

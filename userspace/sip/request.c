@@ -243,6 +243,8 @@ void sip_receive_datagram(struct sip_gateway *gateway, const struct sip_flow *fl
 	struct reader r = reader_of_octets(octets);
 	struct sip_frame frame;
 
+	if (octets.length > 0 && octets.data[0] < 4 && sip_stun_receive(gateway, flow, octets))
+		return;
 	/* Keep-alives, and line ends before the first line (RFC 3261 7.5). Four zero octets are a common keep-alive as well. */
 	for (struct reader ahead = r; reader_left(&ahead) > 0; r = ahead) {
 		uint8_t c = reader_u8(&ahead);

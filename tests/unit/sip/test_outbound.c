@@ -313,6 +313,102 @@ static void test_restore(void **state) {
 	assert_int_equal(binding_count(site->f), 1);
 }
 
+/* --- keep-alives over UDP: RFC 5626 8, RFC 5389 --- */
+
+/* "2112a442" in octets. Returns how many. */
+static size_t octets_of(const char *digits, uint8_t *to) {
+	size_t count = 0;
+
+	for (; *digits; digits += 2, count++)
+		assert_int_equal(sscanf(digits, "%2hhx", &to[count]), 1);
+	return count;
+}
+
+#define TRANSACTION "2112a442000102030405060708090a0b"
+
+/* What comes back for it, in digits; "" for nothing. */
+static const char *stun(struct site *site, const char *digits) {
+	static char text[512];
+	uint8_t octets[256];
+	struct sockaddr_storage sockaddr;
+	socklen_t sockaddr_length = address_to_sockaddr(&site->f->address, &sockaddr);
+
+	size_t length = octets_of(digits, octets);
+	assert_int_equal(sendto(site->bob.fd, octets, length, 0, (struct sockaddr *)&sockaddr, sockaddr_length), (ssize_t)length);
+	pump(site->f);
+	ssize_t got = recv(site->bob.fd, octets, sizeof(octets), MSG_DONTWAIT);
+	text[0] = 0;
+	for (ssize_t i = 0; i < got; i++)
+		sprintf(text + 2 * i, "%02x", octets[i]);
+	return text;
+}
+
+static void test_stun(void **state) {
+	static const char *const silent[] = {
+		"00110000" TRANSACTION,		   /* an indication */
+		"01010000" TRANSACTION,		   /* an answer */
+		"00010004" TRANSACTION,		   /* cut */
+		"00010000" TRANSACTION "00",	   /* too long */
+		"00010004" TRANSACTION "80220001", /* an attribute beyond the end */
+		"00010000"
+		"2112a443000102030405060708090a0b",
+		"00010000"
+		"2112a442",
+		"00",
+		"0001",
+	};
+	struct site *site = *state;
+	char wanted[512];
+
+	snprintf(wanted, sizeof(wanted), "0101000c" TRANSACTION "002000080001%04x5e12a443", site->bob.port ^ 0x2112);
+	assert_string_equal(stun(site, "00010000" TRANSACTION), wanted);
+	assert_string_equal(stun(site, "0001000c" TRANSACTION "8022000474657374"
+				       "80000000"),
+			    wanted);
+	assert_string_equal(stun(site, "00010010" TRANSACTION "0003000400000006"
+				       "7fff000161000000"),
+			    "01110024" TRANSACTION "00090015"
+			    "00000414"
+			    "556e6b6e6f776e20417474726962757465"
+			    "000000"
+			    "000a0004"
+			    "00037fff");
+	for (size_t i = 0; i < ARRAY_LENGTH(silent); i++)
+		assert_string_equal(stun(site, silent[i]), "");
+	/* more than are named; the answer stays short */
+	assert_int_equal(strlen(stun(site, "00010030" TRANSACTION "000300000003000000030000000300000003000000030000"
+					   "000300000003000000030000000300000003000000030000")),
+			 2 * 68);
+	assert_int_equal(figures(site->f).keep_alives, 4);
+	site->f->forbidden = true;
+	assert_string_equal(stun(site, "00010000" TRANSACTION), "");
+}
+
+static int setup_ipv6(void **state) {
+	struct site *site = calloc(1, sizeof(*site));
+	void *fixture = NULL;
+
+	assert_non_null(site);
+	assert_int_equal(setup_mode(&fixture, "[::1]", SIP_MODE_PROXY), 0);
+	site->f = fixture;
+	phone_open(site->f, &site->alice, "alice");
+	phone_open(site->f, &site->bob, "bob");
+	phone_open(site->f, &site->carol, "carol");
+	*state = site;
+	return 0;
+}
+
+static void test_stun_ipv6(void **state) {
+	struct site *site = *state;
+	char wanted[512];
+
+	snprintf(wanted, sizeof(wanted),
+		 "01010018" TRANSACTION "002000140002%04x"
+		 "2112a442000102030405060708090a0a",
+		 site->bob.port ^ 0x2112);
+	assert_string_equal(stun(site, "00010000" TRANSACTION), wanted);
+}
+
 /* What the gateway says of itself. */
 static void test_supported(void **state) {
 	struct site *site = *state;
@@ -346,6 +442,8 @@ int main(void) {
 		cmocka_unit_test_setup_teardown(test_connection, setup_site, teardown_site),
 		cmocka_unit_test_setup_teardown(test_connection_race, setup_site, teardown_site),
 		cmocka_unit_test_setup_teardown(test_restore, setup_site, teardown_site),
+		cmocka_unit_test_setup_teardown(test_stun, setup_site, teardown_site),
+		cmocka_unit_test_setup_teardown(test_stun_ipv6, setup_ipv6, teardown_site),
 		cmocka_unit_test_setup_teardown(test_supported, setup_site, teardown_site),
 	};
 
