@@ -35,6 +35,7 @@ module_path {modules}
 module g711.so
 module aubridge.so
 module ausine.so
+module_app uuid.so
 module_app account.so
 module_app menu.so
 module_app ctrl_tcp.so
@@ -79,8 +80,10 @@ class Phone:
                                        extra="sip_cafile %s/ca/sip-ca.pem" % work if tls else ""))
         with open(os.path.join(self.folder, "accounts"), "w") as accounts:
             port = ":5061" if tls else ""
-            accounts.write('"%s" <%s;transport=%s>;outbound="sip:%s%s;transport=%s";regint=600;auth_pass=none;answermode=manual\n'
-                           % (self.name, self.aor, transport, self.gateway, port, transport))
+            # Over a connection the phone binds its flow (RFC 5626).
+            flow = "" if transport == "udp" else ";sipnat=outbound"
+            accounts.write('"%s" <%s;transport=%s>;outbound="sip:%s%s;transport=%s";regint=600;auth_pass=lamp-%s-73;answermode=manual%s\n'
+                           % (self.name, self.aor, transport, self.gateway, port, transport, self.name, flow))
         open(os.path.join(self.folder, "contacts"), "w").close()
         self.log = open(os.path.join(self.folder, "log"), "w")
         self.sniffer = in_namespace(self.namespace, lambda: socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800)))
