@@ -78,12 +78,18 @@ network_in phone timeout 120 sipp -sf "$WORK/call.xml" -i 192.0.2.6 -p 5080 -m 1
 call=$!
 end=$(($(date +%s) + 30))
 until [ -e "$WORK/talking" ]; do [ "$(date +%s)" -lt $end ] || die "alice does not reach bob"; read -rt 0.1 <> <(:); done
+gateway_ctl 1 sip calls | grep -q "^talking .*<sip:alice@$OVERLAY> -> <sip:bob@$OVERLAY> via 192.0.2.6:5070 UDP" || die "the call is not listed: $(gateway_ctl 1 sip calls)"
+gateway_ctl 1 sip trace "alice@$OVERLAY" --count 20 >"$WORK/trace.log" 2>&1 &
+trace=$!
 network_in flood python3 tests/net/sip_overload.py "$gateway" 5060 "$OVERLAY" "${SIP_OVERLOAD:-10000}" >"$WORK/flood.log" 2>&1 || die "$(cat "$WORK/flood.log")"
 cat "$WORK/flood.log"
+wait $trace || die "sip trace"
+[ "$(grep -c "<- UDP 192.0.2.7:[0-9]* *\(INVITE\|REGISTER\|MESSAGE\|BYE\) sip:" "$WORK/trace.log")" -gt 0 ] || die "nothing was traced"
 wait $call || die "the call was not finished in order"
 wait $uas || die "bob has not heard the end of the call"
 metric() { gateway_ctl 1 metrics | sed -n "s/^ringgate_$1 //p"; }
 [ "$(metric sip_shed_total)" -gt 0 ] && [ "$(metric sip_overloads_total)" -gt 0 ] || die "no metrics: $(gateway_ctl 1 metrics | grep sip_)"
+[ "$(metric sip_calls)" -ge 0 ] && gateway_ctl 1 sip calls | grep "5070" && die "the call that has ended is still listed"
 [ "$(metric sip_overloaded)" = 0 ] || die "still overloaded"
 gateway_stop 1 || die "the gateway did not end in order (status $?)"
 echo "a call outlasts the overload"

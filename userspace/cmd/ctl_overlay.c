@@ -110,7 +110,7 @@ int ctl_ping(struct ctl *ctl) {
 	int status = CTL_DONE;
 
 	pass_argument(ctl, "target");
-	for (unsigned i = 0; i < ctl->count && status == CTL_DONE; i++) {
+	for (unsigned i = 0; i < (ctl->count > 0 ? ctl->count : 1) && status == CTL_DONE; i++) {
 		json_t *result;
 		status = ctl_ask_or_print(ctl, &result);
 		if (!result)

@@ -6,6 +6,7 @@
 
 #include <limits.h>
 #include <string.h>
+#include <time.h>
 
 static int complain(const char *reason) {
 	fprintf(stderr, "ringgatectl: %s\n", reason);
@@ -62,6 +63,24 @@ static int sip_forget(const struct ctl *ctl, const char *aor) {
 
 /* ---- what the daemon knows ---- */
 
+static const char *text_of(const json_t *object, const char *name) {
+	const char *text = json_string_value(json_object_get(object, name));
+
+	return text ? text : "";
+}
+
+static void print_calls(const json_t *calls) {
+	size_t index;
+	json_t *call;
+
+	json_array_foreach(calls, index, call) {
+		long long seconds = json_integer_value(json_object_get(call, "since_s"));
+		printf("%-8s %3lld:%02lld:%02lld  %s -> %s%s%s %s\n", text_of(call, "state"), seconds / 3600, seconds / 60 % 60,
+		       seconds % 60, text_of(call, "from"), text_of(call, "to"), *text_of(call, "via") ? " via " : "",
+		       text_of(call, "via"), text_of(call, "transport"));
+	}
+}
+
 static int sip_calls(struct ctl *ctl) {
 	static const struct {
 		const char *name, *text;
@@ -73,6 +92,7 @@ static int sip_calls(struct ctl *ctl) {
 		{"redirected", "answers told the caller where to go"},
 		{"challenges", "requests were asked for a password,"},
 		{"wrong_passwords", "wrong passwords or user names came"},
+		{"shed", "new calls and registrations were refused because too many came"},
 		{"lookups", "look-ups in the overlay,"},
 		{"lookups_known", "questions answered without one"},
 		{"restored", "registrations stored again since the start,"},
@@ -83,9 +103,58 @@ static int sip_calls(struct ctl *ctl) {
 
 	if (!result)
 		return status;
+	print_calls(json_object_get(result, "calls"));
 	for (size_t i = 0; i < ARRAY_LENGTH(lines); i++)
 		printf("%12lld  %s\n", (long long)json_integer_value(json_object_get(result, lines[i].name)), lines[i].text);
 	json_decref(result);
+	return CTL_DONE;
+}
+
+static void print_message(const struct ctl *ctl, const json_t *message) {
+	long long time_ms = json_integer_value(json_object_get(message, "time_ms"));
+	time_t seconds = time_ms / 1000;
+	char clock[16] = "";
+	struct tm tm;
+
+	if (ctl->json) {
+		json_dumpf(message, stdout, JSON_COMPACT);
+		putchar('\n');
+		return;
+	}
+	if (localtime_r(&seconds, &tm))
+		strftime(clock, sizeof(clock), "%H:%M:%S", &tm);
+	printf("%s.%03lld %s %s %-21s %s  (%s -> %s, %s)\n", clock, time_ms % 1000,
+	       json_is_true(json_object_get(message, "sent")) ? "->" : "<-", text_of(message, "transport"),
+	       text_of(message, "peer"), text_of(message, "message"), text_of(message, "from"), text_of(message, "to"),
+	       text_of(message, "cseq"));
+}
+
+/* Until it is interrupted, nobody reads any more, or `--count` messages have come. */
+static int sip_trace(struct ctl *ctl) {
+	unsigned left = ctl->count > 0 ? ctl->count : UINT_MAX;
+	int status = CTL_DONE;
+
+	if (ctl->argument_count > 1)
+		json_object_set_new(ctl->request, "aor", json_string(ctl->arguments[1]));
+	while (left > 0 && !ferror(stdout)) {
+		json_t *result, *message;
+		size_t index;
+		status = ctl_ask(ctl, ctl->request, &result);
+		if (status != CTL_DONE)
+			return status;
+		long long lost = json_integer_value(json_object_get(result, "lost"));
+		if (lost > 0)
+			fprintf(stderr, "ringgatectl: %lld messages came faster than they were read.\n", lost);
+		json_array_foreach(json_object_get(result, "messages"), index, message) {
+			if (left == 0)
+				break;
+			print_message(ctl, message);
+			left -= left != UINT_MAX;
+		}
+		fflush(stdout);
+		json_object_set(ctl->request, "after", json_object_get(result, "after"));
+		json_decref(result);
+	}
 	return CTL_DONE;
 }
 
@@ -110,6 +179,10 @@ int ctl_sip(struct ctl *ctl) {
 		return ask_daemon(ctl, "resolve", ctl_resolve);
 	if (strcmp(word, "calls") == 0 && !name)
 		return ask_daemon(ctl, "calls", sip_calls);
+	if (strcmp(word, "trace") == 0) {
+		json_object_set_new(ctl->request, "command", json_string("sip_trace"));
+		return sip_trace(ctl);
+	}
 	fprintf(stderr, "ringgatectl: there is no \"sip %s\" with%s a name; try: ringgatectl --help\n", word, name ? "" : "out");
 	return CTL_USAGE;
 }

@@ -33,7 +33,8 @@ static const char usage[] =
 	"  sip forget NAME             remove it; both change DIR/sip-passwords of --directory (default /var/lib/ringgate)\n"
 	"  sip registrations           phones registered at this gateway\n"
 	"  sip resolve NAME            contacts of an address of record, as a caller is redirected to them\n"
-	"  sip calls                   what the gateway is doing, and how often it had to ask the overlay\n"
+	"  sip calls                   calls placed by this gateway, what it is doing, and how often it asked the overlay\n"
+	"  sip trace [NAME]            SIP messages as they come and go, without passwords, until interrupted\n"
 	"\n"
 	"The overlay:\n"
 	"  fetch NAME --kind KIND      records of a name, for instance: fetch alice@example.org --kind SIP-REGISTRATION\n"
@@ -74,7 +75,7 @@ static const char usage[] =
 	"      --node HEX|self         the resource of a Node-ID; --multiple N for NODE-MULTIPLE Kinds\n"
 	"      --at HEX                fetch from this Node-ID instead of the responsible peer\n"
 	"      --value TEXT, --key TEXT, --index N, --lifetime SECONDS, --user NAME   see store\n"
-	"      --count N               ping: how often (default 1)\n"
+	"      --count N               ping: how often (default 1); sip trace: end after so many messages\n"
 	"      --name NAME, --bootstrap ADDRESS, --output STEM, --node-ids N, --days N, --rsa   see overlay\n"
 	"      --require-kind ID:MODEL:ACCESS:COUNT:SIZE[:MULTIPLE]   overlay create: a private Kind\n"
 	"      --update-interval S, --ping-interval S   overlay create: Chord timers\n"
@@ -114,7 +115,7 @@ static const struct command {
 	{"overlay", ctl_overlay, 2, 3, "create, issue, show, bump, sign, publish or fetch, and a path"},
 	{"user", ctl_user, 2, 3, "add, passwd, list, disable, enable or voucher, a directory and a name"},
 	{"node", ctl_node_command, 3, 3, "revoke, a directory and a Node-ID or account"},
-	{"sip", ctl_sip, 1, 2, "registrations, calls, or resolve, passwd or forget and a name"},
+	{"sip", ctl_sip, 1, 2, "registrations, calls or trace, or resolve, trace, passwd or forget and a name"},
 	{"enroll", ctl_enroll, 1, 1, "an overlay name or an https URL"},
 };
 
@@ -426,7 +427,6 @@ int main(int argc, char **argv) {
 	struct ctl ctl = {
 		.socket_path = "/run/ringgate/control",
 		.fd = -1,
-		.count = 1,
 		.request = json_object(),
 		.overlay = {.key_type = KEY_ECDSA_P256},
 		.certificate = {.key_type = KEY_ECDSA_P256, .node_id_count = 1, .days = PROVISION_DAYS_DEFAULT},

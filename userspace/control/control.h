@@ -37,7 +37,7 @@ struct control_command {
 	control_handler handle;
 };
 extern const struct control_command control_status_commands[], control_overlay_commands[], control_fastpath_commands[],
-	control_configuration_commands[]; /* end with a NULL name */
+	control_configuration_commands[], control_sip_commands[]; /* end with a NULL name */
 
 struct node *control_node(const struct control_request *request);
 json_t *control_arguments(const struct control_request *request); /* borrowed */
@@ -59,6 +59,9 @@ void control_fail(struct control_request *request, const char *format, ...) __at
  * sentence that names `what`. */
 typedef void (*control_condition)(struct control_request *request);
 void control_wait(struct control_request *request, control_condition condition, const char *what, unsigned seconds);
+
+/* Then `otherwise` ends it instead. */
+void control_wait_otherwise(struct control_request *request, control_handler otherwise);
 
 /* What the kernel fast path counted, zero without it. */
 struct fastpath_counters control_kernel_counters(const struct node *node);

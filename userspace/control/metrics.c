@@ -154,6 +154,7 @@ static void write_sip(FILE *out, const struct sip_gateway *sip) {
 	counter(out, "sip_callers_refused", "Calls refused because their From names somebody else.", figures.callers_refused);
 	counter(out, "sip_auth_failures", "Wrong passwords and unknown user names of SIP phones.", figures.auth_failures);
 	counter(out, "sip_outside_refused", "SIP requests of strangers beyond what they may send.", figures.outside_refused);
+	gauge(out, "sip_calls", "Calls placed by this gateway that have not ended.", (double)sip_gateway_calls(sip, NULL, NULL));
 	counter(out, "sip_shed", "New calls and registrations refused because more came than could be served.", figures.shed);
 	counter(out, "sip_overloads", "How often requests came faster than they could be served.", figures.overloads);
 	gauge(out, "sip_overloaded", "Whether new calls and registrations are being refused for that reason.", figures.overloaded);

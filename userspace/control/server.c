@@ -49,6 +49,7 @@ struct control_request {
 
 	control_condition condition; /* of a waiting request */
 	const char *what;
+	control_handler otherwise;
 	struct timer limit;
 	struct control_request *prev, *next;
 };
@@ -203,7 +204,10 @@ static void on_limit(struct timer *timer, void *userdata) {
 	struct control_request *request = userdata;
 
 	(void)timer;
-	control_fail(request, "Time is up, and %s.", request->what);
+	if (request->otherwise)
+		request->otherwise(request);
+	else
+		control_fail(request, "Time is up, and %s.", request->what);
 }
 
 static int on_settle(sd_event_source *source, void *userdata) {
@@ -228,9 +232,14 @@ void control_wait(struct control_request *request, control_condition condition, 
 	timer_arm_after(&request->node->runtime, &request->limit, seconds * USEC_PER_SEC);
 }
 
+void control_wait_otherwise(struct control_request *request, control_handler otherwise) {
+	request->otherwise = otherwise;
+}
+
 static control_handler find_handler(const char *name) {
-	const struct control_command *const tables[] = {control_status_commands, control_overlay_commands, control_fastpath_commands,
-							 control_configuration_commands};
+	const struct control_command *const tables[] = {control_status_commands, control_overlay_commands,
+							control_fastpath_commands, control_configuration_commands,
+							control_sip_commands};
 
 	for (size_t i = 0; i < ARRAY_LENGTH(tables); i++)
 		for (const struct control_command *command = tables[i]; command->name; command++)
@@ -445,8 +454,8 @@ static int control_listen(struct control *control, const char *group_name, char 
 	control->bound = control->fd >= 0 && bind(control->fd, (struct sockaddr *)&address, sizeof(address)) == 0;
 	error = control->bound ? 0 : -errno;
 	umask(mask);
-	if (error == 0 && (chown(control->path, (uid_t)-1, group) < 0 || chmod(control->path, 0660) < 0 ||
-			   listen(control->fd, BACKLOG) < 0))
+	if (error == 0 &&
+	    (chown(control->path, (uid_t)-1, group) < 0 || chmod(control->path, 0660) < 0 || listen(control->fd, BACKLOG) < 0))
 		error = -errno;
 	return error < 0 ? fail(reason, error, "The control socket %s cannot be opened: %s.", control->path, strerror(-error)) : 0;
 }

@@ -233,28 +233,6 @@ static void on_registrations(struct control_request *request) {
 	control_answer(request, json_pack("{s:o}", "registrations", list));
 }
 
-/* What the gateway does at this moment, and how often callers cost a look-up. */
-static void on_calls(struct control_request *request) {
-	struct node *node = control_node(request);
-	struct sip_figures figures;
-
-	if (!node->sip) {
-		control_fail(request, "There is no SIP gateway here; see [sip] in ringgate.conf(5).");
-		return;
-	}
-	sip_gateway_figures(node->sip, &figures);
-	struct location_figures lookups = sip_glue_lookups(node->sip_glue);
-	struct phones_figures phones = sip_glue_phones(node->sip_glue);
-	json_t *result =
-		json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "placing", (json_int_t)figures.proxies,
-			  "branches", (json_int_t)figures.clients, "placed", (json_int_t)figures.proxied, "redirected",
-			  (json_int_t)figures.responses_3xx, "registered", (json_int_t)figures.bindings, "challenges",
-			  (json_int_t)figures.challenges, "wrong_passwords", (json_int_t)figures.auth_failures, "lookups",
-			  (json_int_t)lookups.lookups, "lookups_known", (json_int_t)(lookups.hits + lookups.joined), "restored",
-			  (json_int_t)phones.restored, "restore_left", (json_int_t)phones.restore_left);
-	control_answer(request, result);
-}
-
 enum { WAIT_SECONDS_DEFAULT = 60, WAIT_SECONDS_MAX = 3600 };
 
 static void answer_when_ready(struct control_request *request) {
@@ -287,6 +265,5 @@ static void on_leave(struct control_request *request) {
 const struct control_command control_status_commands[] = {
 	{"status", on_status}, {"peers", on_peers},	{"ring", on_ring},
 	{"drops", on_drops},   {"metrics", on_metrics}, {"registrations", on_registrations},
-	{"calls", on_calls},   {"leave", on_leave},	{"wait", on_wait},
-	{NULL, NULL},
+	{"leave", on_leave},   {"wait", on_wait},	{NULL, NULL},
 };

@@ -219,6 +219,8 @@ struct sip_gateway *sip_gateway_free(struct sip_gateway *gateway) {
 	}
 	sip_auth_close(gateway);
 	sip_overload_close(gateway);
+	sip_trace_close(gateway);
+	sip_calls_close(gateway);
 	for (size_t i = 0; i < gateway->secure_count; i++) {
 		timer_disarm(gateway->runtime, &gateway->secure[i].pause);
 		gateway_watch(gateway, gateway->secure[i].tcp, 0);

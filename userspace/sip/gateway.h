@@ -58,6 +58,9 @@ enum {
 	SIP_FLOW_SECONDS = 30,		/* a phone has to bind its flow again after its connection broke; then it is unregistered */
 	SIP_FLOW_TIMER_SECONDS = 120,	/* keep-alives over a connection that is bound are expected (Flow-Timer) */
 	SIP_DATAGRAMS_AT_ONCE = 64,	/* read from one socket before others get their turn; also connections accepted */
+	SIP_TRACE_MESSAGES = 1024,	/* kept while somebody traces; older ones are lost to who reads slowly */
+	SIP_TRACE_SECONDS = 60,		/* without a reader; then they are not kept any more */
+	SIP_CALLS_LISTED = 16384,	/* calls in the list of those that go through the proxy */
 	SIP_OVERLOAD_TARGET_MS = 20,	/* requests may wait that long before they are looked at; when all did for */
 	SIP_OVERLOAD_INTERVAL_MS = 100, /* ... this time, new calls and registrations get 503 until the queue is short */
 };
@@ -195,6 +198,42 @@ struct sip_binding_view {
 /* Calls back for every local binding. */
 void sip_gateway_bindings(const struct sip_gateway *gateway, void (*each)(void *userdata, const struct sip_binding_view *),
 			  void *userdata);
+
+struct sip_call_view {
+	const char *from, *to; /* as in the request, without parameters and passwords */
+	const char *state;     /* "placing", "ringing", "talking" */
+	uint64_t since_s;
+	const char *via, *transport; /* the phone or gateway that rings or has answered; "" while it is being placed */
+	const char *call_id;
+};
+
+/*
+ * The calls this gateway has placed, at most SIP_CALLS_LISTED: the one nothing was heard of for longest goes first. Those it has
+ * redirected go past it. `each` may be NULL. Returns how many there are.
+ */
+size_t sip_gateway_calls(const struct sip_gateway *gateway, void (*each)(void *userdata, const struct sip_call_view *),
+			 void *userdata);
+
+struct sip_trace_view {
+	uint64_t time_ms; /* UTC */
+	bool sent;
+	const char *transport, *peer;
+	const char *start; /* "INVITE sip:bob@example.org", "200 OK"; without passwords, as the others */
+	const char *from, *to, *call_id, *cseq;
+	size_t octets;
+};
+
+/*
+ * Messages received and sent from number `after` on, of those at most `max` that have `aor` (NULL: any) in From, To or Request-URI.
+ * *ret_after is for the next call, *ret_lost how many there were no more. They are kept from the first call on until
+ * SIP_TRACE_SECONDS after the last one. -ENOMEM.
+ */
+int sip_gateway_trace(struct sip_gateway *gateway, uint64_t after, const char *aor, size_t max,
+		      void (*each)(void *userdata, const struct sip_trace_view *view), void *userdata, uint64_t *ret_after,
+		      uint64_t *ret_lost);
+
+/* The number the next message will have. */
+uint64_t sip_gateway_trace_now(const struct sip_gateway *gateway);
 
 /* responses_* count what was sent, repetitions included; dropped: refused by a bound, responses of others, what could not be sent.
  */

@@ -141,6 +141,7 @@ int sip_hop_open(struct sip_gateway *gateway, const struct sip_hop *hop, struct 
 }
 
 int sip_flow_send(struct sip_gateway *gateway, const struct sip_flow *flow, struct octets octets) {
+	sip_trace_sent(gateway, flow, &flow->remote, octets);
 	return flow->connection != 0 ? sip_tcp_send(gateway, flow, octets) : sip_udp_send(gateway, flow, &flow->remote, octets);
 }
 

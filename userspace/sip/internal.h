@@ -412,6 +412,19 @@ bool sip_overload_refuses(const struct sip_gateway *gateway, const struct sip_re
 /* The same at less expense, before the request is parsed. True when it was refused, or needs no answer. */
 bool sip_overload_take(struct sip_gateway *gateway, const struct sip_frame *frame, const struct sip_flow *flow);
 
+/* --- trace.c --- */
+
+enum sip_call_state { SIP_CALL_PLACING, SIP_CALL_RINGING, SIP_CALL_TALKING };
+
+/* Only while there is a gateway->trace. */
+void sip_trace_frame(struct sip_gateway *gateway, const struct sip_flow *flow, const struct address *peer,
+		     const struct sip_frame *frame, bool sent);
+
+/* At any time. */
+void sip_trace_sent(struct sip_gateway *gateway, const struct sip_flow *flow, const struct address *peer, struct octets octets);
+void sip_trace_close(struct sip_gateway *gateway);
+void sip_calls_close(struct sip_gateway *gateway);
+
 /* --- call.c: questions to the node --- */
 
 /* Outlives the gateway when that goes first. */
@@ -620,6 +633,9 @@ struct sip_gateway {
 	char *gruu;			    /* owned: settings.gruu */
 	struct sip_auth auth;
 	struct sip_overload overload;
+	struct sip_trace *trace; /* NULL: nobody reads it */
+	uint64_t trace_next;	 /* the number its next message will have */
+	struct call_record *call_records, *call_list;
 	time_t date_of; /* what `date` says */
 	char date[48];	/* field for answers to REGISTER */
 	struct sip_call *calls;

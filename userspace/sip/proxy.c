@@ -63,6 +63,7 @@ static struct sip_proxy *proxy_free(struct sip_proxy *proxy) {
 		proxy->call->work = NULL; /* its answer finds nobody */
 	if (proxy->transaction)
 		proxy->transaction->proxy = NULL;
+	sip_calls_released(proxy);
 	DL_DELETE2(gateway->proxies, proxy, previous, next);
 	gateway->proxy_octets -= proxy->held;
 	gateway->figures.proxies--;
@@ -130,6 +131,7 @@ static void relay(struct sip_proxy *proxy, const struct sip_frame *frame, unsign
 void proxy_provisional(struct branch *branch, const struct sip_frame *frame) {
 	struct sip_proxy *proxy = branch->proxy;
 
+	sip_calls_heard(branch, frame->code);
 	if (proxy->transaction && !proxy->answered)
 		relay(proxy, frame, frame->code, OCTETS_NONE);
 }
@@ -138,6 +140,7 @@ void proxy_accepted(struct branch *branch, const struct sip_frame *frame) {
 	struct sip_proxy *proxy = branch->proxy;
 	bool first = !proxy->answered;
 
+	sip_calls_heard(branch, frame->code);
 	/* Each 2xx of an INVITE belongs to a dialog of its own that the caller has to end (RFC 3261 16.7 step 5). */
 	if (proxy->transaction && (first || proxy->invite))
 		relay(proxy, frame, frame->code, OCTETS_NONE);
@@ -307,7 +310,8 @@ enum sip_trust sip_proxy_trust(struct sip_gateway *gateway, const struct sip_req
 		return SIP_TRUST_DIALOG;
 	if (request->method == SIP_REGISTER)
 		return SIP_TRUST_NONE;
-	if (gateway->mode != SIP_MODE_REDIRECT && gateway->events.peer && gateway->events.peer(gateway->events.userdata, &flow->remote))
+	if (gateway->mode != SIP_MODE_REDIRECT && gateway->events.peer &&
+	    gateway->events.peer(gateway->events.userdata, &flow->remote))
 		return SIP_TRUST_GATEWAY;
 	return gateway->outside_calls ? SIP_TRUST_OUTSIDE : SIP_TRUST_NONE;
 }
@@ -437,6 +441,7 @@ void sip_proxy_request(struct sip_gateway *gateway, struct sip_transaction *tran
 		sip_respond_unavailable(transaction, "Too Many Calls Being Placed", 0);
 		return;
 	}
+	sip_calls_placed(proxy, request);
 	sip_transaction_hold(transaction, proxy);
 	unsigned status = place_request(proxy, request, trust, &reason);
 	if (status != 0) {

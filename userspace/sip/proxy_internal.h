@@ -31,6 +31,7 @@ struct branch {
 struct sip_proxy {
 	struct sip_gateway *gateway;
 	struct sip_transaction *transaction; /* NULL once it is gone */
+	struct call_record *record;	     /* in the list of calls, or NULL */
 	struct octets request;		     /* owned */
 	char *routes;			     /* owned: whole Route lines */
 	char *aor;			     /* owned: the user it is for, else NULL */
@@ -70,6 +71,12 @@ void proxy_finished(struct branch *branch);  /* status and response are set */
 void proxy_proceed(struct sip_proxy *proxy); /* starts what can be started, answers when all is known */
 void proxy_call_lost(void *work);	     /* the gateway ends while a look-up is under way */
 void proxy_release(struct sip_proxy *proxy); /* frees it when nothing is left to be done */
+
+/* --- trace.c: the list of calls --- */
+
+void sip_calls_placed(struct sip_proxy *proxy, const struct sip_request *request);
+void sip_calls_heard(const struct branch *branch, unsigned status);
+void sip_calls_released(struct sip_proxy *proxy);
 
 /* --- place.c: where a request is to go --- */
 

@@ -211,6 +211,8 @@ void sip_receive(struct sip_gateway *gateway, const struct sip_flow *flow, const
 	struct sip_request request;
 	const char *reason = frame->reason;
 
+	if (gateway->trace)
+		sip_trace_frame(gateway, flow, &flow->remote, frame, false);
 	if (frame->response) {
 		sip_client_receive(gateway, frame);
 		return;

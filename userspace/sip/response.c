@@ -179,6 +179,7 @@ void sip_response_send(struct sip_gateway *gateway, const struct sip_flow *flow,
 		       struct octets octets) {
 	struct sip_figures *figures = &gateway->figures;
 
+	sip_trace_sent(gateway, flow, to, octets);
 	int error = flow->connection != 0 ? sip_tcp_send(gateway, flow, octets) : sip_udp_send(gateway, flow, to, octets);
 	if (error < 0) {
 		figures->dropped++; /* as if lost on the way: the client asks again */
