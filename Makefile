@@ -77,7 +77,7 @@ UNIT_TESTS := $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/*/test_*.
 BENCHES := $(patsubst tests/bench/%.c,%,$(wildcard tests/bench/bench_*.c))
 
 .PHONY: help all deps deb image image-check run check check-guest bench soak fuzz install clean unit programs replay fuzzers net lint \
-	lint-files check-threads threads coverage coverage-tests
+	lint-files check-threads threads coverage
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -214,6 +214,8 @@ $(BUILD)/fuzz/$(1): tests/fuzz/$(1).c $(call archives,$(PROGRAM_NEEDS)) $(SUPPOR
 endef
 $(foreach f,$(FUZZERS),$(eval $(call fuzz_rule,$(f))))
 $(BUILD)/replay/fuzz_http $(BUILD)/fuzz/fuzz_http: LIBRARIES += -lmicrohttpd
+$(BUILD)/replay/fuzz_enroll $(BUILD)/fuzz/fuzz_enroll: LIBRARIES += -lcurl -lcares
+$(BUILD)/replay/fuzz_enroll $(BUILD)/fuzz/fuzz_enroll: ALL_LDFLAGS += -Wl,--wrap=https_exchange
 
 replay: $(FUZZERS:%=$(BUILD)/replay/%)
 fuzzers: $(FUZZERS:%=$(BUILD)/fuzz/%)
@@ -263,6 +265,19 @@ lint-files: $(LINT_SOURCES:%.c=$(BUILD)/lint/%.tidy) $(LINT_SOURCES:%.c=$(BUILD)
 lint: deps  ## let clang-tidy and cppcheck read the sources that have changed (at first: half an hour of one core)
 	$(Q)appliance/install-packages.sh clang-tidy cppcheck
 	$(Q)$(MAKE) --no-print-directory --keep-going CI=1 lint-files
+
+# The tests of what has threads: pads, errands, pins and sockets that several threads share; the network tests are named in run.sh.
+THREAD_TESTS := $(addprefix fastpath/test_,errands engine live links pad_ring pad_worker) link/test_shared
+threads: $(THREAD_TESTS:%=$(BUILD)/unit/%) $(BUILD)/ringgated $(BUILD)/ringgatectl $(BUILD)/ringgate-enrolld net
+check-threads: deps  ## what uses threads, under the thread sanitizer (TESTS=… some of it)
+	$(Q)$(MAKE) --no-print-directory BUILD=$(BUILD)-tsan CFLAGS="-O1 -g -fsanitize=thread" LDFLAGS=-fsanitize=thread threads
+	$(Q)exec env BUILD=$(BUILD)-tsan tests/threads/run.sh $(TESTS)
+
+coverage: deps  ## which lines the unit tests and corpora reach (COVERAGE_NET=1: the network tests also; docs/testing.md)
+	$(Q)appliance/install-packages.sh gcovr
+	$(Q)$(MAKE) --no-print-directory BUILD=$(BUILD)-coverage CFLAGS="-O0 -g --coverage -fprofile-update=atomic" LDFLAGS=--coverage \
+		unit replay $(if $(filter 1,$(COVERAGE_NET)),programs net)
+	$(Q)exec env BUILD=$(BUILD)-coverage tests/coverage/run.sh
 
 # Other kernels' verifiers: GUEST_SUITES of Debian, whose kernels are fetched from the machine's own package source.
 GUEST_SUITES ?= trixie
@@ -321,6 +336,6 @@ image-check: deps  ## make the image if it is not there, and test it in a virtua
 	$(Q)BUILD=$(BUILD) IMAGE=1 tests/guest/image.sh
 
 clean:  ## remove what was built
-	rm -rf $(BUILD) build build-san
+	rm -rf $(BUILD) build build-san build-fuzz build-tsan build-coverage
 
 -include $(shell find $(BUILD) -name '*.d' -type f 2>/dev/null)

@@ -498,7 +498,7 @@ int client_enroll(struct client *client, const struct client_enrollment *enrollm
 		error = install(client, enrollment, credential, reason);
 	if (error != 0)
 		return error;
-	ret->node_id = credential->node_id;
+	ret->node_id = credential->node_id; /* fail() never returns 0: NOLINT(clang-analyzer-core.NullDereference) */
 	ret->not_after_ms = credential->certificate->not_after_ms;
 	snprintf(ret->overlay_name, sizeof(ret->overlay_name), "%s", config->overlay_name);
 	return 0;

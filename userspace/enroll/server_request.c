@@ -135,6 +135,7 @@ static enum MHD_Result on_field(void *userdata, enum MHD_ValueKind kind, const c
 	if (field == &request->csr && (!type || strncasecmp(type, "application/pkcs10", 18) != 0)) /* B-11.3-02 */
 		request->csr_type_wrong = true;
 	size_t room = field->max + 1 - field->length, copied = size < room ? size : room;
+	/* A few thousand at most. NOLINTNEXTLINE(clang-analyzer-optin.portability.UnixAPI) */
 	if (!field->data && !(field->data = malloc(field->max + 1))) {
 		set_status(request, MHD_HTTP_SERVICE_UNAVAILABLE, "The server has no memory left.\n");
 		return MHD_YES;

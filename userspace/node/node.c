@@ -208,6 +208,7 @@ static void on_bootstrap_wanted(void *userdata) {
 /* ---- configuration ---- */
 
 static bool excludes_client(const struct settings *settings, const struct overlay_config *config) {
+	/* load_document() leaves one, or fails. NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
 	return settings->client && !settings->relay && !config->clients_permitted;
 }
 
@@ -367,6 +368,7 @@ static int load_identity(struct node *node, char *reason) {
 	if (excludes_client(settings, config))
 		return fail(reason, -EACCES, "Overlay %s permits no clients (%.200s); set role = peer in [node].",
 			    config->overlay_name, settings->overlay_config);
+	/* As above. NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
 	error = credential_load(settings->certificate, settings->key, config->overlay_name, config->node_id_length,
 				&node->credential, reason, NODE_REASON_SIZE);
 	if (error < 0)

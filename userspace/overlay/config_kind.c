@@ -31,7 +31,7 @@ static int only_child(const xmlNode *parent, const char *namespace_uri, const ch
 static int needed_child(const xmlNode *parent, const char *name, const xmlNode **ret, char reason[static CONFIG_REASON_SIZE]) {
 	int r = only_child(parent, NAMESPACE_BASE, name, ret, reason);
 
-	if (r >= 0 && !*ret)
+	if (r == 0 && !*ret)
 		r = xml_refuse(reason, parent, -EBADMSG, "has no %s.", name);
 	return r;
 }
@@ -205,7 +205,7 @@ int kind_block_read(const xmlNode *block, struct kind *ret, char reason[static C
 int kind_block_check(const xmlNode *block, struct overlay_config *config, struct id *ret_signer,
 		     char reason[static CONFIG_REASON_SIZE]) {
 	_cleanup_free_ uint8_t *security = NULL;
-	const xmlNode *kind, *signature;
+	const xmlNode *kind = NULL, *signature = NULL;
 	const char *sentence = "";
 	size_t length;
 	int r = needed_child(block, "kind", &kind, reason);

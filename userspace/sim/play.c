@@ -229,6 +229,7 @@ static bool play_churn(struct play *play) {
 	world->figures.lookups_stale = world->figures.lookups_missing = world->figures.lookup_us = 0;
 	for (uint32_t second = 0; second < play->settings->duration_s; second++) {
 		due += 2 * 0.693147 / half_life_s * (double)world->alive * (double)sim_random_below(world, 1000001) / 1e6;
+		/* Exact below 2^53. NOLINTNEXTLINE(cert-flp30-c,clang-analyzer-security.FloatLoopCounter) */
 		for (; due >= 1; due--) {
 			struct sim_node *node = sim_pick(world, false);
 			if (!node)

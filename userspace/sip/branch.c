@@ -118,7 +118,7 @@ static bool fall_back(struct branch *branch) {
 }
 
 /* The next server of the same name (RFC 3263 4.3). False when there is none, or nobody waits for it. */
-static bool try_next(struct branch *branch) {
+static bool try_next(struct branch *branch) { /* once for each server: NOLINT(misc-no-recursion) */
 	const struct sip_proxy *proxy = branch->proxy;
 
 	if (branch->others_tried == branch->other_count || branch->cancel || !proxy->transaction || proxy->answered ||
@@ -247,7 +247,7 @@ static void choose_tcp(struct branch *branch) {
 	branch->hop.fallback = true;
 }
 
-void branch_start(struct branch *branch) {
+void branch_start(struct branch *branch) { /* as above: NOLINT(misc-no-recursion) */
 	branch->state = BRANCH_ACTIVE;
 	branch->proxy->gateway->figures.forks++;
 	if (!branch->tried)

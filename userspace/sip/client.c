@@ -101,7 +101,7 @@ int sip_client_new(struct sip_gateway *gateway, struct sip_client_key key, const
 
 	if (error == 0 && !(client = calloc(1, sizeof(*client))))
 		error = -ENOMEM;
-	if (error < 0) {
+	if (error != 0) {
 		free((void *)request.data);
 		return error;
 	}

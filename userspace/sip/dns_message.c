@@ -34,6 +34,7 @@ static void read_name(struct reader *r, struct octets message, char name[static 
 	size_t length = 0;
 	bool moved = false;
 
+	name[0] = 0;
 	for (unsigned pointers = 0;;) {
 		uint8_t head = reader_u8(&at);
 		if (at.error < 0 || (head & 0xc0) == 0x40 || (head & 0xc0) == 0x80) {

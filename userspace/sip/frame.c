@@ -165,7 +165,7 @@ static bool is_token(struct octets octets) {
 static bool starts_with(struct octets octets, const char *prefix) {
 	size_t length = strlen(prefix);
 
-	return octets.length >= length && strncasecmp((const char *)octets.data, prefix, length) == 0;
+	return octets.data && octets.length >= length && strncasecmp((const char *)octets.data, prefix, length) == 0;
 }
 
 /* Leaves the code 0 when it is none: nobody waits for such a response. */
@@ -229,7 +229,7 @@ static enum sip_field field_named(struct octets name) {
 
 /* `field` is a whole field with its continuation lines. */
 static void read_field(struct sip_frame *frame, struct octets field) {
-	const uint8_t *colon = memchr(field.data, ':', field.length);
+	const uint8_t *colon = field.length == 0 ? NULL : memchr(field.data, ':', field.length);
 	size_t name_length = colon ? (size_t)(colon - field.data) : 0;
 	struct octets name = trim(part(field, 0, name_length));
 
@@ -335,7 +335,7 @@ bool sip_raw_field_next(struct reader *r, struct sip_raw_field *ret) {
 	for (struct reader ahead = *r; read_line(&ahead, &line) && line.length > 0 && is_blank(line.data[0]);)
 		*r = ahead;
 	struct octets whole = part(OCTETS(r->data, r->length), start, r->position - start);
-	const uint8_t *colon = memchr(whole.data, ':', whole.length);
+	const uint8_t *colon = whole.length == 0 ? NULL : memchr(whole.data, ':', whole.length);
 	size_t name_length = colon ? (size_t)(colon - whole.data) : whole.length;
 	struct octets name = trim(part(whole, 0, name_length));
 	*ret = (struct sip_raw_field){

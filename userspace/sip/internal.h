@@ -103,6 +103,12 @@ bool sip_arena_spilled(void); /* since sip_arena_begin() something came from the
 void sip_arena_end(void);
 bool sip_arena_owns(const void *piece);
 
+/*
+ * What the parser made of a text, in our terms: libosip2 5.3 reports success also when memory ran out in the middle, leaving out what
+ * it had none for. -EBADMSG, -ENOMEM.
+ */
+int sip_parsed(int result);
+
 /* --- message.c: a parsed request --- */
 
 enum sip_method {

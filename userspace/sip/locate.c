@@ -333,7 +333,7 @@ int sip_locate(struct sip_gateway *gateway, const osip_uri_t *uri, sip_located d
 	int error = sip_uri_transport(uri, &transport);
 	if (error == 0)
 		error = sip_uri_port(uri, transport, &port);
-	if (error < 0)
+	if (error != 0)
 		return error;
 	if (!gateway->dns || uri_domain(uri, domain) < 0 || strchr(domain, ':'))
 		return -EHOSTUNREACH;

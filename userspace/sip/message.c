@@ -110,9 +110,9 @@ static int parse(struct sip_request *request) {
 	for (size_t i = 0; frame->quoted_control && i < w.length; i++)
 		if ((text[i] < ' ' && !strchr("\r\n\t", text[i])) || text[i] == 0 || text[i] == 0x7f)
 			text[i] = '_';
-	if (writer_finish(&w) < 0 || osip_message_parse(request->message, (const char *)text, w.length) != OSIP_SUCCESS)
+	if (writer_finish(&w) < 0)
 		return -EBADMSG;
-	return 0;
+	return sip_parsed(osip_message_parse(request->message, (const char *)text, w.length));
 }
 
 int sip_request_parse(const struct sip_frame *frame, struct sip_request *ret, const char **ret_reason) {
@@ -127,9 +127,15 @@ int sip_request_parse(const struct sip_frame *frame, struct sip_request *ret, co
 		sip_request_release(&request);
 		return -ENOMEM;
 	}
-	*ret_reason = parse(&request) < 0 ? "Malformed Header Field" : check(&request);
+	int error = parse(&request);
+	if (error != -ENOMEM)
+		*ret_reason = error < 0 ? "Malformed Header Field" : check(&request);
 	if (request.arena)
 		sip_arena_pause();
+	if (error == -ENOMEM) {
+		sip_request_release(&request);
+		return error;
+	}
 	if (*ret_reason) {
 		sip_request_release(&request);
 		return -EBADMSG;

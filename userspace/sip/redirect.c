@@ -235,7 +235,7 @@ void sip_redirect(struct sip_gateway *gateway, struct sip_transaction *transacti
 		redirect->gateway = gateway;
 		redirect->gruu = gruu;
 		redirect->aor = strdup(user);
-		if (redirect->aor && osip_uri_clone(request->message->req_uri, &redirect->uri) == OSIP_SUCCESS)
+		if (redirect->aor && sip_parsed(osip_uri_clone(request->message->req_uri, &redirect->uri)) == 0)
 			call = sip_call_new(gateway, redirect, redirect_release);
 	}
 	if (!call) {

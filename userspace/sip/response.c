@@ -342,7 +342,7 @@ void sip_refuse_frame(struct sip_gateway *gateway, const struct sip_frame *frame
 	text[value.length] = 0;
 	if (osip_via_init(&via) != OSIP_SUCCESS)
 		return;
-	if (osip_via_parse(via, text) == OSIP_SUCCESS && via->host && *via->host && via->protocol && via->version) {
+	if (sip_parsed(osip_via_parse(via, text)) == 0 && via->host && *via->host && via->protocol && via->version) {
 		struct writer echo = writer_growing(2 * SIP_HEADER_OCTETS);
 		struct octets to = frame->field[SIP_FIELD_TO];
 		write_top_via(via, flow, &echo);

@@ -147,7 +147,7 @@ osip_uri_t *uri_parse(const char *text) {
 		separators += *c == ';' || *c == '&';
 	if (separators > URI_PARAMETERS || osip_uri_init(&uri) != OSIP_SUCCESS)
 		return NULL;
-	if (osip_uri_parse(uri, text) != OSIP_SUCCESS || !uri->scheme || (!uri_is_sip(uri) && !uri->string))
+	if (sip_parsed(osip_uri_parse(uri, text)) < 0 || !uri->scheme || (!uri_is_sip(uri) && !uri->string))
 		return NULL;
 	return TAKE(uri);
 }
