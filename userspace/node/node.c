@@ -572,6 +572,7 @@ static int open_sip(struct node *node, struct handover *handover, char *reason) 
 		.tls_key = node->settings->sip_tls_key,
 		.mode = (enum sip_mode)node->settings->sip_mode,
 		.outside_calls = node->settings->sip_outside_calls,
+		.tls_ca_file = node->settings->sip_tls_ca_file,
 		.names = node->settings->sip_outside_domains,
 		.name_servers = name_servers(node->settings, servers, sizeof(servers)),
 		.digests = node->settings->sip_digests,
@@ -579,6 +580,12 @@ static int open_sip(struct node *node, struct handover *handover, char *reason) 
 	};
 
 	memcpy(sip_settings.listen, node->settings->sip_listen, sip_settings.listen_count * sizeof(sip_settings.listen[0]));
+	/* A redirector takes no calls of gateways. */
+	if (sip_settings.mode != SIP_MODE_REDIRECT && node->settings->sip_gateway_tls != GATEWAY_TLS_NO) {
+		sip_settings.peer_listen_count = node->settings->sip_gateway_listen_count;
+		memcpy(sip_settings.peer_listen, node->settings->sip_gateway_listen,
+		       sip_settings.peer_listen_count * sizeof(sip_settings.peer_listen[0]));
+	}
 	memcpy(sip_settings.tls_listen, node->settings->sip_tls_listen,
 	       sip_settings.tls_listen_count * sizeof(sip_settings.tls_listen[0]));
 	sip_settings.gruu = gruu;

@@ -294,6 +294,23 @@ static int set_sip_tls_listen(struct settings *settings, size_t offset, const ch
 	return set_addresses(value, settings->sip_tls_listen, &settings->sip_tls_listen_count, SETTINGS_LISTEN_MAX, 5061);
 }
 
+static int set_gateway_listen(struct settings *settings, size_t offset, const char *value) {
+	(void)offset;
+	return set_addresses(value, settings->sip_gateway_listen, &settings->sip_gateway_listen_count, SETTINGS_LISTEN_MAX, 5062);
+}
+
+static int set_gateway_tls(struct settings *settings, size_t offset, const char *value) {
+	static const char *const words[] = {[GATEWAY_TLS_NO] = "no", [GATEWAY_TLS_SIPS] = "sips", [GATEWAY_TLS_ALWAYS] = "always"};
+
+	(void)offset;
+	for (size_t i = 0; i < ARRAY_LENGTH(words); i++)
+		if (strcmp(value, words[i]) == 0) {
+			settings->sip_gateway_tls = (enum settings_gateway_tls)i;
+			return 0;
+		}
+	return -EINVAL;
+}
+
 static int set_name_servers(struct settings *settings, size_t offset, const char *value) {
 	(void)offset;
 	return set_addresses(value, settings->sip_name_servers, &settings->sip_name_server_count, SETTINGS_LISTEN_MAX, 53);
@@ -494,6 +511,9 @@ static const struct option {
 	{"sip", "tls-listen", set_sip_tls_listen, 0, "up to 4 addresses such as 192.0.2.1:5061"},
 	{"sip", "tls-certificate", set_path, offsetof(struct settings, sip_tls_certificate), "an absolute path"},
 	{"sip", "tls-key", set_path, offsetof(struct settings, sip_tls_key), "an absolute path"},
+	{"sip", "tls-ca-file", set_path, offsetof(struct settings, sip_tls_ca_file), "an absolute path"},
+	{"sip", "gateway-tls", set_gateway_tls, 0, "no, sips or always"},
+	{"sip", "gateway-listen", set_gateway_listen, 0, "up to 4 addresses such as 192.0.2.1:5062"},
 	{"sip", "mode", set_sip_mode, offsetof(struct settings, sip_mode), "redirect, proxy or redirect-inside"},
 	{"sip", "outside-calls", set_boolean, offsetof(struct settings, sip_outside_calls), "yes or no"},
 	{"sip", "outside-domains", set_boolean, offsetof(struct settings, sip_outside_domains), "yes or no"},
@@ -712,6 +732,13 @@ static int settings_defaults(struct settings *settings) {
 		settings->sip_listen_count = 2;
 	}
 	/* With a certificate, TLS at the same hosts. */
+	for (size_t i = 0; settings->sip_gateway_listen_count == 0 && i < settings->sip_listen_count; i++) {
+		settings->sip_gateway_listen[i] = settings->sip_listen[i];
+		settings->sip_gateway_listen[i].port =
+			settings->sip_listen[i].port == 0 ? 0 : (uint16_t)(settings->sip_listen[i].port + 2);
+		if (i + 1 == settings->sip_listen_count)
+			settings->sip_gateway_listen_count = i + 1;
+	}
 	for (size_t i = 0; settings->sip_tls_certificate && settings->sip_tls_listen_count == 0 && i < settings->sip_listen_count;
 	     i++) {
 		settings->sip_tls_listen[i] = settings->sip_listen[i];
@@ -776,6 +803,7 @@ int settings_load(const char *path, bool must_exist, struct settings **ret, char
 	settings->sip = settings->sip_authentication = settings->sip_outside_domains = settings->fastpath = true;
 	settings->log_level = LOG_INFO;
 	settings->sip_lookup_s = DEFAULT_LOOKUP_S;
+	settings->sip_gateway_tls = GATEWAY_TLS_SIPS;
 	settings->neighbor_check_ms = DEFAULT_NEIGHBOR_CHECK_MS;
 	int error = load_file(settings, path, reason);
 	if (error == -ENOENT && !must_exist)
@@ -808,6 +836,7 @@ struct settings *settings_free(struct settings *settings) {
 	free(settings->ciphers);
 	free(settings->sip_tls_certificate);
 	free(settings->sip_tls_key);
+	free(settings->sip_tls_ca_file);
 	free(settings->users_directory);
 	free(settings->sip_passwords);
 	clear_registrars(settings);

@@ -27,6 +27,9 @@ struct network_prefix {
 	unsigned bits;
 };
 
+/* Which calls between gateways go over TLS. */
+enum settings_gateway_tls { GATEWAY_TLS_NO, GATEWAY_TLS_SIPS, GATEWAY_TLS_ALWAYS };
+
 /* What the node does for its users' certificates, besides renewing those that are there. */
 enum settings_enroll_users { ENROLL_USERS_NO, ENROLL_USERS_AT_REGISTRATION };
 
@@ -64,7 +67,11 @@ struct settings {
 	struct address sip_tls_listen[SETTINGS_LISTEN_MAX];
 	size_t sip_tls_listen_count;
 	char *sip_tls_certificate, *sip_tls_key; /* NULL: no TLS */
-	unsigned sip_mode;			 /* enum sip_mode */
+	struct address sip_gateway_listen[SETTINGS_LISTEN_MAX];
+	size_t sip_gateway_listen_count;
+	enum settings_gateway_tls sip_gateway_tls;
+	char *sip_tls_ca_file; /* NULL: the system's roots */
+	unsigned sip_mode;     /* enum sip_mode */
 	bool sip_outside_calls, sip_outside_domains;
 	struct address sip_name_servers[SETTINGS_LISTEN_MAX]; /* none: those of the system */
 	size_t sip_name_server_count;

@@ -6,6 +6,7 @@
 #include "node/location.h"
 #include "node/passwords.h"
 #include "node/phones.h"
+#include "node/sip_tls.h"
 #include "usages/sip_attach.h"
 
 #include <errno.h>
@@ -49,7 +50,9 @@ struct found {
 struct asked {
 	struct pending *pending;
 	uint32_t lifetime_s;
-	bool secure;
+	bool secure; /* the phones there want it */
+	bool tls;    /* the way there is to be secured */
+	struct id node_id;
 };
 
 struct sip_glue {
@@ -58,6 +61,7 @@ struct sip_glue {
 	struct passwords *passwords; /* NULL: phones need none */
 	struct location *location;
 	struct sip_attach *attach; /* gateways of other sites */
+	struct sip_tls_peers *tls; /* with them; NULL: none */
 	char path[PATH_MAX];	   /* of its database */
 	struct phones *phones;	   /* NULL until sip_glue_open() */
 };
@@ -341,12 +345,13 @@ static void write_gateway_uri(const char *aor, const struct sip_place *place, bo
 static void on_gateway(void *userdata, int error, const struct sip_place *places, size_t count) {
 	struct asked *asked = userdata;
 	struct pending *pending = asked->pending;
-	const struct sip_place *place = choose_place(places, count, asked->secure);
+	const struct sip_place *place = choose_place(places, count, asked->tls);
 	struct sip_redirect_contact *contact = place ? found_add(pending->found, asked->lifetime_s) : NULL;
 
 	if (contact) {
 		contact->gateway = place->address;
-		contact->transport = asked->secure ? SIP_TLS : place->stream ? SIP_TCP : SIP_UDP;
+		contact->node_id = asked->node_id;
+		contact->transport = asked->tls ? SIP_TLS : place->stream ? SIP_TCP : SIP_UDP;
 		write_gateway_uri(pending->aor, place, asked->secure, (char *)contact->uri);
 	} else if (error == -ELOOP) {
 		add_local(pending);
@@ -363,9 +368,14 @@ static void ask_gateway(struct pending *pending, const struct sip_contact *conta
 	int error = -ENOMEM;
 
 	if (asked) {
-		*asked = (struct asked){.pending = pending, .lifetime_s = contact->lifetime_s, .secure = contact->secure};
-		error = sip_attach_find(pending->glue->attach, OCTETS(contact->destination_list, contact->destination_list_length),
-					contact->secure ? SIPS_APPLICATION : SIP_APPLICATION, on_gateway, asked);
+		struct octets list = OCTETS(contact->destination_list, contact->destination_list_length);
+		bool tls = contact->secure || pending->glue->node->settings->sip_gateway_tls == GATEWAY_TLS_ALWAYS;
+		*asked = (struct asked){
+			.pending = pending, .lifetime_s = contact->lifetime_s, .secure = contact->secure, .tls = tls};
+		error = sip_attach_node(pending->glue->attach, list, &asked->node_id);
+		if (error == 0)
+			error = sip_attach_find(pending->glue->attach, list, tls ? SIPS_APPLICATION : SIP_APPLICATION, on_gateway,
+						asked);
 	}
 	if (error == 0) {
 		pending->found->waiting++;
@@ -527,7 +537,16 @@ static size_t on_places(void *userdata, uint16_t application, struct sip_place *
 	struct address listener;
 	size_t count = 0;
 
-	if (!glue->node->sip || glue->node->settings->sip_mode == SIP_MODE_REDIRECT || application != SIP_APPLICATION)
+	if (!glue->node->sip || glue->node->settings->sip_mode == SIP_MODE_REDIRECT)
+		return 0;
+	if (application == SIPS_APPLICATION) {
+		for (size_t i = 0; count < max && sip_gateway_peer_address(glue->node->sip, i, &listener) == 0; i++)
+			count += add_places(glue->node, &listener, out + count, max - count);
+		for (size_t i = 0; i < count; i++)
+			out[i].stream = true;
+		return count;
+	}
+	if (application != SIP_APPLICATION)
 		return 0;
 	for (size_t i = 0; count < max && sip_gateway_address(glue->node->sip, i, &listener) == 0; i++)
 		count += add_places(glue->node, &listener, out + count, max - count);
@@ -537,6 +556,12 @@ static size_t on_places(void *userdata, uint16_t application, struct sip_place *
 		out[count++].stream = true;
 	}
 	return count;
+}
+
+static struct ssl_st *on_peer_ssl(void *userdata, const struct address *remote, const struct id *node_id, bool server) {
+	struct sip_glue *glue = userdata;
+
+	return sip_tls_peers_ssl(glue->tls, remote, node_id, server);
 }
 
 int sip_glue_new(struct node *node, struct sip_glue **ret) {
@@ -552,9 +577,15 @@ int sip_glue_new(struct node *node, struct sip_glue **ret) {
 		.ask = on_resolve,
 	};
 	const struct sip_attach_settings attach = {.router = node->router, .userdata = glue, .places = on_places};
+	char reason[NODE_REASON_SIZE] = "no memory";
 	int error = location_new(&lookups, &glue->location);
 	if (error == 0)
 		error = sip_attach_new(&attach, &glue->attach);
+	if (error == 0 && node->settings->sip_gateway_tls != GATEWAY_TLS_NO) {
+		error = sip_tls_peers_new(node, &glue->tls, reason, sizeof(reason));
+		if (error < 0)
+			log_error("TLS between SIP gateways is not possible: %s.", reason);
+	}
 	if (error == 0 && node->settings->sip_authentication)
 		error = passwords_new(node->settings->sip_passwords, &glue->passwords);
 	if (error < 0)
@@ -571,6 +602,7 @@ struct sip_glue *sip_glue_free(struct sip_glue *glue) {
 	while (glue->pending)
 		answer(glue->pending, 503, "Shutting Down");
 	phones_free(glue->phones);
+	sip_tls_peers_free(glue->tls);
 	location_free(glue->location);
 	passwords_free(glue->passwords);
 	free(glue);
@@ -586,6 +618,7 @@ struct sip_gateway_events sip_glue_events(struct sip_glue *glue) {
 		.user = on_user,
 		.allowed = on_allowed,
 		.peer = on_peer,
+		.peer_ssl = glue->tls ? on_peer_ssl : NULL,
 		.secret = glue->passwords ? on_secret : NULL,
 		.registrar = on_registrar,
 	};

@@ -262,8 +262,8 @@ void branch_start(struct branch *branch) { /* as above: NOLINT(misc-no-recursion
 	if (error < 0 && error != -ENOBUFS && error != -ENOMEM && try_next(branch))
 		return;
 	if (error < 0) {
-		/* At our bounds, or there is no way to that phone. */
-		finish(branch, error == -ENOBUFS || error == -ENOMEM ? 503 : 480);
+		/* At our bounds, the connection broke (RFC 3261 16.9), or there is no way to that phone. */
+		finish(branch, error == -ENOBUFS || error == -ENOMEM || error == -EPIPE ? 503 : 480);
 		return;
 	}
 	branch->client->answered = on_answer;

@@ -2,6 +2,7 @@
 #include "sip/proxy.h"
 
 #include <errno.h>
+#include <openssl/ssl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,13 +66,13 @@ static int listener_open(struct sip_gateway *gateway, const struct sip_gateway_s
 }
 
 static int listener_open_secure(struct sip_gateway *gateway, const struct sip_gateway_settings *settings,
-				const struct address *address) {
+				const struct address *address, bool peer) {
 	struct sip_listener *listener = &gateway->secure[gateway->secure_count];
 
 	int tcp = socket_of(settings, SOCK_STREAM, address);
 	if (tcp < 0)
 		return tcp;
-	*listener = (struct sip_listener){.gateway = gateway, .address = *address, .udp = -1, .tcp = tcp};
+	*listener = (struct sip_listener){.gateway = gateway, .address = *address, .udp = -1, .tcp = tcp, .peer = peer};
 	gateway->secure_count++;
 	return bound_port(tcp, &listener->address.port);
 }
@@ -87,10 +88,30 @@ static int open_secure(struct sip_gateway *gateway, const struct sip_gateway_set
 	}
 	int error = sip_tls_new(settings->tls_certificate, settings->tls_key, &gateway->tls, reason, reason_size);
 	for (size_t i = 0; error == 0 && i < settings->tls_listen_count; i++) {
-		error = listener_open_secure(gateway, settings, &settings->tls_listen[i]);
+		error = listener_open_secure(gateway, settings, &settings->tls_listen[i], false);
 		if (error < 0)
 			snprintf(reason, reason_size, "cannot listen for SIP over TLS on %s: %s",
 				 address_format(&settings->tls_listen[i], text), strerror(-error));
+	}
+	return error;
+}
+
+static int open_peers(struct sip_gateway *gateway, const struct sip_gateway_settings *settings, char *reason, size_t reason_size) {
+	char text[ADDRESS_TEXT_SIZE];
+	int error = 0;
+
+	if (settings->peer_listen_count > SIP_LISTENERS || (settings->peer_listen_count > 0 && !gateway->events.peer_ssl)) {
+		snprintf(reason, reason_size,
+			 "SIP over TLS between gateways needs certificates of the overlay and at most %d addresses", SIP_LISTENERS);
+		return -EINVAL;
+	}
+	if (settings->tls_ca_file && !(gateway->tls_ca_file = strdup(settings->tls_ca_file)))
+		return -ENOMEM;
+	for (size_t i = 0; error == 0 && i < settings->peer_listen_count; i++) {
+		error = listener_open_secure(gateway, settings, &settings->peer_listen[i], true);
+		if (error < 0)
+			snprintf(reason, reason_size, "cannot listen for gateways on %s: %s",
+				 address_format(&settings->peer_listen[i], text), strerror(-error));
 	}
 	return error;
 }
@@ -186,6 +207,8 @@ int sip_gateway_new(const struct sip_gateway_settings *settings, const struct si
 	}
 	error = open_secure(gateway, settings, reason, reason_size);
 	if (error == 0)
+		error = open_peers(gateway, settings, reason, reason_size);
+	if (error == 0)
 		error = open_names(gateway, settings, reason, reason_size);
 	if (error < 0)
 		return error;
@@ -227,6 +250,8 @@ struct sip_gateway *sip_gateway_free(struct sip_gateway *gateway) {
 		close(gateway->secure[i].tcp);
 	}
 	sip_tls_free(gateway->tls);
+	SSL_CTX_free(gateway->outside_tls);
+	free(gateway->tls_ca_file);
 	octets_wipe(gateway->tag_key, sizeof(gateway->tag_key));
 	octets_wipe(gateway->dialog_key, sizeof(gateway->dialog_key));
 	free(gateway->datagrams);
@@ -242,11 +267,21 @@ int sip_gateway_address(const struct sip_gateway *gateway, size_t index, struct 
 	return 0;
 }
 
+static int secure_address(const struct sip_gateway *gateway, size_t index, bool peer, struct address *ret) {
+	for (size_t i = 0; i < gateway->secure_count; i++)
+		if (gateway->secure[i].peer == peer && index-- == 0) {
+			*ret = gateway->secure[i].address;
+			return 0;
+		}
+	return -ENOENT;
+}
+
 int sip_gateway_tls_address(const struct sip_gateway *gateway, size_t index, struct address *ret) {
-	if (index >= gateway->secure_count)
-		return -ENOENT;
-	*ret = gateway->secure[index].address;
-	return 0;
+	return secure_address(gateway, index, false, ret);
+}
+
+int sip_gateway_peer_address(const struct sip_gateway *gateway, size_t index, struct address *ret) {
+	return secure_address(gateway, index, true, ret);
 }
 
 size_t sip_gateway_sockets(const struct sip_gateway *gateway, int *fds, size_t max) {

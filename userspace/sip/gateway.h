@@ -6,6 +6,7 @@
 #pragma once
 
 #include "base/address.h"
+#include "base/id.h"
 #include "base/runtime.h"
 #include "sip/digest.h"
 
@@ -106,6 +107,7 @@ struct sip_redirect_contact {
 	unsigned expires_s;
 	/* A gateway of another site, at this address (family 0: none). A proxy asks it for the AoR itself, whatever `uri` says. */
 	struct address gateway;
+	struct id node_id; /* of that gateway: over TLS its certificate has to have it */
 	enum sip_transport transport;
 };
 /* status: 302 with contacts, 404, 480, 503 (retry_after_s > 0), 482. */
@@ -137,6 +139,11 @@ struct sip_gateway_events {
 	bool (*registrar)(void *userdata, const char *user, const char *aor);
 	/* Is this the address of a gateway of another site, which may call our users? NULL: there are none. */
 	bool (*peer)(void *userdata, const struct address *source);
+	/*
+	 * For a TLS connection with a gateway of the overlay, which checks its certificate: that it has this Node-ID, or with
+	 * ID_NONE that it is one of the overlay. The caller frees it. NULL instead of a function: there is no TLS between gateways.
+	 */
+	struct ssl_st *(*peer_ssl)(void *userdata, const struct address *remote, const struct id *node_id, bool server);
 };
 
 struct sip_gateway_settings {
@@ -148,6 +155,9 @@ struct sip_gateway_settings {
 	size_t tls_listen_count;
 	const char *tls_certificate, *tls_key; /* PEM; read again when they change. Copied */
 	const uint8_t *dialog_key; /* 16 octets that stay the same over restarts, so that calls go on; NULL: random ones */
+	struct address peer_listen[SIP_LISTENERS]; /* TLS for gateways of the overlay; needs the event */
+	size_t peer_listen_count;
+	const char *tls_ca_file; /* PEM: roots for outside domains; NULL: the system's. Copied */
 	enum sip_mode mode;
 	enum sip_callers callers;
 	bool outside_calls;	  /* anyone may call our users; SIP_MODE_REDIRECT_INSIDE lets them in any case */
@@ -174,6 +184,9 @@ int sip_gateway_tls_address(const struct sip_gateway *gateway, size_t index, str
 
 /* The sockets it listens on, for a run to come: at most `max` descriptors, which stay the gateway's. Returns how many. */
 size_t sip_gateway_sockets(const struct sip_gateway *gateway, int *fds, size_t max);
+
+/* The same of the listeners for gateways of the overlay. */
+int sip_gateway_peer_address(const struct sip_gateway *gateway, size_t index, struct address *ret);
 
 /* Descriptors to wait for; the set changes as TCP connections come and go, so the driver gives a callback. `events` as in epoll. */
 typedef void (*sip_watch)(void *userdata, int fd, unsigned events); /* events 0: stop watching; called before close() */

@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
@@ -72,6 +73,8 @@ int sip_hop_of_uri(const osip_uri_t *uri, struct sip_hop *ret) {
 	error = sip_uri_port(uri, hop.transport, &hop.address.port);
 	if (error < 0)
 		return error;
+	if (hop.transport == SIP_TLS)
+		snprintf(hop.identity, sizeof(hop.identity), "%s", uri->host);
 	*ret = hop;
 	return 0;
 }
@@ -129,10 +132,15 @@ int sip_hop_open(struct sip_gateway *gateway, const struct sip_hop *hop, struct 
 	const struct sip_listener *listener = listener_for(gateway, hop);
 	if (!listener || (hop->transport != SIP_UDP && listener->tcp < 0))
 		return -EAFNOSUPPORT; /* the other side could not reach us */
-	if (hop->transport == SIP_TCP)
-		return sip_tcp_connect(gateway, &hop->address, ret);
-	if (hop->transport != SIP_UDP)
-		return -EPROTONOSUPPORT;
+	if (hop->transport == SIP_TLS)
+		return sip_tls_connect(gateway, hop, ret);
+	if (hop->transport == SIP_TCP) {
+		struct sip_connection *connection;
+		int error = sip_tcp_connect(gateway, &hop->address, NULL, &connection);
+		if (error == 0)
+			*ret = connection->flow;
+		return error;
+	}
 	struct sip_flow flow = {.remote = hop->address, .local = listener->address, .transport = SIP_UDP, .fd = listener->udp};
 	if (hop->flow.fd == listener->udp)
 		flow.local = hop->flow.local;
@@ -173,11 +181,13 @@ const char *sip_flow_sent_by(struct sip_gateway *gateway, const struct sip_flow 
 	if (memcmp(address.octets, any, sizeof(any)) == 0 && source_towards(&flow->remote, &source) == 0)
 		memcpy(address.octets, source.octets, sizeof(address.octets));
 	/* A connection has a port of its own; we listen at another. */
+	const struct sip_connection *connection = sip_connection_of(gateway, flow);
+	bool peer = connection && connection->peer;
 	const struct sip_listener *listeners = flow->transport == SIP_TLS ? gateway->secure : gateway->listeners;
 	size_t count = flow->transport == SIP_TLS ? gateway->secure_count : gateway->listener_count;
 	for (size_t i = 0; flow->transport != SIP_UDP && i < count; i++) {
 		const struct address *listened = &listeners[i].address;
-		if (listened->family != address.family)
+		if (listened->family != address.family || listeners[i].peer != peer)
 			continue;
 		address.port = listened->port;
 		if (same_host(listened, &address))

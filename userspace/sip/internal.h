@@ -208,6 +208,7 @@ struct sip_listener {
 	uint32_t lost;	      /* datagrams the system has dropped, as it last said */
 	struct sip_wait wait; /* of datagrams */
 	struct timer pause;   /* accepts again after a shortage of descriptors */
+	bool peer;	      /* for gateways of the overlay */
 };
 
 /* tls.c; reads and writes like recv() and send(). */
@@ -218,6 +219,7 @@ struct sip_tls *sip_tls_free(struct sip_tls *tls);
 int sip_tls_accept(struct sip_gateway *gateway, struct sip_connection *connection);
 ssize_t sip_tls_read(struct sip_connection *connection, void *data, size_t size);
 ssize_t sip_tls_write(struct sip_connection *connection, const void *data, size_t size);
+bool sip_tls_established(const struct sip_connection *connection);
 bool sip_tls_pending(const struct sip_connection *connection);
 void sip_tls_close(struct sip_connection *connection);
 
@@ -231,6 +233,9 @@ struct sip_connection {
 	bool outside;	    /* of an address that is not of the site */
 	bool outgoing;	    /* opened by us: others to the same place may use it (RFC 5923) */
 	struct ssl_st *ssl; /* of TLS */
+	char *identity;	    /* owned: whose certificate it is to be, when we have opened it */
+	bool peer;	    /* with a gateway of the overlay, which has proved it */
+	bool wants_read;    /* nothing can be sent before something has come */
 	bool wants_write;   /* it waits for room to send, whatever it is doing */
 	unsigned watched;   /* epoll events asked for */
 	bool served;	    /* has carried a request */
@@ -255,9 +260,11 @@ void sip_tcp_ready(struct sip_gateway *gateway, struct sip_connection *connectio
 int sip_tcp_send(struct sip_gateway *gateway, const struct sip_flow *flow, struct octets octets);
 struct sip_connection *sip_connection_free(struct sip_connection *connection);
 
-/* A connection that we opened to `remote`, or a new one, which takes octets at once. -ENOBUFS at the bound, or what connect() gave.
+/*
+ * A connection that we opened to `remote`, or a new one, which takes octets at once; over TLS to the one of this identity, whose
+ * handshake the caller sees to when it is new. -ENOBUFS at the bound, or what connect() gave.
  */
-int sip_tcp_connect(struct sip_gateway *gateway, const struct address *remote, struct sip_flow *ret);
+int sip_tcp_connect(struct sip_gateway *gateway, const struct address *remote, const char *identity, struct sip_connection **ret);
 
 /* The connection of a flow while it is open, else NULL. */
 struct sip_connection *sip_connection_of(struct sip_gateway *gateway, const struct sip_flow *flow);
@@ -621,9 +628,12 @@ struct sip_gateway {
 	uint64_t hash_key[2], merge_hash_key[2], tag_key[2], dialog_key[2];
 	struct sip_listener listeners[SIP_LISTENERS];
 	size_t listener_count;
-	struct sip_listener secure[SIP_LISTENERS]; /* for TLS; have no UDP */
+	struct sip_listener secure[2 * SIP_LISTENERS]; /* for TLS, of phones and of gateways; have no UDP */
 	size_t secure_count;
-	struct sip_tls *tls;		    /* NULL without them */
+	struct sip_tls *tls;		/* NULL without them */
+	struct ssl_ctx_st *outside_tls; /* NULL until it is needed */
+	char *tls_ca_file;
+	uint64_t tls_reported_us;
 	struct sip_connection *connections; /* by descriptor */
 	uint64_t next_connection;
 	struct sip_datagrams *datagrams; /* room for some; see udp.c */

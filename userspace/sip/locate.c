@@ -98,6 +98,7 @@ static void finish(struct sip_locate *locate) {
 				*hop = (struct sip_hop){
 					.transport = host->transport, .address = host->addresses[family][at], .flow.fd = -1};
 				hop->address.port = host->port;
+				snprintf(hop->identity, sizeof(hop->identity), "%s", locate->name); /* RFC 5922 4 */
 				/* Not where the system knows no way to, as to IPv6 addresses from many sites. */
 				if (sip_hop_possible(&hop->address))
 					count++;

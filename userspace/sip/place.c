@@ -240,7 +240,8 @@ static bool place_bindings(struct sip_proxy *proxy, const char *aor) {
 
 /* A gateway of another site knows the user by the AoR, and the device by the GRUU. */
 static void add_gateway(struct sip_proxy *proxy, const struct sip_redirect_contact *contact) {
-	const struct sip_hop hop = {.transport = contact->transport, .address = contact->gateway, .flow.fd = -1};
+	const struct sip_hop hop = {
+		.transport = contact->transport, .address = contact->gateway, .node_id = contact->node_id, .flow.fd = -1};
 	char uri[3 * SIP_AOR_OCTETS + 8 + SIP_GRUU_OCTETS + 4];
 
 	uri_of_aor(proxy->aor, proxy->secure, uri, sizeof(uri));

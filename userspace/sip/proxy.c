@@ -310,6 +310,9 @@ enum sip_trust sip_proxy_trust(struct sip_gateway *gateway, const struct sip_req
 		return SIP_TRUST_DIALOG;
 	if (request->method == SIP_REGISTER)
 		return SIP_TRUST_NONE;
+	const struct sip_connection *connection = sip_connection_of(gateway, flow);
+	if (gateway->mode != SIP_MODE_REDIRECT && connection && connection->peer)
+		return SIP_TRUST_GATEWAY;
 	if (gateway->mode != SIP_MODE_REDIRECT && gateway->events.peer &&
 	    gateway->events.peer(gateway->events.userdata, &flow->remote))
 		return SIP_TRUST_GATEWAY;

@@ -10,6 +10,8 @@
 struct sip_hop {
 	enum sip_transport transport;
 	struct address address;
+	char identity[DNS_NAME_SIZE]; /* over TLS: the domain, or the address, that its certificate names; "": nobody's */
+	struct id node_id;	      /* ... or the gateway of the overlay */
 	struct sip_flow flow; /* connection != 0: used while it is open; else `local` and `fd` say which listener, if it is one */
 	bool fallback;	      /* TCP was chosen for the length of the request alone: UDP when TCP fails (RFC 3261 18.1.1) */
 };
@@ -42,6 +44,16 @@ int sip_flow_send(struct sip_gateway *gateway, const struct sip_flow *flow, stru
 /* "192.0.2.1:5060": where we can be reached by the other side of a flow, over the same transport. */
 const char *sip_flow_sent_by(struct sip_gateway *gateway, const struct sip_flow *flow, char text[static ADDRESS_TEXT_SIZE]);
 const char *sip_transport_name(enum sip_transport transport); /* "UDP" */
+
+/* --- tls_connect.c: TLS to outside domains and to gateways of the overlay --- */
+
+/* A connection to that place, new or not. -EPROTONOSUPPORT when nobody's certificate could be checked, or as sip_tcp_connect(). */
+int sip_tls_connect(struct sip_gateway *gateway, const struct sip_hop *hop, struct sip_flow *ret);
+int sip_tls_accept_peer(struct sip_gateway *gateway, struct sip_connection *connection);
+
+/* Does a certificate name this domain, or this address, as RFC 5922 7 demands? */
+struct x509_st;
+bool sip_tls_names(struct x509_st *certificate, const char *domain);
 
 /* --- locate.c: the servers a name stands for (RFC 3263) --- */
 

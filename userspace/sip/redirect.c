@@ -77,7 +77,8 @@ static void write_contact(const struct redirect *redirect, const struct registra
 	_cleanup_(uri_freep) osip_uri_t *uri = NULL;
 	char text[SIP_CONTACT_OCTETS + 1];
 
-	if (contact->gateway.family != 0 && redirect->gruu.local)
+	/* Phones have no certificate of the overlay, which gateways ask for that are called over TLS. */
+	if (contact->gateway.family != 0 && (redirect->gruu.local || contact->transport == SIP_TLS))
 		return;
 	uri = contact_uri(contact->uri, text);
 	const struct binding *binding = registration && uri ? registration_contact(registration, text, uri) : NULL;

@@ -59,6 +59,7 @@ struct sip_connection *sip_connection_free(struct sip_connection *connection) {
 	uint64_t serial = connection->asked > 0 ? connection->flow.connection : 0;
 	free(connection->input);
 	free(connection->output);
+	free(connection->identity);
 	free(connection);
 	if (serial != 0)
 		sip_clients_lost(gateway, serial);
@@ -91,7 +92,9 @@ static void check(struct sip_connection *connection) {
 		sip_connection_free(connection);
 		return;
 	}
-	unsigned events = output_left(connection) > 0 || connection->wants_write ? EPOLLOUT : 0;
+	/* In a handshake there is always room to send, and nothing to send before the other side has spoken. */
+	bool hears = connection->ssl && connection->wants_read && !sip_tls_established(connection);
+	unsigned events = (output_left(connection) > 0 && !hears) || connection->wants_write ? EPOLLOUT : 0;
 	if (!connection->finished && output_left(connection) < OUTPUT_PAUSE_OCTETS)
 		events |= EPOLLIN;
 	if (events == 0)
@@ -375,22 +378,27 @@ void sip_tcp_accept(struct sip_gateway *gateway, struct sip_listener *listener) 
 			continue;
 		connection->outside = outside;
 		gateway->outside_connections += outside;
-		if (listener >= gateway->secure && listener < gateway->secure + SIP_LISTENERS)
-			connection->broken = sip_tls_accept(gateway, connection) < 0;
+		if (listener >= gateway->secure && listener < gateway->secure + gateway->secure_count)
+			connection->broken = listener->peer ? sip_tls_accept_peer(gateway, connection) < 0
+							    : sip_tls_accept(gateway, connection) < 0;
 		check(connection);
 	}
 }
 
 /* --- connecting --- */
 
-int sip_tcp_connect(struct sip_gateway *gateway, const struct address *remote, struct sip_flow *ret) {
+static bool same_identity(const char *a, const char *b) {
+	return (!a && !b) || (a && b && strcmp(a, b) == 0);
+}
+
+int sip_tcp_connect(struct sip_gateway *gateway, const struct address *remote, const char *identity, struct sip_connection **ret) {
 	struct sockaddr_storage sockaddr;
 	int error = 0;
 
 	for (struct sip_connection *connection = gateway->connections; connection; connection = connection->hh.next)
 		if (connection->outgoing && !connection->broken && !connection->finished &&
-		    address_equal(&connection->flow.remote, remote)) {
-			*ret = connection->flow;
+		    address_equal(&connection->flow.remote, remote) && same_identity(connection->identity, identity)) {
+			*ret = connection;
 			return 0;
 		}
 	if (gateway->outgoing_connections >= SIP_OUTGOING_CONNECTIONS ||
@@ -412,6 +420,6 @@ int sip_tcp_connect(struct sip_gateway *gateway, const struct address *remote, s
 	connection->served = true; /* the other side need not ask anything */
 	gateway->outgoing_connections++;
 	check(connection);
-	*ret = connection->flow;
+	*ret = connection;
 	return 0;
 }

@@ -142,6 +142,7 @@ static ssize_t outcome(struct sip_connection *connection, int result) {
 		errno = EAGAIN;
 		return -1;
 	case SSL_ERROR_WANT_READ:
+		connection->wants_read = true;
 		errno = EAGAIN;
 		return -1;
 	default:
@@ -152,15 +153,19 @@ static ssize_t outcome(struct sip_connection *connection, int result) {
 }
 
 ssize_t sip_tls_read(struct sip_connection *connection, void *data, size_t size) {
-	connection->wants_write = false;
+	connection->wants_write = connection->wants_read = false;
 	ERR_clear_error();
 	return outcome(connection, SSL_read(connection->ssl, data, (int)size));
 }
 
 ssize_t sip_tls_write(struct sip_connection *connection, const void *data, size_t size) {
-	connection->wants_write = false;
+	connection->wants_write = connection->wants_read = false;
 	ERR_clear_error();
 	return outcome(connection, SSL_write(connection->ssl, data, (int)size));
+}
+
+bool sip_tls_established(const struct sip_connection *connection) {
+	return connection->ssl && SSL_is_init_finished(connection->ssl);
 }
 
 bool sip_tls_pending(const struct sip_connection *connection) {

@@ -271,7 +271,7 @@ static int ask(struct peer *peer, struct octets destination_list, uint16_t appli
 	return error;
 }
 
-static int target_of(struct sip_attach *attach, struct octets list, struct id *ret) {
+int sip_attach_node(const struct sip_attach *attach, struct octets list, struct id *ret) {
 	const struct id *self = router_node_id(attach->router);
 	struct destination last;
 
@@ -287,7 +287,7 @@ int sip_attach_find(struct sip_attach *attach, struct octets destination_list, u
 	uint64_t now_us = router_runtime(attach->router)->now_us;
 	struct id node_id;
 
-	int error = target_of(attach, destination_list, &node_id);
+	int error = sip_attach_node(attach, destination_list, &node_id);
 	if (error < 0)
 		return error;
 	struct peer *peer = attach->waiting_count < SIP_ATTACH_WAITING ? peer_get(attach, &node_id) : NULL;

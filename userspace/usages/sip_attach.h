@@ -45,5 +45,8 @@ typedef void (*sip_attach_done)(void *userdata, int error, const struct sip_plac
 int sip_attach_find(struct sip_attach *attach, struct octets destination_list, uint16_t application, sip_attach_done done,
 		    void *userdata);
 
+/* The node at the end of an encoded destination list. -EINVAL for a list that names none. */
+int sip_attach_node(const struct sip_attach *attach, struct octets destination_list, struct id *ret);
+
 /* Has a gateway of the overlay told that it takes SIP at this host? */
 bool sip_attach_knows(const struct sip_attach *attach, const struct address *source);

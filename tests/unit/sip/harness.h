@@ -54,6 +54,7 @@ struct fixture {
 	size_t contact_count;
 	unsigned retry_after_s;
 	bool forbidden; /* no source is allowed */
+	void *userdata; /* of a test */
 	struct timer answer_timer;
 	unsigned number;	    /* of the next request */
 	char answer[ANSWER_OCTETS]; /* the last one received */
