@@ -35,7 +35,7 @@ NEEDS_sip      := base
 NEEDS_enroll   := overlay wire base
 NEEDS_node     := sip usages storage topology forward fastpath link overlay wire base
 NEEDS_control  := node enroll sip usages storage topology forward fastpath link overlay wire base
-NEEDS_sim      := usages storage topology forward link overlay wire base
+NEEDS_sim      := node sip usages storage topology forward fastpath link overlay wire base
 
 PACKAGES := libcrypto libssl libsystemd libxml-2.0 sqlite3 jansson libosip2 libcares libbpf libmnl
 LIBRARIES := -lm $(shell pkg-config --libs $(PACKAGES) 2>/dev/null)

@@ -30,7 +30,7 @@ static const char usage_options[] =
 	"  -s, --seed N                what everything random is drawn from (default 1)\n"
 	"      --runs N                play so many times, with seed, seed + 1 and so on; stop at the first violation\n"
 	"      --records N             records stored (default: as many as nodes, at most 1000)\n"
-	"      --duration S            seconds of virtual time for quiet, churn and bootstrap-loss (default 600)\n"
+	"      --duration S            seconds of virtual time for quiet, churn, bootstrap-loss, lying-peers and hidden-nodes (default 600)\n"
 	"      --join growth|at-once|one-by-one|settled   how the overlay grows (default growth: by a twentieth each second;\n"
 	"                              settled: it begins with all nodes, linked for a day already)\n"
 	"      --half-life S           churn: after so long half of the nodes have died (default 600)\n"
@@ -443,6 +443,8 @@ static json_t *result_json(const struct command *command, const struct sim_resul
 		{"lookups_failed", figures->lookups_failed},
 		{"lookups_stale", figures->lookups_stale},
 		{"lookups_missing", figures->lookups_missing},
+		{"lookups_forged", figures->lookups_forged},
+		{"lies", figures->lies},
 		{"stores_acknowledged", figures->stores_acknowledged},
 		{"stores_failed", figures->stores_failed},
 		{"records_lost", figures->records_lost},

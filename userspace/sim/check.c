@@ -33,7 +33,7 @@ struct sim_node **sim_ring(const struct sim_world *world, bool joined, size_t *r
 		return NULL;
 	for (size_t i = 0; i < world->node_count; i++) {
 		struct sim_node *node = world->nodes[i];
-		if (node->host && !node->left && (!joined || node->state == TOPOLOGY_JOINED))
+		if (node->host && !node->left && !node->mute && ((!joined && !node->hidden) || node->state == TOPOLOGY_JOINED))
 			ring[(*ret_count)++] = node;
 	}
 	qsort(ring, *ret_count, sizeof(struct sim_node *), compare_nodes);
@@ -119,7 +119,7 @@ void sim_sample_keys(struct sim_world *world, size_t keys) {
 		size_t owners = 0;
 		for (size_t k = 0; k < world->node_count; k++) {
 			const struct sim_node *node = world->nodes[k];
-			owners += node->host && node->state == TOPOLOGY_JOINED &&
+			owners += node->host && !node->mute && node->state == TOPOLOGY_JOINED &&
 				  node->topology->ops->responsible(node->topology, &key);
 		}
 		world->figures.keys_sampled++;
@@ -201,18 +201,24 @@ static void find_holders(struct sim_world *world, struct sim_node **ring, size_t
 		return;
 	/* A disk whose node is gone does not count: it may come back, or not. */
 	for (size_t i = 0; i < world->node_count && ret->holder_count < SIM_HOLDERS_MAX; i++)
-		if (world->nodes[i]->host && !world->nodes[i]->left && holds(world->nodes[i], record))
+		if (world->nodes[i]->host && !world->nodes[i]->left && !world->nodes[i]->mute && holds(world->nodes[i], record))
 			ret->holders[ret->holder_count++] = i;
 }
 
-/* Did those that held it last all die, and was it whole until shortly before? */
+/* Did those that held it last all die, and was it whole until shortly before the last of them did? */
 static bool loss_is_excused(const struct sim_world *world, const struct sim_record *record) {
-	uint64_t whole_us = record->whole_us > record->acknowledged_us ? record->whole_us : record->acknowledged_us;
+	uint64_t whole_us = record->whole_us > record->acknowledged_us ? record->whole_us : record->acknowledged_us, last_us = 0;
 
-	for (size_t i = 0; i < record->holder_count; i++)
-		if (world->nodes[record->holders[i]]->died_us < record->seen_us)
+	for (size_t i = 0; i < record->holder_count; i++) {
+		uint64_t died_us = world->nodes[record->holders[i]]->died_us;
+		if (died_us < record->seen_us)
 			return false;
-	return sim_now_us(world) - whole_us <= SIM_REPAIR_S * USEC_PER_SEC;
+		if (died_us > last_us)
+			last_us = died_us;
+	}
+	if (last_us == 0) /* nobody is known to have held it: they died before the first look */
+		last_us = sim_now_us(world);
+	return last_us - whole_us <= SIM_REPAIR_S * USEC_PER_SEC;
 }
 
 bool sim_records_are_safe(struct sim_world *world) {

@@ -101,13 +101,13 @@ struct credential *sim_identity_credential(struct sim_identity *identity, const 
 	return credential;
 }
 
-static int make_config(struct sim_identity *identity, uint32_t update_interval_s, uint32_t ping_interval_s) {
+int sim_identity_document(const struct sim_identity *identity, uint16_t sequence, struct writer *document) {
 	const struct kind kinds[] = {
 		{.id = SIM_KIND, .model = DATA_MODEL_SINGLE, .access = ACCESS_USER_MATCH, .max_count = 1, .max_size = 2000},
 	};
 	const struct document_settings settings = {
 		.overlay_name = OVERLAY_NAME,
-		.sequence = 1,
+		.sequence = sequence,
 		.expiration_ms = NOT_AFTER_MS,
 		.roots = &identity->root,
 		.root_count = 1,
@@ -119,18 +119,33 @@ static int make_config(struct sim_identity *identity, uint32_t update_interval_s
 		.kind_signer = identity->signer,
 		.kinds = kinds,
 		.kind_count = ARRAY_LENGTH(kinds),
-		.chord_update_interval_s = update_interval_s,
-		.chord_ping_interval_s = ping_interval_s,
+		.chord_update_interval_s = identity->update_interval_s,
+		.chord_ping_interval_s = identity->ping_interval_s,
 	};
+
+	return document_write(&settings, identity->signer, document);
+}
+
+static int make_config(struct sim_identity *identity) {
 	_cleanup_(writer_release) struct writer document = writer_growing(CONFIG_DOCUMENT_MAX);
 	char reason[CONFIG_REASON_SIZE];
-	int error = document_write(&settings, identity->signer, &document);
+	int error = sim_identity_document(identity, 1, &document);
 
 	return error < 0 ? error : overlay_config_parse(writer_octets_written(&document), NULL, &identity->config, reason);
 }
 
+int sim_identity_trust(const struct sim_identity *identity, struct trust **ret) {
+	int error = trust_new(identity->config, ret);
+
+	if (error < 0)
+		return error;
+	trust_set_cache_max(*ret, CACHE_MAX);
+	trust_set_signature_scheme(*ret, &scheme_stand_in);
+	return 0;
+}
+
 int sim_identity_new(uint64_t seed, uint32_t update_interval_s, uint32_t ping_interval_s, struct sim_identity *ret) {
-	struct sim_identity identity = {.random = seed};
+	struct sim_identity identity = {.random = seed, .update_interval_s = update_interval_s, .ping_interval_s = ping_interval_s};
 	int error = key_generate(KEY_ECDSA_P256, &identity.root_key);
 
 	if (error == 0)
@@ -143,15 +158,13 @@ int sim_identity_new(uint64_t seed, uint32_t update_interval_s, uint32_t ping_in
 		error = identity.signer ? 0 : -EIO;
 	}
 	if (error == 0)
-		error = make_config(&identity, update_interval_s, ping_interval_s);
+		error = make_config(&identity);
 	if (error == 0)
-		error = trust_new(identity.config, &identity.trust);
+		error = sim_identity_trust(&identity, &identity.trust);
 	if (error < 0) {
 		sim_identity_release(&identity);
 		return error;
 	}
-	trust_set_cache_max(identity.trust, CACHE_MAX);
-	trust_set_signature_scheme(identity.trust, &scheme_stand_in);
 	*ret = identity;
 	return 0;
 }

@@ -18,10 +18,17 @@ struct sim_identity {
 	struct overlay_config *config;
 	struct trust *trust;
 	uint64_t random;
+	uint32_t update_interval_s, ping_interval_s;
 };
 
 int sim_identity_new(uint64_t seed, uint32_t update_interval_s, uint32_t ping_interval_s, struct sim_identity *ret);
 void sim_identity_release(struct sim_identity *identity);
+
+/* A configuration document of the overlay, signed, with that number. */
+int sim_identity_document(const struct sim_identity *identity, uint16_t sequence, struct writer *document);
+
+/* For a node with a configuration of its own: what it trusts, with the first document in force. */
+int sim_identity_trust(const struct sim_identity *identity, struct trust **ret);
 
 /* "PREFIXnnnnnnn@example.org", with a Node-ID drawn from the seed; NULL on failure. */
 struct credential *sim_identity_credential(struct sim_identity *identity, const char *prefix, size_t number);

@@ -125,6 +125,9 @@ static void on_fetched(void *userdata, const struct storage_outcome *outcome, co
 	} else if (count != 1 || !values[0].signer) {
 		figures->lookups_missing++;
 		sim_tell(operation->world, "Fetch of %s found nothing", user_name);
+	} else if (value_number(&values[0]) > operation->record->sent) {
+		figures->lookups_forged++;
+		sim_tell(operation->world, "Fetch of %s found a value nobody stored", user_name);
 	} else if (value_number(&values[0]) < operation->number) {
 		figures->lookups_stale++;
 		sim_tell(operation->world, "Fetch of %s found an old value", user_name);

@@ -20,6 +20,7 @@ enum {
 	CHURN_AWAY_S = 60, /* on average */
 	QUIET_S = 60,
 	RESUME_S = 120,
+	ROLL_LIMIT_S = 60, /* until a new document is everywhere */
 	PROBES_MAX = 20000,
 	PROBE_BATCH = 100,
 };
@@ -331,6 +332,117 @@ static bool play_restart_all(struct play *play) {
 	return revive(play) && settle(play, settle_limit(play), true);
 }
 
+/* A tenth of the nodes, but not the first one, which starts the overlay. */
+static void some(struct play *play, void (*what)(struct sim_node *node)) {
+	struct sim_world *world = play->world;
+
+	for (size_t i = 0; i < world->alive / 10 + 1; i++) {
+		struct sim_node *node = sim_pick(world, true);
+		if (node && node->index > 0)
+			what(node);
+	}
+}
+
+/* The others close the gaps within the time it takes to find out, and take them in again when they speak. */
+static bool play_mute_peers(struct play *play) {
+	struct sim_world *world = play->world;
+
+	if (!grow(play) || !settle(play, settle_limit(play), true))
+		return false;
+	for (uint32_t i = 0; i < play->settings->repetitions; i++) {
+		phase(play, "mute peers");
+		play->no_samples = true; /* between a peer's end and its being noticed nobody owns its range */
+		some(play, sim_node_mute);
+		if (!settle(play, settle_limit(play), true))
+			return false;
+		phase(play, "they speak again");
+		for (size_t k = 0; k < world->node_count; k++)
+			if (world->nodes[k]->mute)
+				sim_node_unmute(world->nodes[k]);
+		if (!settle(play, settle_limit(play), true))
+			return false;
+		play->no_samples = false;
+	}
+	return true;
+}
+
+/*
+ * What the limits of RFC 6940 13 leave to liars is that lookups through them and to them fail. The ring stays right while they lie,
+ * nobody believes values that nobody stored, and nothing is left of it when they are gone.
+ */
+static bool play_lying_peers(struct play *play) {
+	if (!grow(play) || !settle(play, settle_limit(play), true))
+		return false;
+	phase(play, "lying peers");
+	some(play, sim_node_lie);
+	for (uint32_t second = 0; second < play->settings->duration_s; second++) {
+		sim_liars_act(play->world);
+		if (!pass(play, 1))
+			return false;
+	}
+	if (!settle(play, QUIET_S, false))
+		return false;
+	if (play->world->figures.lookups_forged > 0) {
+		snprintf(play->world->reason, sizeof(play->world->reason), "%llu values that nobody stored were believed",
+			 (unsigned long long)play->world->figures.lookups_forged);
+		return violated(play);
+	}
+	phase(play, "liars restart");
+	for (size_t i = 0; i < play->world->node_count; i++)
+		if (play->world->nodes[i]->liar)
+			sim_node_kill(play->world->nodes[i], true);
+	return revive(play) && settle(play, settle_limit(play), true);
+}
+
+/* Nodes that cannot be reached try to join for the whole duration; the others must not suffer from it. */
+static bool play_hidden_nodes(struct play *play) {
+	if (!grow(play) || !settle(play, settle_limit(play), true))
+		return false;
+	phase(play, "nodes behind NATs");
+	play->world->hiding = true;
+	bool going = add(play, play->settings->world.nodes / 10 + 1) && pass(play, play->settings->duration_s);
+	play->world->hiding = false;
+	return going && settle(play, settle_limit(play), true);
+}
+
+static bool rolled_out(struct play *play) {
+	uint64_t began_us = sim_now_us(play->world);
+
+	while (!sim_configuration_is_everywhere(play->world)) {
+		if (sim_now_us(play->world) - began_us > ROLL_LIMIT_S * USEC_PER_SEC)
+			return violated(play);
+		if (!pass(play, 1))
+			return false;
+	}
+	sim_tell(play->world, "configuration %u is everywhere", play->world->sequence);
+	return true;
+}
+
+/* New documents one after the other, each given to one node, while Stores and Fetches go on; a tenth of the nodes is away and comes
+ * back with the old document. */
+static bool play_configuration_roll(struct play *play) {
+	struct sim_world *world = play->world;
+
+	if (!grow(play) || !settle(play, settle_limit(play), true))
+		return false;
+	for (uint32_t i = 0; i < play->settings->repetitions; i++) {
+		phase(play, "configuration roll");
+		for (size_t k = 0; k < world->alive / 10 + 1; k++) {
+			struct sim_node *node = sim_pick(world, false);
+			if (node && node->index > 0)
+				sim_node_kill(node, true);
+		}
+		if (sim_configuration_roll(world) < 0) {
+			snprintf(world->reason, sizeof(world->reason), "a node did not take configuration %u",
+				 world->sequence + 1u);
+			return violated(play);
+		}
+		if (!rolled_out(play) || !revive(play) || !settle(play, settle_limit(play), true) || !rolled_out(play))
+			return false;
+	}
+	return true;
+}
+
 static bool play_random(struct play *play) {
 	struct sim_world *world = play->world;
 	struct sim_script drawn = {0};
@@ -363,8 +475,9 @@ static bool play_random(struct play *play) {
 }
 
 static bool (*const scenario_functions[])(struct play *play) = {
-	play_quiet,	 play_mass_join, play_flash_crowd,    play_churn,	play_kill_two,
-	play_kill_third, play_partition, play_bootstrap_loss, play_restart_all, play_random,
+	play_quiet,	 play_mass_join,   play_flash_crowd,	play_churn,	  play_kill_two,
+	play_kill_third, play_partition,   play_bootstrap_loss, play_restart_all, play_configuration_roll,
+	play_mute_peers, play_lying_peers, play_hidden_nodes,	play_random,
 };
 
 const struct sim_scenario_text sim_scenarios[] = {
@@ -377,6 +490,10 @@ const struct sim_scenario_text sim_scenarios[] = {
 	{"partition-merge", "the network falls into two halves and becomes one again, repeatedly"},
 	{"bootstrap-loss", "all bootstrap nodes vanish while new nodes want to join, and come back"},
 	{"restart-all", "all nodes crash at once and start again with their disks"},
+	{"configuration-roll", "new configuration documents, each given to one node, must reach all, those that were away too"},
+	{"mute-peers", "a tenth of the nodes hangs: links live, nobody answers; later they speak again"},
+	{"lying-peers", "a tenth of the nodes drops, misroutes, invents neighbors and forges answers"},
+	{"hidden-nodes", "a tenth more, which nobody can open a link to, tries to join"},
 	{"random", "a script of random faults drawn from the seed"},
 	{NULL, NULL},
 };
@@ -484,7 +601,9 @@ int sim_play(const struct sim_play_settings *settings, struct sim_result *ret) {
 		which++;
 	if (!sim_scenarios[which].name)
 		return -EINVAL;
-	int error = sim_world_new(&settings->world, &play.world);
+	struct sim_settings world = settings->world;
+	world.own_configurations = strcmp(settings->scenario, "configuration-roll") == 0;
+	int error = sim_world_new(&world, &play.world);
 	if (error < 0)
 		return error;
 	*ret = (struct sim_result){0};

@@ -69,6 +69,7 @@ struct virtual_host {
 	uint64_t random_state, delay_us;
 	int64_t skew_ms;
 	unsigned group; /* hosts of different groups do not reach each other */
+	bool mute, selfish, hidden;
 };
 
 enum packet_type { PACKET_HELLO, PACKET_HELLO_ANSWER, PACKET_FINISHED, PACKET_FINISHED_ANSWER, PACKET_DATA, PACKET_CLOSE };
@@ -474,6 +475,18 @@ void virtual_host_set_delay(struct virtual_host *host, uint64_t delay_us) {
 	host->delay_us = delay_us;
 }
 
+void virtual_host_set_mute(struct virtual_host *host, bool mute) {
+	host->mute = mute;
+}
+
+void virtual_host_set_selfish(struct virtual_host *host, bool selfish) {
+	host->selfish = selfish;
+}
+
+void virtual_host_set_hidden(struct virtual_host *host, bool hidden) {
+	host->hidden = hidden;
+}
+
 struct virtual_figures virtual_network_figures(const struct virtual_network *network) {
 	return network->figures;
 }
@@ -641,7 +654,7 @@ static void packet_post(struct packet *packet, uint64_t *last_arrival_us) {
 
 static void send_control(struct virtual_host *host, enum packet_type type, uint64_t link, const struct address *to,
 			 uint64_t *last_arrival_us) {
-	struct packet *packet = packet_new(host->network, type, link, &host->address, to, 0);
+	struct packet *packet = host->mute ? NULL : packet_new(host->network, type, link, &host->address, to, 0);
 
 	if (!packet)
 		return;
@@ -721,10 +734,21 @@ static void arrive_data(struct virtual_end *end, struct packet *packet) {
 	host->events.receive(host->events.userdata, end->slot, packet->data, packet->length);
 }
 
+/* A NAT lets in who was written to before. */
+static bool host_lets_in(const struct virtual_host *host, const struct packet *packet) {
+	bool lets_in = !host->hidden || packet->type != PACKET_HELLO;
+
+	for (size_t i = 0; i < host->end_count && !lets_in; i++)
+		lets_in = host->ends[i] && host->ends[i]->link != 0 && address_equal(&host->ends[i]->peer, &packet->from);
+	return lets_in;
+}
+
 /* Hands a packet to the host it is for. */
 static void packet_deliver(struct packet *packet, struct virtual_host *host) {
 	struct virtual_end *end = host_end_of_link(host, packet->link, packet->to_slot);
 
+	if (host->mute || !host_lets_in(host, packet))
+		return;
 	host_enter(host);
 	if (packet->type == PACKET_HELLO)
 		send_control(host, PACKET_HELLO_ANSWER, packet->link, &packet->from, NULL);
@@ -845,6 +869,8 @@ static int virtual_send(void *object, uint16_t slot, const struct iovec *parts, 
 		length += parts[i].iov_len;
 	if (length > host->network->payload_max)
 		return -EMSGSIZE;
+	if (host->mute || (host->selfish && !(flags & LINK_SEND_OWN)))
+		return 0;
 	struct packet *packet = packet_new(host->network, PACKET_DATA, end->link, &host->address, &end->peer, length);
 	if (!packet)
 		return -EAGAIN;

@@ -54,6 +54,13 @@ void virtual_host_set_skew(struct virtual_host *host, int64_t skew_ms);
 /* A slow host: everything it sends takes so much longer. */
 void virtual_host_set_delay(struct virtual_host *host, uint64_t delay_us);
 
+/* A host whose process hangs: its links acknowledge, but nothing is handed to it, and nothing it says leaves. */
+void virtual_host_set_mute(struct virtual_host *host, bool mute);
+/* A host that does not pass on what is not its own. */
+void virtual_host_set_selfish(struct virtual_host *host, bool selfish);
+/* Behind a NAT: only hosts it has opened a link to, or tries to, reach it. */
+void virtual_host_set_hidden(struct virtual_host *host, bool hidden);
+
 /* Largest message a link carries, for fragment tests; default 1400. */
 void virtual_network_set_payload_max(struct virtual_network *network, size_t octets);
 

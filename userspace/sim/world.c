@@ -89,6 +89,7 @@ int sim_world_new(const struct sim_settings *settings, struct sim_world **ret) {
 	if (!world)
 		return -ENOMEM;
 	world->settings = *settings;
+	world->sequence = 1;
 	world->random = settings->seed * UINT64_C(0x2545f4914f6cdd1d) + 1;
 	if (world->settings.bootstraps == 0) {
 		size_t bootstraps = settings->nodes / NODES_PER_BOOTSTRAP;
@@ -127,6 +128,7 @@ struct sim_world *sim_world_free(struct sim_world *world) {
 		struct sim_node *node = world->nodes[i];
 		node_stop(node);
 		record_database_close(node->database);
+		trust_free(node->trust);
 		credential_unref(node->credential);
 		free(node);
 	}
@@ -339,13 +341,29 @@ static void on_idle(void *userdata) {
 		store_commit(node->store);
 }
 
+static void on_configuration_changed(void *userdata) {
+	struct sim_node *node = userdata;
+
+	node->topology->ops->configuration_changed(node->topology);
+	store_configuration_changed(node->store);
+}
+
+static void on_configuration_unsupported(void *userdata, const char *reason) {
+	struct sim_node *node = userdata;
+
+	sim_tell(node->world, "node %zu cannot do what the configuration asks for: %s", node->index, reason);
+	node->topology->ops->leave(node->topology);
+}
+
 /* ---- nodes ---- */
 
 static int node_make(struct sim_node *node) {
 	struct runtime *runtime = virtual_host_runtime(node->host);
 	struct sim_world *world = node->world;
 	const struct router_settings router_settings = {
-		.runtime = runtime, .trust = world->identity.trust, .credential = node->credential};
+		.runtime = runtime, .trust = node->trust ? node->trust : world->identity.trust, .credential = node->credential};
+	const struct configuration_settings configuration_settings = {
+		.userdata = node, .changed = on_configuration_changed, .unsupported = on_configuration_unsupported};
 	const struct topology_settings topology_settings = {
 		.runtime = runtime,
 		.neighbor_check_interval_ms = world->settings.check_interval_s * 1000,
@@ -378,7 +396,11 @@ static int node_make(struct sim_node *node) {
 		.runtime = runtime, .router = node->router, .topology = node->topology, .database = node->database};
 	error = store_new(&store_settings, &node->store);
 	router_add_listener(node->router, &node->listener);
-	return error;
+	if (error < 0 || !node->trust)
+		return error;
+	struct configuration_settings own = configuration_settings;
+	own.router = node->router;
+	return configuration_new(&own, &node->configuration);
 }
 
 /* Also takes apart what node_make() could not finish. */
@@ -396,9 +418,11 @@ static void node_stop(struct sim_node *node) {
 	node->store = store_free(node->store);
 	if (node->topology)
 		node->topology = node->topology->ops->destroy(node->topology);
+	node->configuration = configuration_free(node->configuration);
 	node->router = router_free(node->router);
 	virtual_host_kill(node->host);
 	node->host = NULL;
+	node->mute = node->liar = false;
 	node->state = TOPOLOGY_OFFLINE;
 	node->world->alive--;
 }
@@ -423,6 +447,7 @@ static int node_start(struct sim_node *node) {
 		return error;
 	}
 	virtual_host_set_idle(node->host, on_idle, node);
+	virtual_host_set_hidden(node->host, node->hidden);
 	if (world->settings.skew_ms > 0)
 		virtual_host_set_skew(node->host, (int64_t)sim_random_below(world, 2 * world->settings.skew_ms + 1) -
 							  (int64_t)world->settings.skew_ms);
@@ -446,11 +471,13 @@ struct sim_node *sim_node_add(struct sim_world *world) {
 	}
 	node->world = world;
 	node->index = world->node_count;
+	node->hidden = world->hiding;
 	node->credential = sim_identity_credential(&world->identity, "node", node->index);
 	node->listener = (struct connection_listener){.userdata = node, .up = on_up, .down = on_down};
 	timer_init(&node->retry, on_retry, node);
 	timer_init(&node->partition, on_partition, node);
-	if (!node->credential) {
+	if (!node->credential || (world->settings.own_configurations && sim_identity_trust(&world->identity, &node->trust) < 0)) {
+		credential_unref(node->credential);
 		free(node);
 		return NULL;
 	}
@@ -499,7 +526,7 @@ struct sim_node *sim_pick(struct sim_world *world, bool joined) {
 
 	for (size_t i = 0; i < world->node_count; i++) {
 		struct sim_node *node = world->nodes[(start + i) % world->node_count];
-		if (node->host && !node->left && (!joined || node->state == TOPOLOGY_JOINED))
+		if (node->host && !node->left && !node->mute && (!joined || node->state == TOPOLOGY_JOINED))
 			return node;
 	}
 	return NULL;

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "node/configuration.h"
 #include "sim/identity.h"
 #include "sim/virtual.h"
 #include "storage/store.h"
@@ -33,6 +34,7 @@ struct sim_settings {
 	uint32_t slow_ppm;	    /* nodes that send everything a quarter of a second late */
 	uint32_t lookup_interval_s; /* of each node; 0: no lookups */
 	uint32_t store_interval_s;  /* of each record; 0: stored once */
+	bool own_configurations;    /* each node has its own document in force, kept over crashes; else all share one */
 };
 /* What stands in RFC 6940 11.1 as defaults, over links of the Internet. */
 extern const struct sim_settings sim_settings_default;
@@ -49,7 +51,9 @@ struct sim_node {
 	struct topology *topology;
 	struct store *store;
 	struct record_database *database; /* kept over a crash with disk */
-	struct address address;		  /* the last one */
+	struct trust *trust;		  /* own_configurations: likewise, over any crash */
+	struct configuration *configuration;
+	struct address address; /* the last one */
 	enum topology_state state;
 	struct connection_listener listener;
 	struct timer retry, partition;
@@ -62,6 +66,8 @@ struct sim_node {
 	uint32_t pause_ms;
 	uint64_t died_us; /* or left */
 	bool left;
+	bool mute, liar;
+	bool hidden; /* behind a NAT */
 };
 
 /* One user's record and what was promised about it. */
@@ -79,6 +85,8 @@ struct sim_record {
 struct sim_figures {
 	uint64_t stores_sent, stores_acknowledged, stores_failed;
 	uint64_t lookups, lookups_good, lookups_failed, lookups_stale, lookups_missing;
+	uint64_t lookups_forged; /* values nobody stored were believed */
+	uint64_t lies;		 /* told by liars: false Updates, wrong routes, forged and refused Fetches */
 	uint64_t lookup_us;
 	uint64_t probes, probes_failed, hops, hops_of[SIM_HOPS_MAX + 1];
 	uint64_t joins, falls; /* out of the overlay, to join again */
@@ -103,9 +111,11 @@ struct sim_world {
 	size_t operation_count;
 	struct timer load;
 	bool load_on;
+	bool hiding;   /* nodes are made behind NATs */
 	bool settling; /* nodes are made that do not join on their own */
 	uint64_t random;
 	uint64_t fault_us; /* of the last fault */
+	uint16_t sequence; /* of the newest configuration document */
 	char history[SIM_HISTORY_LINES][SIM_HISTORY_LINE];
 	size_t history_count;
 	char reason[SIM_REASON_SIZE]; /* what is wrong */
@@ -150,6 +160,25 @@ int sim_store(struct sim_world *world, struct sim_record *record);
 int sim_lookup(struct sim_world *world, struct sim_record *record);
 void sim_load_free(struct sim_world *world);
 void sim_load_fire(struct timer *timer, void *userdata);
+
+/* ---- hostile.c ---- */
+
+/* As after its process hung: its links acknowledge, and that is all. It counts as dead; over ends it. */
+void sim_node_mute(struct sim_node *node);
+void sim_node_unmute(struct sim_node *node);
+
+/* From now on, until it is killed, a node drops what it should pass on, names peers that do not exist when it is asked for a route,
+ * and answers Fetches with values it made up, with refusals or not at all. */
+void sim_node_lie(struct sim_node *node);
+/* Each liar tells one of its peers that invented peers stand right beside that. */
+void sim_liars_act(struct sim_world *world);
+
+/* ---- roll.c ---- */
+
+/* One node is given the next configuration document. Needs own_configurations. 0, -ENOMEM, -EBADMSG it was not taken. */
+int sim_configuration_roll(struct sim_world *world);
+/* Has it reached everybody? Else world->reason says whom not. */
+bool sim_configuration_is_everywhere(struct sim_world *world);
 
 /* ---- check.c: each says in world->reason what is wrong ---- */
 

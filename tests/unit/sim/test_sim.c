@@ -100,6 +100,67 @@ static void test_settled(void **state) {
 	assert_true(result.violated); /* nobody to be linked to */
 }
 
+/* Liars do harm, as far as lookups go, and nothing else. */
+static void test_lying_peers(void **state) {
+	static struct sim_result result;
+	struct sim_play_settings settings = settings_of("lying-peers", 24, 6);
+
+	(void)state;
+	settings.duration_s = 120;
+	settings.world.lookup_interval_s = 5;
+	play(&settings, &result);
+	assert_true(result.figures.lies > 200);
+	assert_true(result.figures.lookups_missing + result.figures.lookups_failed > 0);
+	assert_int_equal(result.figures.lookups_forged, 0);
+	assert_int_equal(result.figures.lookups_stale, 0);
+	assert_true(result.lookup_success > 0.5 && result.lookup_success < 1);
+	assert_int_equal(result.figures.falls, 0);
+}
+
+static void test_mute_and_hidden(void **state) {
+	static struct sim_result result;
+	struct sim_play_settings mute = settings_of("mute-peers", 20, 6), hidden = settings_of("hidden-nodes", 20, 6);
+
+	(void)state;
+	play(&mute, &result);
+	assert_true(result.figures.falls > 0); /* who hears of nobody is not in the overlay */
+	assert_true(result.figures.joins >= 20 + result.figures.falls);
+	assert_int_equal(result.figures.kills, 0);
+	play(&hidden, &result);
+	assert_int_equal(result.nodes_alive, 23);
+	assert_int_equal(result.figures.joins, 20);
+	assert_int_equal(result.figures.falls, 0);
+}
+
+/* B-6.5.4: a new document spreads over the neighbors; whoever was away has it after its first requests. */
+static void test_configuration_roll(void **state) {
+	struct sim_play_settings settings = settings_of("quiet", 12, 5);
+	struct sim_world *world;
+
+	(void)state;
+	settings.world.own_configurations = true;
+	assert_int_equal(sim_world_new(&settings.world, &world), 0);
+	assert_int_equal(sim_configuration_roll(world), -EBADMSG); /* nobody there to take it */
+	for (size_t i = 0; i < 12; i++) {
+		assert_non_null(sim_node_add(world));
+		sim_run(world, 5 * USEC_PER_SEC);
+	}
+	assert_true(sim_configuration_is_everywhere(world));
+	sim_node_kill(world->nodes[7], true);
+	assert_int_equal(sim_configuration_roll(world), 0);
+	assert_int_equal(world->sequence, 2);
+	assert_false(sim_configuration_is_everywhere(world));
+	assert_non_null(strstr(world->reason, "has configuration 1, not 2"));
+	sim_run(world, 20 * USEC_PER_SEC);
+	assert_true(sim_configuration_is_everywhere(world));
+	assert_int_equal(sim_node_restart(world->nodes[7]), 0);
+	assert_false(sim_configuration_is_everywhere(world));
+	sim_run(world, 60 * USEC_PER_SEC);
+	assert_true(sim_configuration_is_everywhere(world));
+	assert_true(sim_ring_is_right(world));
+	sim_world_free(world);
+}
+
 static struct sim_world *grown(size_t nodes) {
 	struct sim_play_settings settings = settings_of("quiet", nodes, 5);
 	struct sim_world *world;
@@ -261,6 +322,9 @@ int main(void) {
 		cmocka_unit_test(test_same_seed_same_run),
 		cmocka_unit_test(test_scenarios),
 		cmocka_unit_test(test_settled),
+		cmocka_unit_test(test_lying_peers),
+		cmocka_unit_test(test_mute_and_hidden),
+		cmocka_unit_test(test_configuration_roll),
 		cmocka_unit_test(test_broken_ring_is_noticed),
 		cmocka_unit_test(test_dead_neighbor_is_noticed),
 		cmocka_unit_test(test_loss_is_noticed),
