@@ -12,6 +12,7 @@ STORE=${RINGGATE_IMAGE:-/var/tmp/ringgate-image}
 WORK=$(mktemp -d /tmp/ringgate.XXXXXX)
 . appliance/trial/network.sh
 . appliance/trial/overlay.sh
+. tests/support/fastpath_net.sh
 declare -A PAGE_PID
 finish() {
 	local number
@@ -153,19 +154,67 @@ else
 	called="sipp is missing, no call was made"
 fi
 
-# ---- a restart of the service: links stay, registrations too, SIP answers again within 2 s
+# ---- restarts of the service under load: no message in transit is lost, no handshake is made, and no question of a phone stays without
+# answer although none is asked twice: what comes in between waits in the sockets that systemd keeps
 handshakes() { within 2 ringgatectl metrics | sed -n 's/^ringgate_handshakes_done_total //p'; }
+# Asks every 20 ms until its standard input ends, and for 5 s after that waits for what is missing: "asked= unanswered= gap_ms=".
+phone_asks() {
+	network_in phone python3 -c '
+import select, socket, sys, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("192.0.2.30", 0))
+s.setblocking(False)
+request = ("OPTIONS sip:example.org SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.30:%d;branch=z9hG4bK-%d\r\nMax-Forwards: 70\r\n"
+           "From: <sip:bob@example.org>;tag=1\r\nTo: <sip:example.org>\r\nCall-ID: %d\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n")
+asked, open_ones, gap, last, end, due = 0, set(), 0.0, time.monotonic(), None, time.monotonic()
+while end is None or (open_ones and time.monotonic() < end):
+    if end is None and time.monotonic() >= due:
+        s.sendto((request % (s.getsockname()[1], asked, asked)).encode(), ("192.0.2.11", 5060))
+        open_ones.add(asked)
+        asked, due = asked + 1, due + 0.02
+    ready, _, _ = select.select([s] + ([sys.stdin] if end is None else []), [], [], max(0.0, min(0.02, due - time.monotonic()) if end is None else 0.1))
+    if sys.stdin in ready and not sys.stdin.read(1):
+        end = time.monotonic() + 5
+    if s in ready:
+        answer = s.recv(4096).decode()
+        open_ones.discard(int(answer.split("branch=z9hG4bK-")[1].split(";")[0].split("\r")[0]))
+        now = time.monotonic()
+        gap, last = max(gap, now - last), now
+print("asked=%d unanswered=%d gap_ms=%d" % (asked, len(open_ones), gap * 1000))
+'
+}
+RESTART_LIMIT_MS=2000 # requirement
 before=$(handshakes)
-begin=$(now_ms)
-within 1 systemctl restart ringgated.service || die "the service cannot be restarted"
-until_true 20 answers 1 || die "the gateway does not serve after a restart"
-if command -v sipp >/dev/null; then register || die "REGISTER is not answered after a restart"; fi
-restart_ms=$(($(now_ms) - begin))
-# 2 s are required on a machine that does nothing else; the figure is in the last line.
-[ "$restart_ms" -lt 15000 ] || die "SIP answered only $restart_ms ms after the restart began"
-[ "$(within 1 ringgatectl --json fastpath | sed -n 's/^ *"adopted_links": \([0-9]*\),*$/\1/p')" -ge 1 ] ||
-	die "no link was taken over: $(within 1 journalctl -q -u ringgated -n 12 -o cat)"
-[ "$(handshakes)" = "$before" ] || die "the restart cost handshakes"
+network_site a 192.0.2.101
+network_site b 192.0.2.102
+load_identity a && load_identity b || die "no certificates for a load"
+for number in g1 a b; do fastpath_gro "rg$$-$number"; done
+restart_ms=
+for round in 1 2 3; do
+	# A machine with much else to do may be late; that nothing is lost holds each time.
+	[ "${restart_ms:-$RESTART_LIMIT_MS}" -ge $RESTART_LIMIT_MS ] || break
+	load_sink b b 192.0.2.102 192.0.2.11:6084 || die "no sink"
+	load_source a a 192.0.2.101 192.0.2.11:6084 "$sink" 200 9000 400 || die "no source"
+	mkfifo "$WORK/phone"
+	phone_asks <"$WORK/phone" >"$WORK/asked" {LOAD_INPUT}>&- &
+	asking=$!
+	exec {phone}>"$WORK/phone"
+	load_third || die "no load"
+	within 1 systemctl restart ringgated.service || die "the service cannot be restarted"
+	until_true 20 answers 1 || die "the gateway does not serve after a restart"
+	load_end || die "the load ends in trouble"
+	exec {phone}>&-
+	rm "$WORK/phone"
+	wait $asking || die "the phone ends in trouble"
+	[ "$received" = "$sent" ] && [ "$wrong" = 0 ] || die "of $sent messages in transit $received arrived, $wrong of them wrong"
+	# One that was being answered when the daemon ended is gone; a phone asks again after 0.5 s.
+	[ "$(sed 's/.*unanswered=\([0-9]*\).*/\1/' "$WORK/asked")" -le 1 ] || die "a phone has no answers: $(<"$WORK/asked")"
+	restart_ms=$(sed 's/.*gap_ms=//' "$WORK/asked")
+	[ "$(within 1 ringgatectl --json fastpath | sed -n 's/^ *"adopted_links": \([0-9]*\),*$/\1/p')" -ge 1 ] ||
+		die "no link was taken over: $(within 1 journalctl -q -u ringgated -n 12 -o cat)"
+done
+[ "$restart_ms" -lt $RESTART_LIMIT_MS ] || die "phones waited $restart_ms ms for answers"
+[ "$(handshakes)" = "$before" ] || die "the restarts cost handshakes"
 if command -v sipp >/dev/null; then invite || die "the registration is lost with the restart"; fi
 
 # ---- what a person sees
@@ -212,4 +261,4 @@ within 2 systemctl restart ringgate-provision.service systemd-networkd.service r
 until_true 60 answers 2 || die "the restored gateway does not serve"
 [ "$(within 2 ringgatectl --json status | sed -n 's/.*"node_id": "\([0-9a-f]*\)".*/\1/p')" = "$node2" ] || die "the restored gateway is another node"
 within 2 ringgatectl wait --peers 1 --timeout 60 >/dev/null || die "the restored gateway does not join"
-echo "serves $served_ms ms after the boot began, $((memory / 1024)) MB, native XDP, $called, SIP again $restart_ms ms after a restart began"
+echo "serves $served_ms ms after the boot began, $((memory / 1024)) MB, native XDP, $called, restart under load: $sent messages in transit and all arrived, phones waited $restart_ms ms"
