@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -276,6 +277,85 @@ static void test_damaged(void **state) {
 	assert_int_equal(list(f), 1);
 }
 
+/* What a phone has said beyond RFC 3261; a flow keeps its name when its Contact changes. */
+static void test_flow(void **state) {
+	struct fixture *f = *state;
+	struct sip_binding_request request = {
+		.aor = "alice@example.org",
+		.contact = "sip:alice@192.0.2.7",
+		.name = "reg-id=1;urn:x:1",
+		.expires_s = 600,
+		.call_id = "one",
+		.q = -1,
+		.path = "<sip:192.0.2.1;lr>",
+		.instance = "urn:x:1",
+		.reg_id = 1,
+		.device = UINT64_C(0x8000000000000001),
+	};
+
+	assert_int_equal(address_parse("192.0.2.7:5070", 0, &request.source), 0);
+	assert_int_equal(address_parse("192.0.2.1:5060", 0, &request.local), 0);
+	phones_bind(f->phones, &request, on_done, f);
+	answer(f, 200);
+	request.contact = "sip:alice@192.0.2.8";
+	phones_bind(f->phones, &request, on_done, f);
+	answer(f, 200);
+	phones_commit(f->phones);
+	assert_int_equal(list(f), 1);
+	restart(f);
+	assert_int_equal(list(f), 1);
+	assert_string_equal(f->contact, "sip:alice@192.0.2.8");
+	assert_int_equal(f->last.reg_id, 1);
+	assert_true(f->last.device == request.device);
+	phones_store_again(f->phones);
+	while (f->asked < 3) {
+		f->runtime.now_us = runtime_next(&f->runtime);
+		runtime_fire(&f->runtime);
+	}
+	assert_string_equal(f->questions[2].contact, "sip:alice@192.0.2.8");
+	answer(f, 200);
+	/* without what others have, it is one of RFC 3261 */
+	bind_contact(f, "bob@example.org", "sip:bob@192.0.2.9", 600, 1);
+	answer(f, 200);
+	phones_commit(f->phones);
+	assert_int_equal(list(f), 2);
+	assert_null(f->last.path);
+	assert_null(f->last.instance);
+	assert_string_equal(f->contact, "sip:bob@192.0.2.9");
+	request.expires_s = 0;
+	request.contact = "sip:alice@203.0.113.1";
+	phones_bind(f->phones, &request, on_done, f);
+	answer(f, 200);
+	phones_commit(f->phones);
+	assert_int_equal(list(f), 1);
+}
+
+/* A database of a former version is brought up to date, and keeps its phones. */
+static void test_former_version(void **state) {
+	static const char sql[] =
+		"DROP TABLE phone; CREATE TABLE phone (aor TEXT NOT NULL, contact TEXT NOT NULL, call_id TEXT NOT NULL, "
+		"cseq INTEGER NOT NULL, q INTEGER NOT NULL, expires_s INTEGER NOT NULL, until_ms INTEGER NOT NULL, "
+		"source TEXT NOT NULL, local TEXT NOT NULL, transport INTEGER NOT NULL, UNIQUE (aor, contact));"
+		"INSERT INTO phone VALUES ('alice@example.org', 'sip:alice@192.0.2.7', 'one', 3, 500, 600, 1289690999000, "
+		"'192.0.2.7:5070', '192.0.2.1:5060', 1); PRAGMA user_version = 0;";
+	struct fixture *f = *state;
+	sqlite3 *database = NULL;
+
+	f->phones = phones_free(f->phones);
+	assert_int_equal(sqlite3_open(f->path, &database), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(database, sql, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(database);
+	start(f);
+	assert_int_equal(list(f), 1);
+	assert_string_equal(f->contact, "sip:alice@192.0.2.7");
+	assert_int_equal(f->last.cseq, 3);
+	assert_int_equal(f->last.q, 500);
+	assert_int_equal(f->last.reg_id, 0);
+	assert_null(f->last.instance);
+	restart(f);
+	assert_int_equal(list(f), 1);
+}
+
 static void test_unusable(void **state) {
 	struct fixture *f = *state;
 	const struct phones_settings settings = {
@@ -294,6 +374,8 @@ int main(void) {
 		cmocka_unit_test_setup_teardown(test_changes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_stored_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_damaged, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_flow, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_former_version, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unusable, setup, teardown),
 	};
 
