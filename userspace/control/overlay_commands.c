@@ -271,7 +271,7 @@ static int argument_credential(struct control_request *request, struct credentia
 	const char *name = control_argument(request, "user");
 	struct user *user = name ? users_find(node->users, name) : NULL;
 
-	if (name && !user) {
+	if (name && (!user || users_wake(node->users, user, runtime_realtime_ms(&node->runtime)) < 0)) {
 		control_fail(request, "No certificate of user \"%.200s\" is provisioned on this node.", name);
 		return -ENOENT;
 	}

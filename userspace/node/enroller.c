@@ -117,6 +117,8 @@ static struct user *next_user(struct enroller *enroller) {
 	struct user *found = NULL;
 
 	for (struct user *user = users_next(users, NULL); user; user = users_next(users, user)) {
+		if (user->count == 0)
+			continue; /* nobody needs it yet */
 		decide(enroller, &user->renewal, user->not_before_ms, user->not_after_ms);
 		if (!found || user->renewal.due_ms < found->renewal.due_ms)
 			found = user;
@@ -554,6 +556,8 @@ struct enroller_figures enroller_figures(const struct enroller *enroller) {
 	uint64_t now_ms = runtime_realtime_ms(&node->runtime);
 
 	for (const struct user *user = users_next(node->users, NULL); user; user = users_next(node->users, user)) {
+		if (user->count == 0)
+			continue;
 		if (figures.users_not_after_ms == 0 || user->not_after_ms < figures.users_not_after_ms)
 			figures.users_not_after_ms = user->not_after_ms;
 		figures.users_expiring += left_ms(user->not_after_ms, now_ms) * 3 < user->not_after_ms - user->not_before_ms;

@@ -512,6 +512,16 @@ static int open_overlay(struct node *node, char *reason) {
 	return 0;
 }
 
+static void on_user_awake(void *userdata, const struct user *user) {
+	struct node *node = userdata;
+	int error = 0;
+
+	for (size_t i = 0; error == 0 && i < user->count; i++)
+		error = certificate_store_add(node->certificates, user->credentials[i]);
+	if (error < 0)
+		log_warning("Not enough memory to store the certificate of %s in the overlay.", user->name);
+}
+
 static int open_certificate_store(struct node *node, char *reason) {
 	int error = certificate_store_new(&node->runtime, node->router, &node->certificates);
 
@@ -520,6 +530,7 @@ static int open_certificate_store(struct node *node, char *reason) {
 	for (struct user *user = users_next(node->users, NULL); user; user = users_next(node->users, user))
 		for (size_t i = 0; error == 0 && i < user->count; i++)
 			error = certificate_store_add(node->certificates, user->credentials[i]); /* B-8-01 */
+	users_on_wake(node->users, on_user_awake, node);
 	return error < 0 ? fail(reason, error, "Not enough memory for the certificate store.") : 0;
 }
 

@@ -149,9 +149,12 @@ static int store_contact(struct pending *pending, struct credential *credential,
 /* Its answer comes when the overlay has it. */
 static void store_pending(struct pending *pending, struct user *user, const char *contact) {
 	struct node *node = pending->glue->node;
+	int unusable = users_wake(node->users, user, runtime_realtime_ms(&node->runtime));
 	struct credential *credential = user_credential_for(user, pending->name, node->runtime.now_us);
 
-	if (!credential && pending->expires_s == 0)
+	if (unusable < 0)
+		answer_later(pending, unusable == -ENOMEM ? 503 : 403, "No Usable Certificate");
+	else if (!credential && pending->expires_s == 0)
 		answer_later(pending, 200, "OK"); /* nothing of ours can be stored for it */
 	else if (!credential)
 		answer_later(pending, 403, "Too Many Contacts");
@@ -231,6 +234,7 @@ static void restore(void *userdata, const struct sip_binding_request *request) {
 		log_warning("The registration of %s as %s is not known any more: %s.", request->contact, request->aor,
 			    strerror(-error));
 	const char *name = request->name ? request->name : request->contact;
+	/* Of a user whose certificate is not read yet the place is taken when this is stored again. */
 	struct credential *credential = user_credential_for(user, name, now_us);
 	if (error == 0 && credential)
 		user_contact_claim(user, credential, name, now_us + request->expires_s * USEC_PER_SEC);

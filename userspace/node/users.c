@@ -16,8 +16,20 @@ struct entry {
 	UT_hash_handle hh;
 };
 
+/* Asked for with every SIP request, so that walking through all users would not do. */
+struct domain {
+	UT_hash_handle hh;
+	char name[];
+};
+
 struct users {
 	struct entry *entries;
+	struct domain *domains;
+	struct trust *trust;
+	char *overlay_name;
+	uint8_t node_id_length;
+	void (*awake)(void *userdata, const struct user *user);
+	void *userdata;
 };
 
 static void entry_free(struct entry *entry) {
@@ -27,6 +39,26 @@ static void entry_free(struct entry *entry) {
 	}
 	free(entry->user.stem);
 	free(entry);
+}
+
+static int add_domain(struct users *users, const char *user_name) {
+	const char *at = strrchr(user_name, '@');
+	struct domain *domain = NULL;
+
+	if (!at)
+		return 0;
+	HASH_FIND_STR(users->domains, at + 1, domain);
+	if (domain)
+		return 0;
+	domain = calloc(1, sizeof(*domain) + strlen(at + 1) + 1);
+	if (!domain)
+		return -ENOMEM;
+	strcpy(domain->name, at + 1);
+	HASH_ADD_STR(users->domains, name, domain);
+	if (domain->hh.tbl)
+		return 0;
+	free(domain);
+	return -ENOMEM;
 }
 
 static size_t place_of_node_id(const struct user *user, const struct id *node_id) {
@@ -74,6 +106,16 @@ static int user_remember(struct user *user, const struct certificate *certificat
 	return 0;
 }
 
+static int entry_put(struct users *users, struct entry *entry, const char *name) {
+	int error = add_domain(users, name);
+
+	if (error < 0)
+		return error;
+	strcpy(entry->user.name, name);
+	HASH_ADD_STR(users->entries, user.name, entry);
+	return entry->hh.tbl ? 0 : -ENOMEM;
+}
+
 static int users_add(struct users *users, struct credential *credential, const char *stem, struct user **ret) {
 	const char *name = credential->certificate->user_name;
 	struct entry *entry, *added = NULL;
@@ -89,18 +131,39 @@ static int users_add(struct users *users, struct credential *credential, const c
 	int error = user_add_credentials(&entry->user, credential);
 	if (error == 0)
 		error = user_remember(&entry->user, credential->certificate, stem);
-	if (error == 0 && added) {
-		strcpy(entry->user.name, name);
-		HASH_ADD_STR(users->entries, user.name, entry);
-		error = entry->hh.tbl ? 0 : -ENOMEM;
-	}
+	if (error == 0 && added)
+		error = entry_put(users, entry, name);
 	if (error < 0) {
 		if (added)
 			entry_free(added);
 		return error;
 	}
+	entry->user.unusable = false;
 	*ret = &entry->user;
 	return 0;
+}
+
+/* A user whose pair is read later. -EINVAL when the file is not called after one. */
+static int users_expect(struct users *users, const char *stem) {
+	const char *name = strrchr(stem, '/') ? strrchr(stem, '/') + 1 : stem;
+	char aor[USER_NAME_MAX + 1];
+	struct entry *entry;
+
+	if (!strchr(name, '@') || sip_aor_of_uri(name, aor, sizeof(aor)) < 0 || strcmp(aor, name) != 0)
+		return -EINVAL;
+	HASH_FIND_STR(users->entries, name, entry);
+	if (entry)
+		return -EEXIST;
+	if (HASH_COUNT(users->entries) >= USERS_MAX)
+		return -E2BIG;
+	entry = calloc(1, sizeof(*entry));
+	if (!entry)
+		return -ENOMEM;
+	entry->user.stem = strdup(stem);
+	int error = entry->user.stem ? entry_put(users, entry, name) : -ENOMEM;
+	if (error < 0)
+		entry_free(entry);
+	return error;
 }
 
 static bool ends_in(const char *name, const char *suffix) {
@@ -143,28 +206,74 @@ int users_put(struct users *users, const char *stem, struct trust *trust, const 
 	return error;
 }
 
-static void load_pair(struct users *users, const char *directory, const char *name, struct trust *trust, const char *overlay_name,
-		      uint8_t node_id_length, uint64_t realtime_ms) {
+int users_wake(struct users *users, struct user *user, uint64_t realtime_ms) {
+	char reason[USERS_REASON_SIZE];
+	struct user *found = NULL;
+
+	if (user->count > 0 || user->unusable)
+		return user->unusable ? -EACCES : 0;
+	_cleanup_free_ char *stem = strdup(user->stem); /* which gives way when the pair is taken */
+	if (!stem)
+		return -ENOMEM;
+	int error = users_put(users, stem, users->trust, users->overlay_name, users->node_id_length, realtime_ms, &found, reason);
+	if (error == 0 && users->awake)
+		users->awake(users->userdata, found);
+	if (error == 0 && found != user) {
+		snprintf(reason, sizeof(reason), "%.200s: the certificate is that of %.100s.", stem, found->name);
+		error = -EINVAL;
+	}
+	if (error < 0) {
+		log_warning("User left out: %s", reason);
+		user->unusable = error != -ENOMEM;
+		return error;
+	}
+	return 0;
+}
+
+void users_on_wake(struct users *users, void (*awake)(void *userdata, const struct user *user), void *userdata) {
+	users->awake = awake;
+	users->userdata = userdata;
+}
+
+static void load_pair(struct users *users, const char *directory, const char *name, bool later, struct trust *trust,
+		      const char *overlay_name, uint8_t node_id_length, uint64_t realtime_ms) {
 	char stem[PATH_MAX], reason[USERS_REASON_SIZE];
 	struct user *user;
 
 	if (snprintf(stem, sizeof(stem), "%s/%.*s", directory, (int)(strlen(name) - strlen(".crt")), name) >= (int)sizeof(stem))
 		return;
+	if (later && users_expect(users, stem) != -EINVAL)
+		return;
 	if (users_put(users, stem, trust, overlay_name, node_id_length, realtime_ms, &user, reason) < 0)
 		log_warning("User left out: %s", reason);
 }
 
+static int is_certificate(const struct dirent *entry) {
+	return ends_in(entry->d_name, ".crt");
+}
+
 int users_load(const char *directory, struct trust *trust, const char *overlay_name, uint8_t node_id_length, uint64_t realtime_ms,
 	       struct users **ret) {
+	return users_load_some(directory, USERS_READ_AT_ONCE, trust, overlay_name, node_id_length, realtime_ms, ret);
+}
+
+int users_load_some(const char *directory, size_t at_once, struct trust *trust, const char *overlay_name, uint8_t node_id_length,
+		    uint64_t realtime_ms, struct users **ret) {
 	struct users *users = calloc(1, sizeof(*users));
 	struct dirent **entries;
 
-	if (!users)
+	if (users)
+		users->overlay_name = strdup(overlay_name);
+	if (!users || !users->overlay_name) {
+		users_free(users);
 		return -ENOMEM;
-	int count = scandir(directory, &entries, NULL, alphasort);
+	}
+	users->trust = trust;
+	users->node_id_length = node_id_length;
+	int count = scandir(directory, &entries, is_certificate, alphasort);
 	for (int i = 0; i < count; i++) {
-		if (ends_in(entries[i]->d_name, ".crt"))
-			load_pair(users, directory, entries[i]->d_name, trust, overlay_name, node_id_length, realtime_ms);
+		load_pair(users, directory, entries[i]->d_name, (size_t)count > at_once, trust, overlay_name, node_id_length,
+			  realtime_ms);
 		free(entries[i]);
 	}
 	if (count >= 0)
@@ -176,6 +285,7 @@ int users_load(const char *directory, struct trust *trust, const char *overlay_n
 }
 
 struct users *users_free(struct users *users) {
+	struct domain *domain, *next_domain;
 	struct entry *entry, *next;
 
 	if (!users)
@@ -184,6 +294,11 @@ struct users *users_free(struct users *users) {
 		HASH_DEL(users->entries, entry);
 		entry_free(entry);
 	}
+	HASH_ITER (hh, users->domains, domain, next_domain) {
+		HASH_DEL(users->domains, domain);
+		free(domain);
+	}
+	free(users->overlay_name);
 	free(users);
 	return NULL;
 }
@@ -192,7 +307,7 @@ struct user *users_find(struct users *users, const char *name) {
 	struct entry *entry;
 
 	HASH_FIND_STR(users->entries, name, entry);
-	return entry ? &entry->user : NULL;
+	return entry && !entry->user.unusable ? &entry->user : NULL;
 }
 
 struct user *users_next(struct users *users, const struct user *previous) {
@@ -206,13 +321,18 @@ size_t users_count(const struct users *users) {
 	return HASH_COUNT(users->entries);
 }
 
+/* Those of users are in lower case. */
 bool users_serve_domain(const struct users *users, const char *domain) {
-	for (const struct entry *entry = users->entries; entry; entry = entry->hh.next) {
-		const char *at = strrchr(entry->user.name, '@');
-		if (at && strcasecmp(at + 1, domain) == 0)
-			return true;
-	}
-	return false;
+	char lower[USER_NAME_MAX + 1];
+	struct domain *found = NULL;
+	size_t length = strlen(domain);
+
+	if (length > USER_NAME_MAX)
+		return false;
+	for (size_t i = 0; i <= length; i++)
+		lower[i] = (char)(domain[i] >= 'A' && domain[i] <= 'Z' ? domain[i] | 0x20 : domain[i]);
+	HASH_FIND_STR(users->domains, lower, found);
+	return found != NULL;
 }
 
 static size_t contact_hash(const char *contact) {

@@ -7,13 +7,18 @@
 
 #include "overlay/signature.h"
 
-enum { USERS_MAX = 4096, USER_CONTACTS_MAX = 16, USERS_REASON_SIZE = 512 };
+enum {
+	USERS_MAX = 131072,
+	USERS_READ_AT_ONCE = 1024, /* pairs read at the start; of more, those called after their user when they are needed */
+	USER_CONTACTS_MAX = 16,
+	USERS_REASON_SIZE = 512,
+};
 
 /* When a certificate is renewed, and how that went. */
 struct renewal {
-	uint64_t due_ms;  /* UTC; 0: not decided yet */
+	uint64_t due_ms;   /* UTC; 0: not decided yet */
 	unsigned failures; /* in a row */
-	bool by_password; /* the next attempt shows the password instead of the key */
+	bool by_password;  /* the next attempt shows the password instead of the key */
 };
 
 struct user {
@@ -21,9 +26,10 @@ struct user {
 	struct credential *credentials[USER_CONTACTS_MAX]; /* one per Node-ID */
 	char *contacts[USER_CONTACTS_MAX];		   /* contact URI served by that Node-ID, or NULL */
 	uint64_t expires_us[USER_CONTACTS_MAX];		   /* when it is free again */
-	size_t count;					   /* at least 1 */
-	char *stem;		   /* STEM.crt and STEM.key of the certificate that lasts longest */
-	uint64_t not_before_ms, not_after_ms; /* its life */
+	size_t count;					   /* 0: the pair has not been read, see users_wake() */
+	bool unusable;					   /* it was, and cannot be used */
+	char *stem;					   /* STEM.crt and STEM.key of the certificate that lasts longest */
+	uint64_t not_before_ms, not_after_ms;		   /* its life */
 	struct renewal renewal;
 };
 
@@ -36,6 +42,19 @@ struct users;
 int users_load(const char *directory, struct trust *trust, const char *overlay_name, uint8_t node_id_length, uint64_t realtime_ms,
 	       struct users **ret);
 struct users *users_free(struct users *users);
+
+/* The same with another bound than USERS_READ_AT_ONCE. `trust` is kept, and outlives the users. */
+int users_load_some(const char *directory, size_t at_once, struct trust *trust, const char *overlay_name, uint8_t node_id_length,
+		    uint64_t realtime_ms, struct users **ret);
+
+/*
+ * Reads the pair of a user if that has not been done: a thousandth of a second, which nobody can wait for a hundred thousand times
+ * at the start. When it cannot be used that is logged, and the user is none any more until users_put(). Returns 0 or why not.
+ */
+int users_wake(struct users *users, struct user *user, uint64_t realtime_ms);
+
+/* `awake` is told of each that was read by users_wake(). */
+void users_on_wake(struct users *users, void (*awake)(void *userdata, const struct user *user), void *userdata);
 
 /*
  * Loads one pair, new or renewed, after users_load(): the same Node-IDs sign with the new certificate from now on and keep their

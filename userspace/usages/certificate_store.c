@@ -6,6 +6,8 @@
 #include "usages/usages.h"
 
 #include "base/log.h"
+#include "base/table.h"
+#include "overlay/digest.h"
 #include "storage/access.h"
 
 #include <errno.h>
@@ -17,7 +19,14 @@ enum {
 	REFRESH_PERCENT = 60, /* of the lifetime */
 	RETRY_FIRST_S = 5,    /* after a failure; doubles */
 	RETRY_LAST_S = 600,
-	SPREAD_MS = 1000, /* stores of one node do not all go out at once */
+	SPREAD_MS = 1000, /* stores of one node do not all go out at once: */
+	STEP_MS = 20,	  /* with many users at least this between two, on the average */
+};
+
+/* What makes two copies the same: where, and of which certificate. */
+struct copy_key {
+	uint8_t place[32]; /* SHA-256 of Kind and Resource-ID, so that nothing in between is undefined */
+	uint8_t certificate[32];
 };
 
 /* One place of one certificate. Lives on after its owner until a request under way has come back. */
@@ -31,18 +40,28 @@ struct copy {
 	unsigned retry_s; /* 0: the last attempt succeeded */
 	struct timer timer;
 	struct copy *prev, *next;
+	struct copy_key key;
+	UT_hash_handle hh;
 };
 
 struct certificate_store {
 	struct runtime *runtime;
 	struct router *router;
 	struct copy *copies;
+	struct copy *by_key;
+	size_t count;
 	bool started;
 };
 
 static void copy_free(struct copy *copy) {
 	credential_unref(copy->credential);
 	free(copy);
+}
+
+static void forget(struct copy *copy) {
+	HASH_DEL(copy->owner->by_key, copy);
+	DL_DELETE(copy->owner->copies, copy);
+	copy->owner->count--;
 }
 
 int certificate_store_new(struct runtime *runtime, struct router *router, struct certificate_store **ret) {
@@ -62,7 +81,7 @@ struct certificate_store *certificate_store_free(struct certificate_store *certi
 	if (!certificates)
 		return NULL;
 	DL_FOREACH_SAFE (certificates->copies, copy, next) {
-		DL_DELETE(certificates->copies, copy);
+		forget(copy);
 		timer_disarm(certificates->runtime, &copy->timer);
 		copy->owner = NULL;
 		if (!copy->busy)
@@ -137,7 +156,7 @@ static void copy_expired(struct copy *copy) {
 		log_debug("A former certificate of %s has expired and is no longer stored in the overlay.", certificate->user_name);
 	else if (copy->kind == KIND_CERTIFICATE_BY_USER)
 		log_warning("The certificate of %s has expired and is no longer stored in the overlay.", certificate->user_name);
-	DL_DELETE(copy->owner->copies, copy);
+	forget(copy);
 	copy_free(copy);
 }
 
@@ -199,10 +218,16 @@ static int add_copy(struct certificate_store *certificates, struct credential *c
 		    uint32_t kind) {
 	struct copy *copy;
 
-	DL_FOREACH (certificates->copies, copy)
-		if (copy->kind == kind && id_equal(&copy->resource_id, resource_id) &&
-		    memcmp(copy->credential->certificate->sha256, credential->certificate->sha256, 32) == 0)
-			return 0;
+	struct copy_key key;
+	const struct octets place[] = {OCTETS(&kind, sizeof(kind)), id_octets(resource_id)};
+
+	int error = digest_sha256(place, ARRAY_LENGTH(place), key.place);
+	if (error < 0)
+		return error;
+	memcpy(key.certificate, credential->certificate->sha256, sizeof(key.certificate));
+	HASH_FIND(hh, certificates->by_key, &key, sizeof(key), copy);
+	if (copy)
+		return 0;
 	copy = calloc(1, sizeof(*copy));
 	if (!copy)
 		return -ENOMEM;
@@ -210,8 +235,15 @@ static int add_copy(struct certificate_store *certificates, struct credential *c
 	copy->credential = credential_ref(credential);
 	copy->resource_id = *resource_id;
 	copy->kind = kind;
+	copy->key = key;
 	timer_init(&copy->timer, on_timer, copy);
+	HASH_ADD(hh, certificates->by_key, key, sizeof(copy->key), copy);
+	if (!copy->hh.tbl) {
+		copy_free(copy);
+		return -ENOMEM;
+	}
 	DL_APPEND(certificates->copies, copy);
+	certificates->count++;
 	if (certificates->started)
 		again_in(copy, 0);
 	return 0;
@@ -227,12 +259,14 @@ int certificate_store_add(struct certificate_store *certificates, struct credent
 }
 
 void certificate_store_start(struct certificate_store *certificates) {
+	uint64_t spread_ms = certificates->count * STEP_MS > SPREAD_MS ? certificates->count * STEP_MS : SPREAD_MS;
 	struct copy *copy;
 
 	certificates->started = true;
 	DL_FOREACH (certificates->copies, copy) {
 		copy->retry_s = 0;
 		if (!copy->busy)
-			again_in(copy, 0);
+			timer_arm_after(certificates->runtime, &copy->timer,
+					runtime_random_below(certificates->runtime, spread_ms) * USEC_PER_MSEC);
 	}
 }

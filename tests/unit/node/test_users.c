@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 #include <dirent.h>
+#include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -319,6 +320,67 @@ static void test_put(void **state) {
 	users_free(users);
 }
 
+/* Of many pairs, those called after their user are read when they are needed; of the others one cannot know whose they are. */
+static size_t awake_count;
+
+static void count_awake(void *userdata, const struct user *user) {
+	assert_ptr_equal(userdata, &awake_count);
+	assert_true(user->count > 0);
+	awake_count++;
+}
+
+static void test_many(void **state) {
+	char stem[128], reason[USERS_REASON_SIZE];
+	struct users *users = NULL;
+	struct user *put = NULL;
+
+	(void)state;
+	clear();
+	provision(&overlay, "alice@example.org", 0x10, 2, "alice@example.org");
+	provision(&overlay, "bob@example.net", 0x20, 1, "bob@example.net");
+	provision(&overlay, "carol@example.com", 0x30, 1, "phone-3");
+	provision(&foreign, "dave@example.org", 0x40, 1, "dave@example.org");
+	provision(&overlay, "erin@example.org", 0x50, 1, "frank@example.org");
+	assert_int_equal(users_load_some(directory, 4, overlay.trust, "example.org", ID_LENGTH_CHORD, SUPPORT_NOW_MS, &users), 0);
+	users_on_wake(users, count_awake, &awake_count);
+	assert_int_equal(users_count(users), 5);
+	assert_true(users_serve_domain(users, "example.org"));
+	assert_true(users_serve_domain(users, "Example.NET"));
+	assert_true(users_serve_domain(users, "example.com"));
+	assert_false(users_serve_domain(users, "example.edu"));
+	assert_int_equal(users_find(users, "carol@example.com")->count, 1);
+	struct user *alice = users_find(users, "alice@example.org");
+	assert_non_null(alice);
+	assert_int_equal(alice->count, 0);
+	assert_null(user_credential_for(alice, "sip:alice@192.0.2.6", 1));
+	assert_int_equal(users_wake(users, alice, SUPPORT_NOW_MS), 0);
+	assert_int_equal(alice->count, 2);
+	assert_non_null(user_credential_for(alice, "sip:alice@192.0.2.6", 1));
+	assert_int_equal(awake_count, 1);
+	assert_int_equal(users_wake(users, alice, SUPPORT_NOW_MS), 0); /* nothing to do */
+	assert_int_equal(awake_count, 1);
+	/* what cannot be used is no user any more, and is not tried with every request */
+	struct user *dave = users_find(users, "dave@example.org");
+	assert_non_null(dave);
+	assert_true(users_wake(users, dave, SUPPORT_NOW_MS) < 0);
+	assert_null(users_find(users, "dave@example.org"));
+	assert_int_equal(users_wake(users, dave, SUPPORT_NOW_MS), -EACCES);
+	struct user *frank = users_find(users, "frank@example.org");
+	assert_non_null(frank);
+	assert_int_equal(users_wake(users, frank, SUPPORT_NOW_MS), -EINVAL);
+	assert_null(users_find(users, "frank@example.org"));
+	assert_int_equal(users_find(users, "erin@example.org")->count, 1); /* whose it is */
+	assert_int_equal(awake_count, 2);
+	/* until there is a better one */
+	provision(&overlay, "dave@example.org", 0x60, 1, "dave@example.org");
+	snprintf(stem, sizeof(stem), "%s/dave@example.org", directory);
+	assert_int_equal(users_put(users, stem, overlay.trust, "example.org", ID_LENGTH_CHORD, SUPPORT_NOW_MS, &put, reason), 0);
+	assert_ptr_equal(put, dave);
+	assert_ptr_equal(users_find(users, "dave@example.org"), dave);
+	users_free(users);
+	clear();
+}
+
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_put),
@@ -331,6 +393,7 @@ int main(void) {
 		cmocka_unit_test(test_contacts),
 		cmocka_unit_test(test_contacts_expire),
 		cmocka_unit_test(test_same_after_restart),
+		cmocka_unit_test(test_many),
 	};
 
 	return cmocka_run_group_tests_name("node/users", tests, setup, teardown);
