@@ -25,7 +25,7 @@ WORK=$(mktemp -d /var/tmp/ringgate.XXXXXX)
 machine=
 finish() {
 	disown -a # whose end is wanted need not be reported
-	[ -z "$machine" ] || kill -KILL "$machine" 2>/dev/null
+	[ -z "$machine" ] || kill -KILL "$machine" 2>/dev/null # what it has started is in a namespace that is closed
 	network_close
 	rm -rf "$WORK"
 }
@@ -59,26 +59,41 @@ for each in "$STORE/ringgate_$VERSION.img" $firmware; do [ -s "$each" ] || { ech
 for tool in qemu-system-x86_64 qemu-img mcopy ssh ssh-keygen python3; do command -v $tool >/dev/null || { echo "SKIP: $tool is missing"; exit 77; }; done
 network_require
 
+# A restart of the machine is another process: after a reset, software emulation keeps what it has translated before, and the kernel
+# that is unpacked over it needs minutes.
+machine_run() { # DISK
+	while [ ! -e "$WORK/off" ]; do
+		ip netns exec "$NETWORK-lan" nice -n 5 qemu-system-x86_64 -machine q35 -accel tcg,thread=multi -cpu max,-cx16 -smp 2 -m 1024 -nodefaults \
+			-display none -no-reboot \
+			-drive "if=pflash,format=raw,readonly=on,file=$firmware" -drive "if=pflash,format=raw,file=$WORK/variables" \
+			-drive "if=virtio,format=qcow2,file=$1,cache=writeback" -serial "file:$WORK/console" \
+			-object rng-random,id=rng,filename=/dev/urandom -device virtio-rng-pci,rng=rng \
+			-netdev "tap,id=lan,ifname=machine,script=no,downscript=no,vhost=off" \
+			-device virtio-net-pci,netdev=lan,mac=52:54:00:00:02:11,guest_csum=off,guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off \
+			${EXTRA:+-smbios "type=11,value=io.systemd.stub.kernel-cmdline-extra=$EXTRA"} </dev/null &
+		echo $! >"$WORK/machine"
+		wait $!
+	done
+}
 power_on() { # DISK
+	rm -f "$WORK/off" "$WORK/machine"
 	: >"$WORK/console"
-	ip netns exec "$NETWORK-lan" nice -n 5 qemu-system-x86_64 -machine q35 -accel tcg,thread=multi -cpu max,-cx16 -smp 2 -m 1024 -nodefaults -display none \
-		-drive "if=pflash,format=raw,readonly=on,file=$firmware" -drive "if=pflash,format=raw,file=$WORK/variables" \
-		-drive "if=virtio,format=qcow2,file=$1,cache=writeback" -serial "file:$WORK/console" -object rng-random,id=rng,filename=/dev/urandom \
-		-device virtio-rng-pci,rng=rng -netdev "tap,id=lan,ifname=machine,script=no,downscript=no,vhost=off" \
-		-device virtio-net-pci,netdev=lan,mac=52:54:00:00:02:11,guest_csum=off,guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off \
-		${EXTRA:+-smbios "type=11,value=io.systemd.stub.kernel-cmdline-extra=$EXTRA"} </dev/null >"$WORK/qemu.log" 2>&1 &
+	machine_run "$1" >>"$WORK/qemu.log" 2>&1 &
 	machine=$!
+	until_true 10 test -s "$WORK/machine"
 	begin=$(now_ms)
 }
-power_cut() {
-	kill -KILL "$machine"
+power_off_then() { # COMMAND…: after which the machine ends
+	: >"$WORK/off"
+	"$@"
 	wait "$machine" 2>/dev/null
 	machine=
 	ssh -q -o "ControlPath=$WORK/shell" -O exit root@192.0.2.11 2>/dev/null
 	rm -f "$WORK/shell"
 }
+power_cut() { power_off_then kill -KILL "$(<"$WORK/machine")"; }
 disk_over() { qemu-img create -q -f qcow2 -F "${3:-raw}" -b "$1" "$2"; } # BACKING NEW [FORMAT]
-processor_s() { awk '{ printf "%d", ($14 + $15) / 100 }' "/proc/$machine/stat"; }
+processor_s() { awk '{ printf "%d", ($14 + $15) / 100 }' "/proc/$(<"$WORK/machine")/stat"; }
 # What a site has a gateway for: a phone's question is answered.
 sip_answers() {
 	network_in lan python3 - "$1" <<-'PYTHON'
@@ -158,7 +173,7 @@ fastpath=$(on ringgatectl --json fastpath)
 grep -q '"mode": "native"' <<<"$fastpath" || die "XDP is not native on virtio_net: $fastpath"
 [[ $(on uname -r) == 6.12.* ]] || die "another kernel: $(on uname -r)"
 on findmnt -n -o FSTYPE,OPTIONS / | grep -q "^erofs *ro" || die "the root is not read-only"
-on veritysetup status root 2>/dev/null | grep -q verified || on cat /sys/block/dm-0/dm/uuid | grep -q CRYPT-VERITY || die "the root is not verified"
+on cat /sys/block/dm-0/dm/uuid | grep -q CRYPT-VERITY || die "the root is not verified"
 memory=$(on 'for p in $(pidof ringgated ringgate-enrolld); do awk "/^Pss:/ { print \$2 }" /proc/$p/smaps_rollup; done' | awk '{ n += $1 } END { print n }')
 [ "${memory:-999999}" -le $((60 * 1024)) ] || die "the processes of Ringgate use $memory KB"
 say "in the overlay, XDP native, $((memory / 1024)) MB"
@@ -289,10 +304,7 @@ step_cuts() {
 		other=$NEXT
 	fi
 	bring "$STORE/ringgate_$other.update" /var/lib/other && on "touch /var/lib/ringgate-appliance/allow-downgrade; sync" || die "the update cannot be brought"
-	on systemctl poweroff
-	wait "$machine" 2>/dev/null
-	machine=
-	rm -f "$WORK/shell"
+	power_off_then on systemctl poweroff
 	for ((cut = 1; cut <= POWER_CUTS; cut++)); do
 		case $((cut % 3)) in
 		1) cut_first_start ;;
