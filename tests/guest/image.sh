@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # The image of the appliance in a virtual machine (software emulation will do), from its first start: settings on the EFI partition,
 # enrollment at a real server, joining another gateway, native XDP on virtio_net, a restart that keeps state, an update that fails its
-# health check and is rolled back, the same update when it is healthy, and power cuts during first starts, stores and updates.
+# health check and is rolled back, the same update when it is healthy, a stick that is plugged in, a disk that can only be read, no network
+# at the start, and power cuts during first starts, stores and updates.
 #   IMAGE=1 tests/guest/image.sh       called by make image-check; without IMAGE=1 it only says so
-#   STEPS="restart update cuts"        what is done after the first start (default all)
+#   STEPS="restart update stick faults cuts"   what is done after the first start (default all)
 #   POWER_CUTS=20                      how often the machine is switched off (default 3): in turn during a first start, stores, an update
 #   BOOT_LIMIT=60                      seconds of the first start that are too many (default 900: machines that test do other things, too)
 #   EXTRA="systemd.journald.forward_to_console=1"   more for the kernel command line, to see what the machine does
@@ -16,7 +17,7 @@ STORE=${RINGGATE_IMAGE:-/var/tmp/ringgate-image}
 VERSION=$(sed -n 's/^VERSION := //p' Makefile)
 NEXT=$VERSION.1
 POWER_CUTS=${POWER_CUTS:-3}
-STEPS=${STEPS:-restart update cuts}
+STEPS=${STEPS-restart update stick faults cuts}
 RANDOM=${SEED:-1}
 [ "${IMAGE:-}" = 1 ] || { echo "SKIP: boots the image in a virtual machine, which takes minutes: make image-check"; exit 77; }
 WORK=$(mktemp -d /var/tmp/ringgate.XXXXXX)
@@ -61,12 +62,14 @@ network_require
 
 # A restart of the machine is another process: after a reset, software emulation keeps what it has translated before, and the kernel
 # that is unpacked over it needs minutes.
+DISK_OPTIONS=
 machine_run() { # DISK
 	while [ ! -e "$WORK/off" ]; do
 		ip netns exec "$NETWORK-lan" nice -n 5 qemu-system-x86_64 -machine q35 -accel tcg,thread=multi -cpu max,-cx16 -smp 2 -m 1024 -nodefaults \
 			-display none -no-reboot \
 			-drive "if=pflash,format=raw,readonly=on,file=$firmware" -drive "if=pflash,format=raw,file=$WORK/variables" \
-			-drive "if=virtio,format=qcow2,file=$1,cache=writeback" -serial "file:$WORK/console" \
+			-drive "if=virtio,format=qcow2,file=$1,cache=writeback$DISK_OPTIONS" -serial "file:$WORK/console" \
+			-device qemu-xhci -qmp "unix:$WORK/qmp,server=on,wait=off" \
 			-object rng-random,id=rng,filename=/dev/urandom -device virtio-rng-pci,rng=rng \
 			-netdev "tap,id=lan,ifname=machine,script=no,downscript=no,vhost=off" \
 			-device virtio-net-pci,netdev=lan,mac=52:54:00:00:02:11,guest_csum=off,guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off \
@@ -92,6 +95,27 @@ power_off_then() { # COMMAND…: after which the machine ends
 	rm -f "$WORK/shell"
 }
 power_cut() { power_off_then kill -KILL "$(<"$WORK/machine")"; }
+# What happens to the machine from outside: NAME JSON pairs, each one a command of QMP and its arguments.
+machine_tell() {
+	python3 - "$WORK/qmp" "$@" <<-'PYTHON'
+		import json, socket, sys
+		s = socket.socket(socket.AF_UNIX)
+		s.settimeout(60)
+		s.connect(sys.argv[1])
+		lines = s.makefile("rw")
+		lines.readline()
+		words = sys.argv[2:]
+		for name, arguments in [("qmp_capabilities", "{}")] + list(zip(words[::2], words[1::2])):
+		    lines.write(json.dumps({"execute": name, "arguments": json.loads(arguments)}) + "\n")
+		    lines.flush()
+		    while True:
+		        answer = json.loads(lines.readline())
+		        if "error" in answer:
+		            sys.exit(name + ": " + answer["error"]["desc"])
+		        if "return" in answer:
+		            break
+	PYTHON
+}
 disk_over() { qemu-img create -q -f qcow2 -F "${3:-raw}" -b "$1" "$2"; } # BACKING NEW [FORMAT]
 processor_s() { awk '{ printf "%d", ($14 + $15) / 100 }' "/proc/$(<"$WORK/machine")/stat"; }
 # What a site has a gateway for: a phone's question is answered.
@@ -190,6 +214,49 @@ step_restart() {
 	[ "$(on ringgatectl --json status | sed -n 's/.*"node_id": "\([0-9a-f]*\)".*/\1/p')" = "$node" ] || die "the machine is another node after a restart"
 	[ "$(on cat /etc/hostname)" = site1 ] || die "the name is lost"
 	say "the same node after a restart"
+}
+
+# ---- a stick that is plugged in brings settings, and keeps no password
+
+step_stick() {
+	truncate -s 16M "$WORK/stick" && mformat -i "$WORK/stick" -T 32768 -h 16 -s 32 -v RINGGATE :: || die "no file system for a stick"
+	{
+		grep -v -e ^hostname -e ^password "$WORK/ringgate.settings"
+		printf 'hostname = site9\nphone = alice@%s oak-river-73\n' "$OVERLAY"
+	} >"$WORK/stick.settings"
+	mcopy -i "$WORK/stick" "$WORK/stick.settings" ::/ringgate.settings || die "the stick cannot be written"
+	machine_tell blockdev-add '{"driver": "raw", "node-name": "stick", "file": {"driver": "file", "filename": "'"$WORK/stick"'"}}' \
+		device_add '{"driver": "usb-storage", "id": "stick", "drive": "stick"}' || die "no stick can be plugged in"
+	renamed() { [ "$(on cat /etc/hostname)" = site9 ]; }
+	until_true 600 renamed || die "the settings of the stick are not taken: $(on journalctl -q -b -u ringgate-stick -o cat)"
+	until_true 600 joined || die "the machine does not join with the settings of the stick"
+	on grep -q "^alice@$OVERLAY " /var/lib/ringgate/sip-passwords || die "alice's phones have no password"
+	machine_tell device_del '{"id": "stick"}' || die "the stick cannot be pulled out"
+	! mtype -i "$WORK/stick" ::/ringgate.settings | grep -q oak-river || die "the password stayed on the stick"
+	say "a stick was plugged in"
+}
+
+# ---- a disk that can only be read, and no network at the start
+
+step_faults() {
+	sees() { tr -d '\r' <"$WORK/console" | grep -a -q "! attention *$1"; }
+	power_off_then on systemctl poweroff
+	DISK_OPTIONS=,readonly=on
+	power_on "$WORK/disk"
+	machine_tell set_link '{"name": "lan", "up": false}' || die "the network cannot be taken away"
+	until_true 900 sees "No network" || die "the console does not say that there is no network"
+	sees "The state partition can only be read" || die "the console does not say that nothing can be kept"
+	machine_tell set_link '{"name": "lan", "up": true}' || die "the network cannot be given"
+	until_true 600 on ringgatectl wait --peers 1 --timeout 5 || die "the machine does not join when the network comes"
+	sip_answers 60 || die "phones have no answer of a machine that cannot write"
+	on ringgate-appliance status | grep -q "! attention *The state partition can only be read" || die "status page: $(on ringgate-appliance status)"
+	on ringgate-appliance health && die "a machine that cannot write says that it is healthy"
+	power_cut
+	DISK_OPTIONS=
+	power_on "$WORK/disk"
+	until_true 900 joined || die "the machine does not come back with a disk that can be written"
+	! on ringgate-appliance status | grep "! attention" || die "the page still complains"
+	say "serves from a disk that can only be read, and waits for its network"
 }
 
 # ---- an update that is not healthy, and then one that is
