@@ -10,6 +10,15 @@
 #define LINK_STATE_INLINE static inline __attribute__((always_inline, unused))
 enum { LINK_STATE_TRIES = 8, LINK_WINDOW_BITS = 32 };
 
+/* A word that the other side may write now: once, and whole. The BPF back end knows no atomic loads (clang 14), and needs none. */
+#ifdef __bpf__
+#define LINK_LOAD(place) (*(const volatile __typeof__(*(place)) *)(place))
+#define LINK_STORE(place, value) (*(volatile __typeof__(*(place)) *)(place) = (value))
+#else
+#define LINK_LOAD(place) __atomic_load_n(place, __ATOMIC_RELAXED)
+#define LINK_STORE(place, value) __atomic_store_n(place, value, __ATOMIC_RELAXED)
+#endif
+
 /* A record number to send with, never given to anybody else. Above 2^48 - 1 the link is used up. */
 LINK_STATE_INLINE __u64 link_claim_number(struct fastpath_record *record) {
 	return __sync_fetch_and_add(&record->tx_next, 1);
@@ -37,7 +46,7 @@ LINK_STATE_INLINE int link_window_next(__u64 word, __u64 number, __u64 *ret) {
 LINK_STATE_INLINE int link_window_would_accept(const struct fastpath_record *record, __u64 number) {
 	__u64 next;
 
-	return link_window_next(record->rx_window[number / LINK_WINDOW_BITS % FASTPATH_WINDOW_WORDS], number, &next);
+	return link_window_next(LINK_LOAD(&record->rx_window[number / LINK_WINDOW_BITS % FASTPATH_WINDOW_WORDS]), number, &next);
 }
 
 /* 1 accepted, 0 replayed or too old, -1 others were faster LINK_STATE_TRIES times. Only after the tag of the record verified. */
@@ -45,13 +54,13 @@ LINK_STATE_INLINE int link_window_accept(struct fastpath_record *record, __u64 n
 	__u64 *place = &record->rx_window[number / LINK_WINDOW_BITS % FASTPATH_WINDOW_WORDS];
 
 	for (int i = 0; i < LINK_STATE_TRIES; i++) {
-		__u64 word = *(volatile __u64 *)place, next;
+		__u64 word = LINK_LOAD(place), next;
 
 		if (!link_window_next(word, number, &next))
 			return 0;
 		if (__sync_val_compare_and_swap(place, word, next) == word) {
-			if (number >= *(volatile __u64 *)&record->rx_end)
-				*(volatile __u64 *)&record->rx_end = number + 1;
+			if (number >= LINK_LOAD(&record->rx_end))
+				LINK_STORE(&record->rx_end, number + 1);
 			return 1;
 		}
 	}
@@ -69,7 +78,7 @@ LINK_STATE_INLINE __u32 link_received_note(__u64 *place, __u32 sequence) {
 	__u32 result = 0;
 
 	for (int i = 0; i < LINK_STATE_TRIES; i++) {
-		__u64 word = *(volatile __u64 *)place;
+		__u64 word = LINK_LOAD(place);
 		__u32 mask = (__u32)word, highest = (__u32)(word >> 32), ahead = sequence - highest, back = highest - sequence;
 
 		if (mask == 0) {
@@ -100,24 +109,24 @@ LINK_STATE_INLINE __u32 link_claim_sequence(struct fastpath_slot *slot, int own)
 
 	if (own)
 		__sync_fetch_and_or(place, bit);
-	else if (*(volatile __u64 *)place & bit)
+	else if (LINK_LOAD(place) & bit)
 		__sync_fetch_and_and(place, ~bit);
 	return sequence;
 }
 
 /* Who sent the data frame that an ack is for? 1 the kernel, 0 the daemon or nobody. */
 LINK_STATE_INLINE int link_sequence_is_kernels(const struct fastpath_slot *slot, __u32 sequence) {
-	__u32 age = *(const volatile __u32 *)&slot->tx_sequence - sequence;
+	__u32 age = LINK_LOAD(&slot->tx_sequence) - sequence;
 
 	if (age == 0 || age > FASTPATH_OWN_SEQUENCES)
 		return 0;
-	return !(*(const volatile __u64 *)&slot->own[sequence / 64 % (FASTPATH_OWN_SEQUENCES / 64)] >> (sequence % 64) & 1);
+	return !(LINK_LOAD(&slot->own[sequence / 64 % (FASTPATH_OWN_SEQUENCES / 64)]) >> (sequence % 64) & 1);
 }
 
 /* An ack for `sequence` arrived. */
 LINK_STATE_INLINE void link_note_acked(struct fastpath_slot *slot, __u32 sequence) {
-	__u32 acked = *(volatile __u32 *)&slot->acked;
+	__u32 acked = LINK_LOAD(&slot->acked);
 
 	if ((__s32)(sequence + 1 - acked) > 0)
-		*(volatile __u32 *)&slot->acked = sequence + 1;
+		LINK_STORE(&slot->acked, sequence + 1);
 }

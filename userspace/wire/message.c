@@ -143,6 +143,7 @@ int message_read(struct octets octets, uint8_t node_id_length, struct message *r
 
 	if (forwarding_header_read(&r, &message.header) < 0)
 		return -EBADMSG;
+	/* Not reached with less than a header. NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult) */
 	if (message.header.length != octets.length || !is_unfragmented(&message.header)) /* B-6.3.2-10 */
 		return -EBADMSG;
 	error = destination_list_check(message.header.destination_list, node_id_length, LIMIT_DESTINATIONS);

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 enum { STRANGERS_MAX = TLS_HANDSHAKES_MAX + 8, BATCH = 16 };
 
@@ -177,6 +178,38 @@ static void test_links_per_host(void **state) {
 	assert_true(is_open(slow_one("127.0.0.9")));
 }
 
+/* Without descriptors links of others wait, the node does not turn in circles meanwhile, and later it takes them. */
+static void test_no_descriptors(void **state) {
+	const struct tls_counters *counters = tls_node_counters(b);
+	struct stranger *stranger = &strangers[stranger_count++];
+	struct rlimit all, none;
+	uint8_t octet;
+
+	(void)state;
+	assert_int_equal(stranger_open(&net, b, NULL, stranger), 0);
+	assert_int_equal(send(stranger->fd, "\x16", 1, MSG_NOSIGNAL), 1);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &all), 0);
+	int lowest = dup(STDERR_FILENO);
+	assert_true(lowest >= 0);
+	close(lowest);
+	none = (struct rlimit){.rlim_cur = (rlim_t)lowest, .rlim_max = all.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	for (unsigned i = 0; i < 1000 && counters->drop_limit == 0; i++)
+		tls_net_turn(&net, 10);
+	tls_net_settle(&net);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &all), 0);
+	assert_int_equal(counters->drop_limit, 1);
+	assert_int_equal(counters->accepted, 0);
+	tls_net_settle(&net);
+	assert_int_equal(counters->accepted, 0); /* not before its time */
+	tls_net_pass(&net, 1000000);
+	for (unsigned i = 0; i < 1000 && counters->accepted == 0; i++)
+		tls_net_turn(&net, 10);
+	assert_int_equal(counters->accepted, 1);
+	assert_int_equal(recv(stranger->fd, &octet, 1, MSG_DONTWAIT), -1);
+	assert_int_equal(errno, EAGAIN); /* and it is not closed */
+}
+
 /* Half messages: memory follows what arrives, and a link cannot announce more than a message may have. */
 static void test_half_message(void **state) {
 	struct id id = support_node_id(0x44);
@@ -206,6 +239,7 @@ int main(void) {
 		cmocka_unit_test_setup_teardown(test_per_host, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_flood, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_links_per_host, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_descriptors, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_half_message, setup, teardown),
 	};
 
