@@ -61,6 +61,7 @@ struct former {
 	char *key; /* of user and name */
 	uint64_t until_ms;
 	unsigned tries;
+	bool asked;
 	struct former *previous, *next;
 	UT_hash_handle hh;
 };
@@ -73,8 +74,9 @@ struct phones {
 	struct binding *written;
 	struct former *formers;
 	struct former *by_key;
-	struct former *asked; /* the one of `formers` that is being stored */
-	size_t former_count;
+	struct former *asked; /* those that are being stored, in a list of their own */
+	size_t former_count, asked_count;
+	uint64_t step_us; /* between two of them */
 	struct timer timer;
 	bool again; /* storing again has begun */
 	uint64_t purge_us;
@@ -303,7 +305,7 @@ static void forget_former(struct phones *phones, const struct sip_binding_reques
 
 	if (key)
 		HASH_FIND_STR(phones->by_key, key, former);
-	if (former && former != phones->asked)
+	if (former && !former->asked)
 		former->until_ms = 0;
 }
 
@@ -397,7 +399,24 @@ int phones_each(struct phones *phones, void (*each)(void *userdata, const struct
 	return code == SQLITE_DONE ? 0 : -EIO;
 }
 
+/* Moves it between the list of those that wait and that of those being stored. */
+static void former_ask(struct phones *phones, struct former *former, bool asked) {
+	if (former->asked == asked)
+		return;
+	if (asked) {
+		DL_DELETE2(phones->formers, former, previous, next);
+		DL_APPEND2(phones->asked, former, previous, next);
+		phones->asked_count++;
+	} else {
+		DL_DELETE2(phones->asked, former, previous, next);
+		DL_APPEND2(phones->formers, former, previous, next);
+		phones->asked_count--;
+	}
+	former->asked = asked;
+}
+
 static void former_free(struct phones *phones, struct former *former) {
+	former_ask(phones, former, false);
 	DL_DELETE2(phones->formers, former, previous, next);
 	phones->former_count--;
 	if (former->hh.tbl)
@@ -432,23 +451,20 @@ static void note_former(void *userdata, const struct sip_binding_request *reques
 /* The next one is due so late that the overlay has time for calls, and so early that the last one comes within the spread. */
 static void arm(struct phones *phones) {
 	struct runtime *runtime = phones->settings.runtime;
-	uint64_t step_us = PHONES_STEP_MS * USEC_PER_MSEC, all_us = PHONES_SPREAD_SECONDS * USEC_PER_SEC;
 
-	if (phones->former_count == 0) {
+	if (phones->former_count == 0)
 		log_info("%llu registrations of phones were stored in the overlay again.",
 			 (unsigned long long)phones->figures.restored);
+	if (!phones->formers || phones->timer.armed || phones->asked_count >= PHONES_AT_ONCE)
 		return;
-	}
-	if (phones->former_count * step_us > all_us)
-		step_us = all_us / phones->former_count;
-	timer_arm_after(runtime, &phones->timer, step_us / 2 + runtime_random_below(runtime, step_us + 1));
+	timer_arm_after(runtime, &phones->timer, phones->step_us / 2 + runtime_random_below(runtime, phones->step_us + 1));
 }
 
 static void on_stored_again(void *userdata, unsigned status, const char *reason) {
 	struct former *former = userdata;
 	struct phones *phones = former->phones;
 
-	phones->asked = NULL;
+	former_ask(phones, former, false);
 	former->tries++;
 	if (status == 200) {
 		phones->figures.restored++;
@@ -457,9 +473,6 @@ static void on_stored_again(void *userdata, unsigned status, const char *reason)
 		log_warning("The registration of %s as %s was not stored again: %s", former->contact, former->aor,
 			    reason ? reason : "no reason given");
 		former_free(phones, former);
-	} else {
-		DL_DELETE2(phones->formers, former, previous, next);
-		DL_APPEND2(phones->formers, former, previous, next);
 	}
 	arm(phones);
 }
@@ -479,14 +492,19 @@ static void on_timer(struct timer *timer, void *userdata) {
 						    .contact = former->contact,
 						    .name = former->name,
 						    .expires_s = (unsigned)((former->until_ms - now_ms) / 1000)};
-	phones->asked = former;
+	former_ask(phones, former, true);
 	phones->settings.bind(phones->settings.userdata, &request, on_stored_again, former);
+	arm(phones);
 }
 
 void phones_store_again(struct phones *phones) {
 	if (phones->again)
 		return;
+	uint64_t all_us = PHONES_SPREAD_SECONDS * USEC_PER_SEC;
 	phones->again = true;
+	phones->step_us = PHONES_STEP_MS * USEC_PER_MSEC;
+	if (phones->former_count * phones->step_us > all_us)
+		phones->step_us = all_us / phones->former_count;
 	if (phones->former_count > 0)
 		arm(phones);
 }

@@ -12,6 +12,7 @@ enum {
 	PHONES_REASON_SIZE = 512,
 	PHONES_STEP_MS = 200,	     /* between two registrations that are stored again; */
 	PHONES_SPREAD_SECONDS = 600, /* less when all would take longer than this */
+	PHONES_AT_ONCE = 32,	     /* of them being stored; the next one waits for an answer */
 	PHONES_TRIES = 3,	     /* to store one again; then it is left to its phone */
 };
 
