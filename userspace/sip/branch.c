@@ -14,7 +14,7 @@ enum { VIA_OCTETS = 256 };
 static void on_timer_c(struct timer *timer, void *userdata);
 
 int branch_add(struct sip_proxy *proxy, const char *uri, const struct sip_hop *hops, size_t count, int q) {
-	if (proxy->branch_count == SIP_FORKS)
+	if (proxy->branch_count == SIP_FORKS) /* S-8-01 */
 		return -ENOBUFS;
 	for (const struct branch *other = proxy->branches; other; other = other->next_branch)
 		if (strcmp(other->uri, uri) == 0 && address_equal(&other->hop.address, &hops->address))
@@ -37,10 +37,22 @@ int branch_add(struct sip_proxy *proxy, const char *uri, const struct sip_hop *h
 	return 0;
 }
 
+/* Somebody of whom we know no more than what stands in the overlay (RFC 7904 8.2.2). */
+static bool is_retargeted(const struct branch *branch) {
+	return branch->proxy->aor && !branch->registered && !branch->gateway;
+}
+
+static void wait_no_more(struct branch *branch, bool silent) {
+	if (branch->waited)
+		sip_retarget_release(branch->proxy->gateway, &branch->hop.address, silent);
+	branch->waited = false;
+}
+
 struct branch *branch_free(struct branch *branch) {
 	if (!branch)
 		return NULL;
 	struct sip_proxy *proxy = branch->proxy;
+	wait_no_more(branch, false);
 	if (branch->client)
 		sip_client_leave(branch->client);
 	timer_disarm(proxy->gateway->runtime, &branch->timer);
@@ -136,6 +148,7 @@ static void on_answer(void *userdata, struct sip_client *client, const struct si
 	struct branch *branch = userdata;
 	struct sip_proxy *proxy = branch->proxy;
 
+	wait_no_more(branch, !frame && status == 408);
 	if (!frame) {
 		branch->client = NULL;
 		sip_client_leave(client);
@@ -253,12 +266,19 @@ void branch_start(struct branch *branch) { /* as above: NOLINT(misc-no-recursion
 	if (!branch->tried)
 		choose_tcp(branch);
 	branch->tried = true;
+	if (is_retargeted(branch) && !sip_retarget_take(branch->proxy->gateway, &branch->hop.address)) {
+		finish(branch, 480);
+		return;
+	}
+	branch->waited = is_retargeted(branch);
 	int error = send_request(branch);
 	if (error < 0 && branch->hop.fallback) {
 		branch->hop.fallback = false;
 		branch->hop.transport = SIP_UDP;
 		error = send_request(branch);
 	}
+	if (error < 0)
+		wait_no_more(branch, false);
 	if (error < 0 && error != -ENOBUFS && error != -ENOMEM && try_next(branch))
 		return;
 	if (error < 0) {

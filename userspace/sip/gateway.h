@@ -52,6 +52,9 @@ enum {
 	SIP_NONCES = 131072,		/* nonces whose use is remembered; the one first used goes and is stale then */
 	SIP_AUTH_FAILURES = 30,		/* wrong passwords of one address in a row; then 503 until */
 	SIP_AUTH_FAILURE_SECONDS = 10,	/* ... this has gone by for each of them */
+	SIP_RETARGET_WAITING =
+		16, /* requests to a host found in the overlay that has not answered; more: the branch counts as 480 */
+	SIP_RETARGET_SECONDS = 60,	/* such a host that did not answer at all gets none */
 	SIP_PATHS = 8,			/* proxies in the Path of a REGISTER; more: 400 */
 	SIP_PATH_OCTETS = 1024,		/* of it altogether; more: 400 */
 	SIP_INSTANCE_OCTETS = 128,	/* name of a device (+sip.instance); longer: it counts as having none */
@@ -253,17 +256,18 @@ uint64_t sip_gateway_trace_now(const struct sip_gateway *gateway);
 struct sip_figures {
 	uint64_t requests, responses_2xx, responses_3xx, responses_4xx, responses_5xx, malformed, dropped, bindings,
 		tcp_connections, challenges, auth_failures;
-	uint64_t outside_refused; /* requests of strangers beyond what they may send */
-	uint64_t keep_alives;	  /* of phones, answered by STUN */
-	uint64_t callers_refused; /* calls in the name of somebody else */
-	uint64_t answers;	  /* responses to our requests */
-	uint64_t proxied;	  /* requests placed on behalf of others */
-	uint64_t forks;		  /* branches of them */
-	uint64_t clients;	  /* client transactions now */
-	uint64_t proxies;	  /* requests being placed now */
-	uint64_t shed;		  /* refused because more requests came than could be served */
-	uint64_t overloads;	  /* how often that began */
-	uint64_t waited_us;	  /* how long the last request had to wait before it was looked at */
-	bool overloaded;	  /* now */
+	uint64_t outside_refused;   /* requests of strangers beyond what they may send */
+	uint64_t keep_alives;	    /* of phones, answered by STUN */
+	uint64_t retargets_refused; /* branches to hosts that do not answer */
+	uint64_t callers_refused;   /* calls in the name of somebody else */
+	uint64_t answers;	    /* responses to our requests */
+	uint64_t proxied;	    /* requests placed on behalf of others */
+	uint64_t forks;		    /* branches of them */
+	uint64_t clients;	    /* client transactions now */
+	uint64_t proxies;	    /* requests being placed now */
+	uint64_t shed;		    /* refused because more requests came than could be served */
+	uint64_t overloads;	    /* how often that began */
+	uint64_t waited_us;	    /* how long the last request had to wait before it was looked at */
+	bool overloaded;	    /* now */
 };
 void sip_gateway_figures(const struct sip_gateway *gateway, struct sip_figures *ret);

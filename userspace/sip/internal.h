@@ -104,8 +104,8 @@ void sip_arena_end(void);
 bool sip_arena_owns(const void *piece);
 
 /*
- * What the parser made of a text, in our terms: libosip2 5.3 reports success also when memory ran out in the middle, leaving out what
- * it had none for. -EBADMSG, -ENOMEM.
+ * What the parser made of a text, in our terms: libosip2 5.3 reports success also when memory ran out in the middle, leaving out
+ * what it had none for. -EBADMSG, -ENOMEM.
  */
 int sip_parsed(int result);
 
@@ -557,6 +557,20 @@ struct octets sip_next_value(struct reader *r);
 /* The URI of a value with < and >, such as of Route, or NULL. */
 osip_uri_t *sip_route_uri(const char *route);
 
+/* --- retarget.c --- */
+
+enum { SIP_RETARGETS = 1024 };
+
+struct sip_retarget {
+	uint64_t tag;	    /* keyed hash of the host that did not answer */
+	uint64_t silent_us; /* until then it gets nothing */
+	uint32_t waiting;
+};
+
+/* May a host that was found in the overlay be asked? Then it is waited for, until sip_retarget_release(). */
+bool sip_retarget_take(struct sip_gateway *gateway, const struct address *address);
+void sip_retarget_release(struct sip_gateway *gateway, const struct address *address, bool silent);
+
 /* --- stun.c --- */
 
 /* Answers a keep-alive. False: the datagram is none. */
@@ -645,8 +659,9 @@ struct sip_gateway {
 	size_t transaction_octets, unacknowledged;
 	struct registration *registrations; /* by AoR */
 	size_t reserved_bindings;	    /* promised to REGISTERs being worked on */
-	struct sip_device *devices;	    /* by number */
-	char *gruu;			    /* owned: settings.gruu */
+	struct sip_retarget targets[SIP_RETARGETS];
+	struct sip_device *devices; /* by number */
+	char *gruu;		    /* owned: settings.gruu */
 	struct sip_auth auth;
 	struct sip_overload overload;
 	struct sip_trace *trace; /* NULL: nobody reads it */

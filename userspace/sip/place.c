@@ -247,7 +247,8 @@ static void add_gateway(struct sip_proxy *proxy, const struct sip_redirect_conta
 	uri_of_aor(proxy->aor, proxy->secure, uri, sizeof(uri));
 	if (proxy->gruu.is)
 		snprintf(uri + strlen(uri), sizeof(uri) - strlen(uri), ";gr=%s", proxy->gruu.value);
-	add(proxy, uri, &hop, Q_WITHOUT);
+	if (add(proxy, uri, &hop, Q_WITHOUT) == 0)
+		proxy->branches->previous->gateway = true;
 }
 
 static void add_contact(struct sip_proxy *proxy, const struct sip_redirect_contact *contact) {

@@ -14,6 +14,8 @@ struct branch {
 	const char *routes;   /* owned: whole Route lines, NULL: those of the request */
 	const char *instance; /* owned: the device, or NULL */
 	bool registered;      /* with us */
+	bool gateway;	      /* of another site */
+	bool waited;	      /* for by sip_retarget_take() */
 	struct sip_hop hop;
 	struct sip_hop *others; /* owned: to be tried in turn when this one fails (RFC 3263 4.3) */
 	size_t other_count, others_tried;

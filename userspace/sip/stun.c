@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Keep-alives of phones over UDP (RFC 5626 4.4.2, 8): STUN Binding requests (RFC 5389) at the port that takes SIP. The answer tells
+ * S-5.2-01: keep-alives of phones over UDP (RFC 5626 4.4.2, 8): STUN Binding requests (RFC 5389) at the port that takes SIP. The answer tells
  * the phone where it is seen, so that it notices when an address translator has forgotten it.
  */
 #include "sip/internal.h"

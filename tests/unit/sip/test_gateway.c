@@ -93,7 +93,7 @@ static void test_redirect_loop(void **state) {
 	assert_int_equal(contact_count(f), 1);
 }
 
-/* RFC 3261 26.4.4: who asked for a secured path is not sent to another. */
+/* RFC 3261 26.4.4: who asked for a secured path is not sent to another. S-5.1-04 */
 static void test_redirect_sips(void **state) {
 	struct fixture *f = *state;
 

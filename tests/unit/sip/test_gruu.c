@@ -217,6 +217,59 @@ static void test_other_site(void **state) {
 	assert_int_equal(site->f->asked, 3);
 }
 
+/* --- malicious retargeting (RFC 7904 8.2.2) --- */
+
+static size_t invites_at(struct phone *phone) {
+	size_t count = 0;
+
+	while (phone_next(phone)[0])
+		count += strncmp(phone->message, "INVITE ", 7) == 0;
+	return count;
+}
+
+/* bob has all calls for him sent to carol, who does not answer. */
+static void test_retargeted(void **state) {
+	struct site *site = *state;
+	struct fixture *f = site->f;
+	char contact[64];
+
+	snprintf(contact, sizeof(contact), "sip:carol@127.0.0.1:%u", site->carol.port);
+	f->contacts[0] = (struct sip_redirect_contact){.uri = contact, .expires_s = 60};
+	f->contact_count = 1;
+	f->resolve_status = 302;
+	for (unsigned i = 0; i < SIP_RETARGET_WAITING + 4; i++)
+		call_uri(site, "sip:bob@example.org");
+	alice_hears(site, "SIP/2.0 480");
+	assert_int_equal(invites_at(&site->carol), SIP_RETARGET_WAITING);
+	assert_int_equal(figures(f).retargets_refused, 4);
+	advance(f, 33 * USEC_PER_SEC); /* nobody answers these */
+	invites_at(&site->carol);
+	call_uri(site, "sip:bob@example.org");
+	alice_hears(site, "SIP/2.0 480");
+	assert_int_equal(invites_at(&site->carol), 0);
+	/* whoever is known to be there is called all the same */
+	register_at(site, &site->bob, "one", "", "", "SIP/2.0 200");
+	call_uri(site, "sip:bob@example.org");
+	rings(site, &site->bob);
+	register_at(site, &site->bob, "one", "", ";expires=0", "SIP/2.0 200");
+	give_gateway(site);
+	call_uri(site, "sip:bob@example.org");
+	rings(site, &site->carol);
+	/* later it may be there again, and when it answers, all is well */
+	f->contacts[0] = (struct sip_redirect_contact){.uri = contact, .expires_s = 60};
+	advance(f, (SIP_RETARGET_SECONDS + 1) * USEC_PER_SEC);
+	while (phone_next(&site->alice)[0]) /* answers that she has not acknowledged */
+		;
+	for (unsigned i = 0; i < SIP_RETARGET_WAITING + 4; i++) {
+		invites_at(&site->carol);
+		call_uri(site, "sip:bob@example.org");
+		phone_expect(&site->carol, "INVITE ");
+		phone_answer(&site->carol, strdupa(site->carol.message), "486 Busy Here", NULL);
+		alice_hears(site, "SIP/2.0 486");
+	}
+	assert_int_equal(figures(f).retargets_refused, 6);
+}
+
 /* --- redirectors --- */
 
 static int setup_inside(void **state) {
@@ -306,6 +359,7 @@ int main(void) {
 		cmocka_unit_test_setup_teardown(test_flows, setup_site, teardown_site),
 		cmocka_unit_test_setup_teardown(test_restored, setup_site, teardown_site),
 		cmocka_unit_test_setup_teardown(test_other_site, setup_site, teardown_site),
+		cmocka_unit_test_setup_teardown(test_retargeted, setup_site, teardown_site),
 		cmocka_unit_test_setup_teardown(test_redirector, setup_redirect, teardown_site),
 		cmocka_unit_test_setup_teardown(test_redirected, setup_inside, teardown_site),
 		cmocka_unit_test_setup_teardown(test_use_proxy, setup_inside, teardown_site),

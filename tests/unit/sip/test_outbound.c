@@ -313,7 +313,7 @@ static void test_restore(void **state) {
 	assert_int_equal(binding_count(site->f), 1);
 }
 
-/* --- keep-alives over UDP: RFC 5626 8, RFC 5389 --- */
+/* --- keep-alives over UDP: RFC 5626 8, RFC 5389; S-5.2-01 --- */
 
 /* "2112a442" in octets. Returns how many. */
 static size_t octets_of(const char *digits, uint8_t *to) {

@@ -671,6 +671,7 @@ static void test_not_to_ourselves(void **state) {
 
 /* --- bounds --- */
 
+/* S-8-01 */
 static void test_forks_bound(void **state) {
 	struct call *call = *state;
 	char contacts[24][64];
