@@ -232,19 +232,9 @@ static int open_space(void) {
 }
 
 static void mount_sysfs(unsigned which) {
-	snprintf(wire.sysfs[which], sizeof(wire.sysfs[which]), "/tmp/ringgate-bench-XXXXXX");
+	snprintf(wire.sysfs[which], sizeof(wire.sysfs[which]), "/mnt/ringgate-XXXXXX");
 	if (!mkdtemp(wire.sysfs[which]) || mount("sysfs", wire.sysfs[which], "sysfs", 0, NULL) < 0)
 		fail("sysfs: %s", strerror(errno));
-}
-
-static void wire_close(void) {
-	end_awake();
-	for (unsigned i = 0; i < 2; i++) {
-		if (wire.sysfs[i][0]) {
-			umount2(wire.sysfs[i], MNT_DETACH);
-			rmdir(wire.sysfs[i]);
-		}
-	}
 }
 
 static void *map_memory(const struct bpf_map *map, size_t size) {
@@ -259,8 +249,10 @@ static void *map_memory(const struct bpf_map *map, size_t size) {
 static void wire_open(void) {
 	uint32_t zero = 0;
 
-	atexit(wire_close);
-	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+	atexit(end_awake);
+	/* What is mounted and made there goes with this process, however it ends. */
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("tmpfs", "/mnt", "tmpfs", 0, NULL) < 0)
 		fail("mounts of its own: %s", strerror(errno));
 	snprintf(wire.near_name, sizeof(wire.near_name), "rt%x", (unsigned)getpid());
 	snprintf(wire.far_name, sizeof(wire.far_name), "rf%x", (unsigned)getpid());
