@@ -1,10 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 # How the overlay grows, from the simulator: hops, maintenance traffic and memory at 100, 1,000 and 10,000 nodes (SIM_LARGE=1: and 100,000),
-# and lookups under churn. Runs are deterministic but for the time they take, so one of each is enough. See docs/scale.md.
+# and lookups under churn. Overlays begin settled (ringgate-sim(1), --join): growing takes longer than what is measured. Runs are deterministic but for the time they take, so one of each is enough. See docs/scale.md.
 #   sim_hops_mean_N                 links a Ping to a random Resource-ID crosses
 #   sim_maint_bytes_per_node_s_N    octets of RELOAD messages a node sends without any Store or Fetch
 #   sim_links_mean_N, sim_bytes_per_node_N, sim_events_per_s_N
+#   sim_hour_cpu_s_N                processor seconds for an hour of light traffic, from 10,000 nodes on (lookups each ten minutes)
 #   sim_maint_slope                 growth of that traffic per doubling of the overlay, octets per node and second
 #   sim_lookup_success_churn10      Fetches that found the value stored last, 1,000 nodes with a half-life of ten minutes
 set -u
@@ -30,7 +31,10 @@ run() {
 }
 
 for size in $SIZES; do
-	run "quiet_$size" quiet -n "$size" --duration 60 --check-interval 60 --records 1000 --lookup-interval 600 --probes 4000 || exit 1
+	run "quiet_$size" quiet -n "$size" --join settled --duration 60 --check-interval 60 --records 1000 --lookup-interval 600 \
+		--probes 4000 || exit 1
+	[ "$size" -lt 10000 ] || run "hour_$size" quiet -n "$size" --join settled --duration 3600 --check-interval 60 \
+		--update-interval 3600 --records 1000 --lookup-interval 600 --probes 100 --window 1 || exit 1
 done
 run churn churn -n 1000 --half-life 600 --duration 600 --probes 1000 || exit 1
 
@@ -46,6 +50,9 @@ for size, result in quiet.items():
     print(f"sim_links_mean_{size} {result['links_mean']:.1f}")
     print(f"sim_bytes_per_node_{size} {result['bytes_per_node']:.0f}")
     print(f"sim_events_per_s_{size} {result['events'] / result['wall_s']:.0f}")
+for size in sizes:
+    if os.path.exists(f"{work}/hour_{size}.json"):
+        print(f"sim_hour_cpu_s_{size} {json.load(open(f'{work}/hour_{size}.json'))['quiet_cpu_s']:.1f}")
 if len(sizes) > 1:
     x = [math.log2(size) for size in sizes]
     y = [quiet[size]["octets_per_node_s"] for size in sizes]
