@@ -571,6 +571,7 @@ static int make_gruu(const struct node *node, char *ret, size_t size) {
 static int open_sip(struct node *node, struct handover *handover, char *reason) {
 	uint8_t dialog_key[SHA256_LENGTH];
 	char servers[SETTINGS_LISTEN_MAX * ADDRESS_TEXT_SIZE];
+	struct sip_trunk_settings trunks[SETTINGS_TRUNKS_MAX];
 	char gruu[SIP_GRUU_OCTETS];
 	struct sip_gateway_settings sip_settings = {
 		.runtime = &node->runtime,
@@ -591,6 +592,21 @@ static int open_sip(struct node *node, struct handover *handover, char *reason) 
 	};
 
 	memcpy(sip_settings.listen, node->settings->sip_listen, sip_settings.listen_count * sizeof(sip_settings.listen[0]));
+	for (size_t i = 0; i < node->settings->trunk_count; i++) {
+		const struct settings_trunk *trunk = &node->settings->trunks[i];
+		trunks[i] = (struct sip_trunk_settings){
+			.name = trunk->name,
+			.server = trunk->server,
+			.user = trunk->user,
+			.password_file = trunk->password_file,
+			.caller_id = trunk->caller_id,
+			.numbers = trunk->numbers,
+			.incoming = trunk->incoming,
+			.registers = trunk->registers,
+		};
+	}
+	sip_settings.trunks = trunks;
+	sip_settings.trunk_count = node->settings->trunk_count;
 	/* A redirector takes no calls of gateways. */
 	if (sip_settings.mode != SIP_MODE_REDIRECT && node->settings->sip_gateway_tls != GATEWAY_TLS_NO) {
 		sip_settings.peer_listen_count = node->settings->sip_gateway_listen_count;

@@ -32,6 +32,12 @@ static int set_string(struct settings *settings, size_t offset, const char *valu
 	return 0;
 }
 
+/* The same of the trunk that is being read. */
+static int set_trunk_string(struct settings *settings, size_t offset, const char *value) {
+	return set_string(settings, offsetof(struct settings, trunks) + settings->trunk * sizeof(settings->trunks[0]) + offset,
+			  value);
+}
+
 static int set_path(struct settings *settings, size_t offset, const char *value) {
 	return value[0] == '/' ? set_string(settings, offset, value) : -EINVAL;
 }
@@ -474,6 +480,15 @@ static int set_node_ids(struct settings *settings, size_t offset, const char *va
 	return 0;
 }
 
+static int set_trunk_path(struct settings *settings, size_t offset, const char *value) {
+	return value[0] == '/' ? set_trunk_string(settings, offset, value) : -EINVAL;
+}
+
+static int set_trunk_boolean(struct settings *settings, size_t offset, const char *value) {
+	return set_boolean(settings, offsetof(struct settings, trunks) + settings->trunk * sizeof(settings->trunks[0]) + offset,
+			   value);
+}
+
 static const struct option {
 	const char *section, *name;
 	setter set;
@@ -529,6 +544,14 @@ static const struct option {
 	{"sip", "expires-default", set_seconds, offsetof(struct settings, sip_expires_default_s),
 	 "a number of seconds, at least 1"},
 	{"sip", "expires-max", set_seconds, offsetof(struct settings, sip_expires_max_s), "a number of seconds, at least 1"},
+	{"trunk", "server", set_trunk_string, offsetof(struct settings_trunk, server), "a SIP URI such as sip:sip.example.com"},
+	{"trunk", "user", set_trunk_string, offsetof(struct settings_trunk, user), "a user name"},
+	{"trunk", "password-file", set_trunk_path, offsetof(struct settings_trunk, password_file), "an absolute path"},
+	{"trunk", "caller-id", set_trunk_string, offsetof(struct settings_trunk, caller_id), "a number such as +4940123456"},
+	{"trunk", "numbers", set_trunk_string, offsetof(struct settings_trunk, numbers), "pairs such as 00=+ 0=+49"},
+	{"trunk", "incoming", set_trunk_string, offsetof(struct settings_trunk, incoming),
+	 "pairs such as +4940123456=alice@example.org"},
+	{"trunk", "register", set_trunk_boolean, offsetof(struct settings_trunk, registers), "yes or no"},
 	{"enroll", "server", set_string, offsetof(struct settings, enroll_server), "an overlay name or an https URL"},
 	{"enroll", "ca-file", set_path, offsetof(struct settings, enroll_ca_file), "an absolute path"},
 	{"enroll", "address", set_string, offsetof(struct settings, enroll_address), "an address such as 192.0.2.5"},
@@ -569,6 +592,23 @@ static char *trim(char *text) {
 	return text;
 }
 
+/* [trunk NAME] once more, as in a drop-in, goes on with what is known of it. */
+static int parse_trunk(struct parse *parse, const char *name) {
+	struct settings *settings = parse->settings;
+	size_t index = 0;
+
+	while (index < settings->trunk_count && strcmp(settings->trunks[index].name, name) != 0)
+		index++;
+	if (*name == 0 || strlen(name) >= SETTINGS_TRUNK_NAME_SIZE || index == SETTINGS_TRUNKS_MAX)
+		return fail(parse->reason, -EINVAL, "%.200s:%u: there may be %d trunks with names of at most %d letters.",
+			    parse->file, parse->line, SETTINGS_TRUNKS_MAX, SETTINGS_TRUNK_NAME_SIZE - 1);
+	if (index == settings->trunk_count)
+		snprintf(settings->trunks[settings->trunk_count++].name, SETTINGS_TRUNK_NAME_SIZE, "%s", name);
+	settings->trunk = index;
+	snprintf(parse->section, sizeof(parse->section), "trunk");
+	return 0;
+}
+
 static int parse_section(struct parse *parse, char *name) {
 	char *close = strchr(name, ']');
 
@@ -576,6 +616,8 @@ static int parse_section(struct parse *parse, char *name) {
 		return fail(parse->reason, -EINVAL, "%.200s:%u: this is neither [section] nor name = value.", parse->file,
 			    parse->line);
 	*close = 0;
+	if (strncmp(name, "trunk ", 6) == 0)
+		return parse_trunk(parse, trim(name + 6));
 	for (size_t i = 0; i < ARRAY_LENGTH(options); i++) {
 		if (strcmp(options[i].section, name) == 0) {
 			snprintf(parse->section, sizeof(parse->section), "%s", name);
@@ -837,6 +879,14 @@ struct settings *settings_free(struct settings *settings) {
 	free(settings->sip_tls_certificate);
 	free(settings->sip_tls_key);
 	free(settings->sip_tls_ca_file);
+	for (size_t i = 0; i < settings->trunk_count; i++) {
+		free(settings->trunks[i].server);
+		free(settings->trunks[i].user);
+		free(settings->trunks[i].password_file);
+		free(settings->trunks[i].caller_id);
+		free(settings->trunks[i].numbers);
+		free(settings->trunks[i].incoming);
+	}
 	free(settings->users_directory);
 	free(settings->sip_passwords);
 	clear_registrars(settings);

@@ -19,6 +19,8 @@ enum {
 	SETTINGS_INTERFACES_MAX = 8,
 	SETTINGS_INTERFACE_SIZE = 16,
 	SETTINGS_NODE_IDS_MAX = 16,
+	SETTINGS_TRUNKS_MAX = 4,
+	SETTINGS_TRUNK_NAME_SIZE = 32,
 	SETTINGS_REASON_SIZE = 512,
 };
 
@@ -32,6 +34,13 @@ enum settings_gateway_tls { GATEWAY_TLS_NO, GATEWAY_TLS_SIPS, GATEWAY_TLS_ALWAYS
 
 /* What the node does for its users' certificates, besides renewing those that are there. */
 enum settings_enroll_users { ENROLL_USERS_NO, ENROLL_USERS_AT_REGISTRATION };
+
+/* [trunk NAME]; NULL: not given. */
+struct settings_trunk {
+	char name[SETTINGS_TRUNK_NAME_SIZE];
+	char *server, *user, *password_file, *caller_id, *numbers, *incoming;
+	bool registers;
+};
 
 struct settings {
 	/* [node] */
@@ -83,6 +92,9 @@ struct settings {
 	char *sip_registrars[SETTINGS_REGISTRARS_MAX]; /* users who may register others */
 	size_t sip_registrar_count;
 	unsigned sip_expires_min_s, sip_expires_default_s, sip_expires_max_s;
+
+	struct settings_trunk trunks[SETTINGS_TRUNKS_MAX];
+	size_t trunk_count, trunk; /* which one is being read */
 
 	/* [enroll] */
 	char *enroll_server;  /* overlay name or https URL; NULL: the overlay's name, when it has an enrollment server */

@@ -30,7 +30,13 @@ int branch_add(struct sip_proxy *proxy, const char *uri, const struct sip_hop *h
 	}
 	for (size_t i = 1; i < count; i++)
 		others[i - 1] = hops[i];
-	*branch = (struct branch){.proxy = proxy, .uri = text, .hop = *hops, .others = others, .other_count = count - 1, .q = q};
+	*branch = (struct branch){.proxy = proxy,
+				  .uri = text,
+				  .hop = *hops,
+				  .others = others,
+				  .other_count = count - 1,
+				  .q = q,
+				  .trunk = proxy->trunk};
 	timer_init(&branch->timer, on_timer_c, branch);
 	DL_APPEND2(proxy->branches, branch, previous, next_branch);
 	proxy->branch_count++;
@@ -62,6 +68,7 @@ struct branch *branch_free(struct branch *branch) {
 	proxy->gateway->proxy_octets -= branch->response.length;
 	free((void *)branch->response.data);
 	free(branch->others);
+	free(branch->authorization);
 	free(branch->uri);
 	free((void *)branch->routes);
 	free((void *)branch->instance);
@@ -87,6 +94,10 @@ static void finish(struct branch *branch, unsigned status) {
 		if (branch->response.length == 0)
 			use_spare(branch);
 	timer_disarm(branch->proxy->gateway->runtime, &branch->timer);
+	/* A trunk that does not work, not one that has an answer. */
+	if (branch->trunk && (status == 503 || (branch->response.length == 0 && !branch->heard)) &&
+	    branch->trunk == branch->proxy->trunk)
+		place_next_trunk(branch->proxy);
 	proxy_finished(branch);
 }
 
@@ -144,6 +155,33 @@ static bool try_next(struct branch *branch) { /* once for each server: NOLINT(mi
 	return true;
 }
 
+/* The trunk asks who we are, and we know (RFC 3261 22.3). Once: a second question means that it does not believe us. */
+static bool authorize(struct branch *branch, const struct sip_frame *frame) {
+	struct writer w = writer_growing(SIP_LINE_OCTETS);
+	struct sip_proxy *proxy = branch->proxy;
+	struct sip_frame request;
+	char method[32];
+	size_t length = 0;
+
+	if (!branch->trunk || branch->authorization || branch->cancel || !proxy->transaction || proxy->answered ||
+	    sip_frame_find(proxy->request, false, &request) < 0)
+		return false;
+	snprintf(method, sizeof(method), "%.*s", (int)request.method.length, (const char *)request.method.data);
+	int error = sip_trunk_authorize(branch->trunk, frame, method, branch->uri, &w);
+	writer_u8(&w, 0);
+	if (error == 0)
+		error = writer_finish(&w);
+	if (error == 0)
+		branch->authorization = (char *)writer_take(&w, &length);
+	writer_release(&w);
+	if (error < 0)
+		return false;
+	branch->state = BRANCH_WAITING;
+	branch->heard = false;
+	branch_start(branch);
+	return true;
+}
+
 static void on_answer(void *userdata, struct sip_client *client, const struct sip_frame *frame, unsigned status) {
 	struct branch *branch = userdata;
 	struct sip_proxy *proxy = branch->proxy;
@@ -179,7 +217,7 @@ static void on_answer(void *userdata, struct sip_client *client, const struct si
 		proxy_accepted(branch, frame);
 		return;
 	}
-	if (status == 503 && try_next(branch))
+	if ((status == 503 && try_next(branch)) || ((status == 401 || status == 407) && authorize(branch, frame)))
 		return;
 	if (status == 430 && branch->registered) {
 		/* Between us and the proxy next to the phone; nobody else knows what to do with it (RFC 5626 11.5). */
@@ -214,6 +252,14 @@ static void write_request(const struct branch *branch, const struct sip_flow *fl
 		 sip_transport_name(flow->transport), sip_flow_sent_by(gateway, flow, sent_by), id, proxy->loop_hash);
 	if (proxy->recorded)
 		sip_record_route_write(gateway, frame.field[SIP_FIELD_CALL_ID], &proxy->flow, flow, proxy->secure, record_route);
+	const char *routes = branch->routes ? branch->routes : proxy->routes ? proxy->routes : "";
+	struct writer lines = writer_growing(2 * SIP_HEADER_OCTETS);
+	char caller[SIP_CONTACT_OCTETS];
+	writer_octets(&lines, octets_of_string(routes));
+	if (branch->trunk && proxy->number[0])
+		writer_octets(&lines, octets_of_string(sip_trunk_caller(branch->trunk, caller)));
+	writer_octets(&lines, octets_of_string(branch->authorization ? branch->authorization : ""));
+	writer_u8(&lines, 0);
 	struct reader r = reader_of_octets(proxy->transaction->echo);
 	const struct sip_forward forward = {
 		.gateway = gateway,
@@ -222,13 +268,12 @@ static void write_request(const struct branch *branch, const struct sip_flow *fl
 		.via = via,
 		.vias = reader_octets(&r, proxy->transaction->via_length),
 		.record_route = record_route,
-		.routes = branch->routes  ? branch->routes
-			  : proxy->routes ? proxy->routes
-					  : "",
+		.routes = writer_finish(&lines) == 0 ? (const char *)lines.data : routes,
 		.max_forwards = proxy->max_forwards,
 		.breadth = share_of_breadth(proxy),
 	};
 	sip_forward_write(&forward, w);
+	writer_release(&lines);
 }
 
 static int send_request(struct branch *branch) {
@@ -288,7 +333,7 @@ void branch_start(struct branch *branch) { /* as above: NOLINT(misc-no-recursion
 	}
 	branch->client->answered = on_answer;
 	branch->client->userdata = branch;
-	if (branch->hop.fallback || branch->others_tried < branch->other_count)
+	if (branch->hop.fallback || branch->others_tried < branch->other_count || place_has_next_trunk(branch->proxy))
 		sip_client_hurry(branch->client);
 	arm_timer_c(branch);
 }

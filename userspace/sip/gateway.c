@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "sip/proxy.h"
+#include "sip/trunk.h"
 
 #include <errno.h>
 #include <openssl/ssl.h>
@@ -210,6 +211,8 @@ int sip_gateway_new(const struct sip_gateway_settings *settings, const struct si
 		error = open_peers(gateway, settings, reason, reason_size);
 	if (error == 0)
 		error = open_names(gateway, settings, reason, reason_size);
+	if (error == 0)
+		error = sip_trunks_open(gateway, settings->trunks, settings->trunk_count, reason, reason_size);
 	if (error < 0)
 		return error;
 	*ret = TAKE(gateway);
@@ -225,6 +228,7 @@ struct sip_gateway *sip_gateway_free(struct sip_gateway *gateway) {
 		registration_free(gateway->registrations);
 	sip_proxies_free(gateway);
 	sip_acks_free(gateway);
+	sip_trunks_close(gateway);
 	gateway->dns = dns_free(gateway->dns);
 	sip_strangers_free(gateway);
 	sip_clients_free(gateway);

@@ -149,6 +149,14 @@ struct sip_gateway_events {
 	struct ssl_st *(*peer_ssl)(void *userdata, const struct address *remote, const struct id *node_id, bool server);
 };
 
+enum { SIP_TRUNKS = 4 /* ways to telephone numbers */ };
+
+/* A way to telephone numbers; see [trunk NAME] in ringgate.conf(5) for the texts. NULL: not given. Copied. */
+struct sip_trunk_settings {
+	const char *name, *server, *user, *password_file, *caller_id, *numbers, *incoming;
+	bool registers;
+};
+
 struct sip_gateway_settings {
 	struct runtime *runtime;
 	struct address listen[SIP_LISTENERS]; /* UDP and TCP on each; port 0: any port, the same for both */
@@ -163,7 +171,9 @@ struct sip_gateway_settings {
 	const char *tls_ca_file; /* PEM: roots for outside domains; NULL: the system's. Copied */
 	enum sip_mode mode;
 	enum sip_callers callers;
-	bool outside_calls;	  /* anyone may call our users; SIP_MODE_REDIRECT_INSIDE lets them in any case */
+	bool outside_calls; /* anyone may call our users; SIP_MODE_REDIRECT_INSIDE lets them in any case */
+	const struct sip_trunk_settings *trunks;
+	size_t trunk_count;
 	bool names;		  /* names of outside domains are looked up (RFC 3263) */
 	const char *name_servers; /* as in struct dns_settings; NULL: the system's */
 	unsigned digests;	  /* bits of enum sip_digest that are offered; 0: all there are */

@@ -678,6 +678,8 @@ struct sip_gateway {
 	size_t client_octets;
 	struct sip_proxy *proxies; /* list */
 	size_t proxy_octets;
+	struct sip_trunk *trunks[SIP_TRUNKS];
+	size_t trunk_count;
 	struct dns *dns;				  /* NULL: no names are looked up */
 	size_t locate_count;				  /* names being looked up */
 	struct sip_ack *acks;				  /* list: ACKs whose way is being looked up */

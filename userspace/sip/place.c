@@ -69,11 +69,15 @@ static void on_located(void *userdata, int error, const struct sip_hop *hops, si
 	struct sip_proxy *proxy = placing->proxy;
 
 	placing->locate = NULL;
+	if (error == 0 && proxy->number[0])
+		sip_trunk_found(proxy->trunk, hops, count);
 	if (error == 0 && !proxy->cancelled && !proxy->answered)
 		error = add_places(proxy, placing->uri, hops, count, Q_WITHOUT);
 	/* Nothing else known: a name that is not there, or one that nobody could tell us about. */
 	if (error < 0 && proxy->call_status == 0)
 		proxy->call_status = error == -EAGAIN ? 503 : 404;
+	if (error < 0 && proxy->number[0])
+		place_next_trunk(proxy);
 	placing_free(placing);
 	proxy_proceed(proxy);
 }
@@ -311,6 +315,67 @@ static unsigned place_user(struct sip_proxy *proxy, const struct sip_request *re
 	return look_up(proxy);
 }
 
+/* --- trunks --- */
+
+static bool place_trunk(struct sip_proxy *proxy, size_t first) {
+	char uri[SIP_CONTACT_OCTETS];
+
+	for (;; first = sip_trunk_index(proxy->trunk) + 1) {
+		proxy->trunk = sip_trunk_for(proxy->gateway, proxy->number, first, uri);
+		if (!proxy->trunk)
+			return false;
+		if (place_at(proxy, sip_trunk_server(proxy->trunk), uri) == 0)
+			return true;
+	}
+}
+
+bool place_has_next_trunk(const struct sip_proxy *proxy) {
+	char uri[SIP_CONTACT_OCTETS];
+
+	return proxy->trunk && proxy->number[0] &&
+	       sip_trunk_for(proxy->gateway, proxy->number, sip_trunk_index(proxy->trunk) + 1, uri);
+}
+
+bool place_next_trunk(struct sip_proxy *proxy) {
+	if (!proxy->trunk || !proxy->number[0] || !proxy->transaction || proxy->answered || proxy->cancelled || proxy->refused)
+		return false;
+	return place_trunk(proxy, sip_trunk_index(proxy->trunk) + 1);
+}
+
+/* Phones of the site dial numbers: as tel URIs, or as if they were users of ours. A user of the site with that name comes first. */
+bool place_is_number(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow,
+		     char number[static SIP_TRUNK_NUMBER]) {
+	const osip_uri_t *uri = request->message->req_uri;
+	char aor[SIP_AOR_OCTETS + 1], text[SIP_CONTACT_OCTETS];
+	const char *reason;
+
+	if (gateway->trunk_count == 0 || request->route_set.count > 0 || request->route_set.dialog ||
+	    !sip_trunk_number(uri, number) || !sip_trunk_for(gateway, number, 0, text))
+		return false;
+	if (!uri_is_sip(uri))
+		return true;
+	return sip_request_target(gateway, request, gateway_owns_address(gateway, uri, flow), aor, &reason) == 0 &&
+	       !gateway->events.user(gateway->events.userdata, aor);
+}
+
+static unsigned place_number(struct sip_proxy *proxy, const char **ret_reason) {
+	*ret_reason = "No Trunk Reachable";
+	return place_trunk(proxy, 0) ? 0 : 503;
+}
+
+/* A call that comes from a trunk is for whom its number stands for, and for nobody else. */
+static unsigned place_from_trunk(struct sip_proxy *proxy, const struct sip_request *request, const struct sip_trunk *trunk,
+				 const char **ret_reason) {
+	const char *user = sip_trunk_user(trunk, request);
+
+	*ret_reason = user ? "Out of Memory" : "Number Not Assigned";
+	proxy->aor = user ? strdup(user) : NULL;
+	if (!proxy->aor)
+		return user ? 500 : 404;
+	place_bindings(proxy, proxy->aor);
+	return look_up(proxy);
+}
+
 /* Phones of the site may call whom they like. */
 static unsigned place_foreign(struct sip_proxy *proxy, const struct sip_request *request, const char **ret_reason) {
 	_cleanup_free_ char *uri = place_request_uri(request);
@@ -334,6 +399,9 @@ static unsigned place_dialog(struct sip_proxy *proxy, const struct sip_request *
 unsigned place_request(struct sip_proxy *proxy, const struct sip_request *request, enum sip_trust trust, const char **ret_reason) {
 	const struct sip_route_set *set = &request->route_set;
 
+	/* What follows in a call by a trunk may be asked for the password, too. */
+	if (set->dialog)
+		proxy->trunk = sip_trunk_at(proxy->gateway, &set->flow.remote);
 	if (set->count > 0 && trust < SIP_TRUST_DIALOG) {
 		*ret_reason = "Forbidden";
 		return 403;
@@ -342,6 +410,12 @@ unsigned place_request(struct sip_proxy *proxy, const struct sip_request *reques
 		return place_route(proxy, request, ret_reason);
 	if (set->dialog)
 		return place_dialog(proxy, request, ret_reason);
+	const struct sip_trunk *trunk = sip_trunk_at(proxy->gateway, &proxy->flow.remote);
+	if (trust == SIP_TRUST_OUTSIDE && trunk)
+		return place_from_trunk(proxy, request, trunk, ret_reason);
+	if (trust == SIP_TRUST_SITE && place_is_number(proxy->gateway, request, &proxy->flow, proxy->number))
+		return place_number(proxy, ret_reason);
+	proxy->number[0] = 0;
 	if (trust == SIP_TRUST_SITE && sip_proxy_foreign(proxy->gateway, request->message->req_uri, &proxy->flow))
 		return place_foreign(proxy, request, ret_reason);
 	return place_user(proxy, request, trust, ret_reason);

@@ -304,7 +304,9 @@ void sip_proxy_cancel(struct sip_proxy *proxy) {
 /* --- coming in --- */
 
 enum sip_trust sip_proxy_trust(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow) {
-	if (gateway->events.allowed(gateway->events.userdata, &flow->remote))
+	/* A trunk is no phone, wherever it stands. */
+	bool trunk = sip_trunk_at(gateway, &flow->remote) != NULL;
+	if (!trunk && gateway->events.allowed(gateway->events.userdata, &flow->remote))
 		return SIP_TRUST_SITE;
 	if (request->route_set.dialog)
 		return SIP_TRUST_DIALOG;
@@ -316,7 +318,7 @@ enum sip_trust sip_proxy_trust(struct sip_gateway *gateway, const struct sip_req
 	if (gateway->mode != SIP_MODE_REDIRECT && gateway->events.peer &&
 	    gateway->events.peer(gateway->events.userdata, &flow->remote))
 		return SIP_TRUST_GATEWAY;
-	return gateway->outside_calls ? SIP_TRUST_OUTSIDE : SIP_TRUST_NONE;
+	return gateway->outside_calls || trunk ? SIP_TRUST_OUTSIDE : SIP_TRUST_NONE;
 }
 
 bool sip_proxy_foreign(struct sip_gateway *gateway, const osip_uri_t *uri, const struct sip_flow *flow) {
@@ -333,6 +335,11 @@ bool sip_proxy_takes(struct sip_gateway *gateway, const struct sip_request *requ
 	if (request->method == SIP_REGISTER || request->method == SIP_CANCEL)
 		return false;
 	if (request->route_set.dialog)
+		return true;
+	/* Telephone numbers, and calls of a trunk: nobody can be told to go there, or knows what to do there. */
+	char number[SIP_TRUNK_NUMBER];
+	if ((trust == SIP_TRUST_SITE && place_is_number(gateway, request, flow, number)) ||
+	    (trust == SIP_TRUST_OUTSIDE && uri_is_sip(uri) && uri->username && sip_trunk_at(gateway, &flow->remote)))
 		return true;
 	/*
 	 * What phones of the site ask for elsewhere: where we have redirected them to, when we are their outbound proxy, and
@@ -420,8 +427,10 @@ static bool requires_extension(struct sip_transaction *transaction, const struct
 void sip_proxy_request(struct sip_gateway *gateway, struct sip_transaction *transaction, const struct sip_request *request,
 		       const struct sip_flow *flow, enum sip_trust trust) {
 	const char *reason = "Out of Memory";
+	char number[SIP_TRUNK_NUMBER];
 
-	if (!uri_is_sip(request->message->req_uri)) {
+	if (!uri_is_sip(request->message->req_uri) &&
+	    !(trust == SIP_TRUST_SITE && place_is_number(gateway, request, flow, number))) {
 		sip_transaction_respond(transaction, 416, "Unsupported URI Scheme", OCTETS_NONE);
 		return;
 	}

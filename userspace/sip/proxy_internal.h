@@ -3,6 +3,7 @@
 #pragma once
 
 #include "sip/proxy.h"
+#include "sip/trunk.h"
 
 /* SPARE: another way to the device of a branch, in case there is no way any more for that one. */
 enum branch_state { BRANCH_WAITING, BRANCH_ACTIVE, BRANCH_DONE, BRANCH_SPARE };
@@ -23,6 +24,8 @@ struct branch {
 	struct sip_client *client; /* NULL: has none, or it is of no interest any more */
 	bool tried;		   /* to send it */
 	bool heard;		   /* a provisional answer */
+	struct sip_trunk *trunk;   /* it goes there, or NULL */
+	char *authorization;	   /* owned: header line that answers the trunk's question for a password, or NULL */
 	bool cancel;		   /* as soon as there is a provisional answer */
 	unsigned status;	   /* of the final answer */
 	struct octets response;	   /* owned: that answer; none when it is ours (408, 503) */
@@ -43,6 +46,8 @@ struct sip_proxy {
 	unsigned max_forwards, breadth;
 	bool invite, recorded, secure;
 	bool answered, cancelled, refused;  /* final answer sent; CANCEL came; 6xx came */
+	struct sip_trunk *trunk;	    /* branches that are added go there */
+	char number[SIP_TRUNK_NUMBER];	    /* that was dialled; "" for none */
 	struct placing *placing;	    /* list: names being looked up */
 	struct sip_call *call;		    /* the look-up under way */
 	unsigned call_status, call_retry_s; /* how it ended without a Contact */
@@ -85,11 +90,19 @@ void sip_calls_released(struct sip_proxy *proxy);
 /* Adds the branches, or begins to look them up. Returns 0, or the status to refuse with. */
 unsigned place_request(struct sip_proxy *proxy, const struct sip_request *request, enum sip_trust trust, const char **ret_reason);
 
+/* The number goes on to the next trunk that takes it. False: there is none, or nobody waits for it. */
+bool place_next_trunk(struct sip_proxy *proxy);
+bool place_has_next_trunk(const struct sip_proxy *proxy);
+
 /* A place that is being looked up by name will not be needed. */
 struct placing *placing_free(struct placing *placing);
 
 /* May a request that came over this flow go to that place? */
 bool place_allowed(const struct sip_gateway *gateway, const struct sip_flow *from, const struct sip_hop *hop);
+
+/* Is this a telephone number that a trunk takes, and no user of ours? */
+bool place_is_number(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow,
+		     char number[static SIP_TRUNK_NUMBER]);
 
 /* The Request-URI as it is to go on; owned by the caller, NULL without memory. */
 char *place_request_uri(const struct sip_request *request);

@@ -345,7 +345,8 @@ static bool may_accept(struct sip_gateway *gateway, const struct address *source
 	if (gateway->figures.tcp_connections >= LIMIT_SIP_TCP_CONNECTIONS)
 		return false;
 	/* What belongs to a call that we placed may come from anywhere, and so do calls of others when we are a proxy. */
-	bool wanted = gateway->mode != SIP_MODE_REDIRECT || gateway->outside_calls || gateway->figures.proxied > 0;
+	bool wanted = gateway->mode != SIP_MODE_REDIRECT || gateway->outside_calls || gateway->trunk_count > 0 ||
+		      gateway->figures.proxied > 0;
 	return !*ret_outside || (wanted && gateway->outside_connections < SIP_OUTSIDE_CONNECTIONS);
 }
 
