@@ -40,7 +40,7 @@ NEEDS_sim      := node sip usages storage topology forward fastpath link overlay
 PACKAGES := libcrypto libssl libsystemd libxml-2.0 sqlite3 jansson libosip2 libcares libbpf libmnl
 LIBRARIES := -lm $(shell pkg-config --libs $(PACKAGES) 2>/dev/null)
 # These goals begin with deps, or compile nothing; all others need the packages now.
-ifneq ($(filter-out help deps deb image image-check run check check-guest bench fuzz clean,$(or $(MAKECMDGOALS),help)),)
+ifneq ($(filter-out help deps deb image image-check run check check-allocation check-guest check-threads lint coverage bench soak fuzz clean,$(or $(MAKECMDGOALS),help)),)
 ifneq ($(filter -lcrypto,$(LIBRARIES)),-lcrypto)
 $(error Packages that building needs are missing. As root, `make deps` installs them)
 endif
