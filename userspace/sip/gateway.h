@@ -65,8 +65,8 @@ enum {
 	SIP_TRACE_MESSAGES = 1024,	/* kept while somebody traces; older ones are lost to who reads slowly */
 	SIP_TRACE_SECONDS = 60,		/* without a reader; then they are not kept any more */
 	SIP_CALLS_LISTED = 16384,	/* calls in the list of those that go through the proxy */
-	SIP_OVERLOAD_TARGET_MS = 20,	/* requests may wait that long before they are looked at; when all did for */
-	SIP_OVERLOAD_INTERVAL_MS = 100, /* ... this time, new calls and registrations get 503 until the queue is short */
+	SIP_OVERLOAD_TARGET_MS = 100,	/* requests may wait that long before they are looked at; when all did for */
+	SIP_OVERLOAD_INTERVAL_MS = 200, /* ... this time, new calls and registrations get 503 until the queue is short */
 };
 
 /* Who may be told to call a phone directly, and for whom we place the call (ringgate.conf(5), [sip] mode). */
