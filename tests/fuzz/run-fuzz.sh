@@ -11,6 +11,7 @@ BUILD=${BUILD:-build}
 TIME=${TIME:-60}
 version=$(clang --version | sed -n 's/.*clang version \([0-9]*\).*/\1/p')
 appliance/install-packages.sh "libclang-rt-$version-dev" || exit 1
+commit=$(git rev-parse --short=12 HEAD)
 make --no-print-directory BUILD="$BUILD-fuzz" CC=clang CFLAGS="-O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-omit-frame-pointer" \
 	LDFLAGS="-fsanitize=address,undefined" fuzzers || exit 1
 mkdir -p "$BUILD/findings"
@@ -51,5 +52,5 @@ done
 row all "$total_executed" "$((total_executed / (total_cpu > 0 ? total_cpu : 1)))" "" "$total_new" "$total_found" "$total_cpu"
 echo
 cat "$table"
-[ -z "${FUZZ_FIGURES:-}" ] || { git rev-parse --short=12 HEAD && cat "$table" && echo; } >>"$FUZZ_FIGURES"
+[ -z "${FUZZ_FIGURES:-}" ] || { echo "$commit" && cat "$table" && echo; } >>"$FUZZ_FIGURES"
 exit $status
