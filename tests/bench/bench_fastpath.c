@@ -245,7 +245,9 @@ static struct fastpath_counters counters(void) {
 static void explain(void) {
 	struct fastpath_counters c = counters();
 
-	fprintf(stderr, "  %llu datagrams of a flood\n", (unsigned long long)wire.state->flooded);
+	fprintf(stderr, "  %llu datagrams of a flood; acks: %llu sent, %llu carried, %llu lost; %llu frames met no counterpart\n",
+		(unsigned long long)wire.state->flooded, (unsigned long long)c.acks_sent, (unsigned long long)c.acks_carried,
+		(unsigned long long)c.acks_lost, (unsigned long long)c.egress_failed);
 	for (unsigned i = 0; i < FASTPATH_VERDICT_COUNT; i++)
 		fprintf(stderr, "  %s %llu\n", fastpath_verdict_name(i), (unsigned long long)c.verdicts[i]);
 	for (unsigned i = 0; i < FASTPATH_PASS_COUNT; i++)
