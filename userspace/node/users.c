@@ -50,6 +50,7 @@ static int add_domain(struct users *users, const char *user_name) {
 	HASH_FIND_STR(users->domains, at + 1, domain);
 	if (domain)
 		return 0;
+	/* What stands behind the @. NOLINTNEXTLINE(bugprone-misplaced-operator-in-strlen-in-alloc) */
 	domain = calloc(1, sizeof(*domain) + strlen(at + 1) + 1);
 	if (!domain)
 		return -ENOMEM;
