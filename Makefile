@@ -10,6 +10,10 @@ UNITDIR ?= $(PREFIX)/lib/systemd/system
 PEERS  ?= 5
 VERSION := 0.1
 
+# As many compilers at a time as there are processors, unless `make -jN` says how many.
+JOBS ?= $(shell nproc)
+PARALLEL = --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
+
 ifeq ($(V),1)
 Q :=
 say = @:
@@ -230,16 +234,16 @@ deps:  ## install what building and testing need (apt, as root)
 
 # pkg-config answers only once the packages are there: a second make reads the Makefile again.
 run: deps  ## start PEERS=5 gateways on this machine and say how to use them (ONCE=1: do the example call and end)
-	$(Q)$(MAKE) --no-print-directory programs
+	$(Q)$(MAKE) $(PARALLEL) programs
 	$(Q)exec env BUILD=$(BUILD) PEERS=$(PEERS) ONCE=$(ONCE) KEYLOG=$(KEYLOG) PCAP=$(PCAP) appliance/trial/run.sh
 
 check: deps  ## build and run all tests
-	$(Q)$(MAKE) --no-print-directory CI=1 programs net
-	$(Q)$(MAKE) --no-print-directory CI=1 SAN=1 unit replay programs
+	$(Q)$(MAKE) $(PARALLEL) CI=1 programs net
+	$(Q)$(MAKE) $(PARALLEL) CI=1 SAN=1 unit replay programs
 	$(Q)exec env BUILD=$(BUILD) tests/run-tests.sh $(TESTS)
 
 check-allocation: deps  ## unit tests with memory running out, at POINTS=40 places each (TESTS=… some of them)
-	$(Q)$(MAKE) --no-print-directory CI=1 SAN=1 allocation
+	$(Q)$(MAKE) $(PARALLEL) CI=1 SAN=1 allocation
 	$(Q)exec env BUILD=$(BUILD)-san tests/allocation/run.sh $(TESTS)
 
 # A stamp for each source that clang-tidy and cppcheck had nothing to say about; it is looked at again when it or a header changes.
@@ -264,18 +268,18 @@ lint-files: $(LINT_SOURCES:%.c=$(BUILD)/lint/%.tidy) $(LINT_SOURCES:%.c=$(BUILD)
 
 lint: deps  ## let clang-tidy and cppcheck read the sources that have changed (at first: half an hour of one core)
 	$(Q)appliance/install-packages.sh clang-tidy cppcheck
-	$(Q)$(MAKE) --no-print-directory --keep-going CI=1 lint-files
+	$(Q)$(MAKE) $(PARALLEL) --keep-going CI=1 lint-files
 
 # The tests of what has threads: pads, errands, pins and sockets that several threads share; the network tests are named in run.sh.
 THREAD_TESTS := $(addprefix fastpath/test_,errands engine live links pad_ring pad_worker) link/test_shared
 threads: $(THREAD_TESTS:%=$(BUILD)/unit/%) $(BUILD)/ringgated $(BUILD)/ringgatectl $(BUILD)/ringgate-enrolld net
 check-threads: deps  ## what uses threads, under the thread sanitizer (TESTS=… some of it)
-	$(Q)$(MAKE) --no-print-directory BUILD=$(BUILD)-tsan CFLAGS="-O1 -g -fsanitize=thread -Wno-tsan" LDFLAGS=-fsanitize=thread threads
+	$(Q)$(MAKE) $(PARALLEL) BUILD=$(BUILD)-tsan CFLAGS="-O1 -g -fsanitize=thread -Wno-tsan" LDFLAGS=-fsanitize=thread threads
 	$(Q)exec env BUILD=$(BUILD)-tsan tests/threads/run.sh $(TESTS)
 
 coverage: deps  ## which lines the unit tests and corpora reach (COVERAGE_NET=1: the network tests also; docs/testing.md)
 	$(Q)appliance/install-packages.sh gcovr
-	$(Q)$(MAKE) --no-print-directory BUILD=$(BUILD)-coverage CFLAGS="-O0 -g --coverage -fprofile-update=atomic" LDFLAGS=--coverage \
+	$(Q)$(MAKE) $(PARALLEL) BUILD=$(BUILD)-coverage CFLAGS="-O0 -g --coverage -fprofile-update=atomic" LDFLAGS=--coverage \
 		unit replay $(if $(filter 1,$(COVERAGE_NET)),programs net)
 	$(Q)exec env BUILD=$(BUILD)-coverage tests/coverage/run.sh
 
@@ -283,15 +287,15 @@ coverage: deps  ## which lines the unit tests and corpora reach (COVERAGE_NET=1:
 GUEST_SUITES ?= trixie
 check-guest: deps  ## boot the kernel of GUEST_SUITES=trixie in a virtual machine and test the kernel program there
 	$(Q)appliance/install-packages.sh qemu-system-x86 busybox-static cpio xz-utils
-	$(Q)$(MAKE) --no-print-directory CI=1 $(patsubst %,$(BUILD)/unit/%,$(filter fastpath/%,$(UNIT_TESTS)))
+	$(Q)$(MAKE) $(PARALLEL) CI=1 $(patsubst %,$(BUILD)/unit/%,$(filter fastpath/%,$(UNIT_TESTS)))
 	$(Q)for suite in $(GUEST_SUITES); do GUEST=1 SUITE=$$suite BUILD=$(BUILD) tests/guest/verifier.sh || exit 1; done
 
 bench: deps  ## measure; figures go to build/bench.json
-	$(Q)$(MAKE) --no-print-directory programs $(BENCHES:%=$(BUILD)/bench/%)
+	$(Q)$(MAKE) $(PARALLEL) programs $(BENCHES:%=$(BUILD)/bench/%)
 	$(Q)exec env BUILD=$(BUILD) tests/bench/run-bench.sh $(BENCH)
 
 soak: deps  ## an hour of 16 gateways with calls, then hours of simulated faults; memory has to stay flat
-	$(Q)$(MAKE) --no-print-directory programs
+	$(Q)$(MAKE) $(PARALLEL) programs
 	$(Q)env BUILD=$(BUILD) tests/soak/overlay.sh
 	$(Q)exec env BUILD=$(BUILD) tests/soak/simulator.sh
 
@@ -329,7 +333,7 @@ image:  ## make the appliance: disk image, update and root for containers (root,
 
 image-check: deps  ## make the image if it is not there, and test it in a virtual machine and in containers
 	$(Q)appliance/install-packages.sh $(IMAGE_PACKAGES) qemu-system-x86 qemu-utils ovmf systemd-container lintian
-	$(Q)$(MAKE) --no-print-directory CI=1 programs
+	$(Q)$(MAKE) $(PARALLEL) CI=1 programs
 	$(Q)images/build.sh
 	$(Q)BUILD=$(BUILD) tests/net/packages.sh
 	$(Q)BUILD=$(BUILD) tests/net/appliance.sh
