@@ -31,14 +31,14 @@ network_site far 192.0.2.102
 settings() {
 	for number in 1 2; do
 		mkdir -p "$WORK/gateway-$number/ringgate.conf.d"
-		printf '[sip]\ndigest-algorithms = MD5\nexpires-min = 1\nmode = %s\n' "$1" >"$WORK/gateway-$number/ringgate.conf.d/test.conf" # SIPp knows MD5
+		printf '[sip]\ndigest-algorithms = MD5\nexpires-min = 1\nmode = %s\ndomains = voice.example.net\n' "$1" >"$WORK/gateway-$number/ringgate.conf.d/test.conf" # SIPp knows MD5
 	done
 }
 # sipp_in SITE SCENARIO ADDRESS ARGUMENT…
 sipp_in() {
 	local site=$1 scenario=$2 address=$3
 	shift 3
-	(cd "$WORK" && network_in "$site" timeout 60 sipp -sf "$HERE/tests/sip/$scenario.xml" -key domain "$OVERLAY" -i "$address" -m 1 -nostdin \
+	(cd "$WORK" && network_in "$site" timeout 60 sipp -sf "$HERE/tests/sip/$scenario.xml" -key domain "${DOMAIN:-$OVERLAY}" -i "$address" -m 1 -nostdin \
 		-timeout 30 -timeout_error -trace_logs -log_file "$WORK/said.log" "$@" >"$WORK/$scenario.log" 2>&1)
 }
 HERE=$PWD
@@ -97,6 +97,16 @@ register alice '*' 0
 [ "$(registered alice)" = 0 ] || die "Contact: * leaves something"
 is_answer "480" other 192.0.2.11 "sip:alice@$OVERLAY"
 is_answer "404" other 192.0.2.11 "sip:nobody@$OVERLAY"
+DOMAIN=voice.example.net register bob '<sip:bob@192.0.2.101:5070>' 600
+[ "$(registered bob)" = 1 ] || die "bob@voice.example.net is not bob@$OVERLAY"
+for name in "$OVERLAY" voice.example.net; do
+	is_answer "302 <sip:bob@192.0.2.101:5070>*" other 192.0.2.11 "sip:bob@$name"
+	is_answer "302 <sip:bob@192.0.2.101:5070>*" far 192.0.2.12 "sip:bob@$name" "carol@voice.example.net"
+	is_answer "404" other 192.0.2.11 "sip:nobody@$name"
+done
+gateway_ctl 2 resolve bob@voice.example.net | grep -q 192.0.2.101:5070 || die "bob@voice.example.net is not resolved"
+DOMAIN=voice.example.net register bob '*' 0
+echo "a second domain stands for the overlay's at both sites"
 register alice '<sip:alice@192.0.2.101:5071>, <sip:alice@192.0.2.101:5072>' 600
 is_answer "300 <sip:alice@192.0.2.101:507?>* <sip:alice@192.0.2.101:507?>*" other 192.0.2.11 "sip:alice@$OVERLAY"
 register alice '*' 0
@@ -130,7 +140,9 @@ gateway_start 1 && gateway_wait 1 || die "the gateway does not start a third tim
 gateway_start 2 && gateway_wait 2 1 || die "the second gateway does not start a third time"
 register alice '<sip:alice@192.0.2.101:5079>' 600
 is_answer "407" other 192.0.2.11 "sip:bob@$OVERLAY"
+is_answer "407" other 192.0.2.11 "sip:bob@voice.example.net" "alice@voice.example.net"
 is_answer "403" far 192.0.2.11 "sip:bob@$OVERLAY"
+is_answer "403" far 192.0.2.11 "sip:bob@$OVERLAY" "alice@voice.example.net"
 echo "nobody calls in alice's name from elsewhere without her password"
 : >"$WORK/said.log"
 register bob '<sip:bob@192.0.2.101:5070>;+sip.instance="<urn:uuid:00000000-0000-1000-8000-000a95a0e128>"' 600

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Commands that ask the overlay: fetch, store, find, ping, route-query, resolve. */
 #include "control/control.h"
+#include "node/sip_glue.h"
 #include "wire/method.h"
 
 #include <ctype.h>
@@ -477,12 +478,14 @@ static void on_resolved(void *userdata, int error, const struct sip_contact *con
 
 static void on_resolve(struct control_request *request) {
 	const char *name = control_argument(request, "name");
-	char aor[USER_NAME_MAX + 1];
+	char aor[SIP_AOR_OCTETS + 1];
 
 	if (!name || (sip_aor_of_uri(name, aor, sizeof(aor)) < 0)) {
 		control_fail(request, "Give a name such as alice@example.org.");
 		return;
 	}
+	if (control_node(request)->sip_glue)
+		sip_glue_canonical(control_node(request)->sip_glue, aor);
 	int error = sip_resolve_with(control_node(request)->router, control_node(request)->history, aor, on_resolved, request);
 	if (error < 0)
 		control_fail(request, "The request could not be sent: %s.", strerror(-error));

@@ -389,6 +389,52 @@ static int set_registrars(struct settings *settings, size_t offset, const char *
 	return for_each_word(value, add_registrar, settings);
 }
 
+static void clear_domains(struct settings *settings) {
+	while (settings->sip_domain_count > 0)
+		free(settings->sip_domains[--settings->sip_domain_count]);
+}
+
+/* Letters, digits, "-", and dots between them; no address, whose last part is a number. */
+static bool is_domain_name(const char *text) {
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789-";
+	const char *label = text;
+
+	if (strlen(text) > 253)
+		return false;
+	for (;;) {
+		size_t length = strspn(label, letters);
+		if (length == 0 || length > 63 || label[0] == '-' || label[length - 1] == '-')
+			return false;
+		if (label[length] == 0)
+			return strspn(label, "0123456789") != length;
+		if (label[length] != '.')
+			return false;
+		label += length + 1;
+	}
+}
+
+static int add_domain(void *userdata, const char *word) {
+	struct settings *settings = userdata;
+	char *copy = settings->sip_domain_count < SETTINGS_DOMAINS_MAX ? strdup(word) : NULL;
+
+	if (!copy)
+		return settings->sip_domain_count < SETTINGS_DOMAINS_MAX ? -ENOMEM : -EINVAL;
+	for (char *c = copy; *c; c++)
+		*c = (char)tolower((unsigned char)*c);
+	if (!is_domain_name(copy)) {
+		free(copy);
+		return -EINVAL;
+	}
+	settings->sip_domains[settings->sip_domain_count++] = copy;
+	return 0;
+}
+
+static int set_domains(struct settings *settings, size_t offset, const char *value) {
+	(void)offset;
+	clear_domains(settings);
+	return for_each_word(value, add_domain, settings);
+}
+
 static int set_metrics_listen(struct settings *settings, size_t offset, const char *value) {
 	(void)offset;
 	if (strcmp(value, "off") == 0) {
@@ -540,6 +586,7 @@ static const struct option {
 	{"sip", "passwords", set_path, offsetof(struct settings, sip_passwords), "an absolute path"},
 	{"sip", "digest-algorithms", set_digests, 0, "SHA-256, MD5 or both"},
 	{"sip", "registrars", set_registrars, 0, "up to 8 users such as admin@example.org"},
+	{"sip", "domains", set_domains, 0, "up to 8 domains such as example.com"},
 	{"sip", "expires-min", set_seconds, offsetof(struct settings, sip_expires_min_s), "a number of seconds, at least 1"},
 	{"sip", "expires-default", set_seconds, offsetof(struct settings, sip_expires_default_s),
 	 "a number of seconds, at least 1"},
@@ -890,6 +937,7 @@ struct settings *settings_free(struct settings *settings) {
 	free(settings->users_directory);
 	free(settings->sip_passwords);
 	clear_registrars(settings);
+	clear_domains(settings);
 	free(settings->enroll_server);
 	free(settings->enroll_ca_file);
 	free(settings->enroll_address);

@@ -20,6 +20,7 @@ enum {
 	SETTINGS_INTERFACE_SIZE = 16,
 	SETTINGS_NODE_IDS_MAX = 16,
 	SETTINGS_TRUNKS_MAX = 4,
+	SETTINGS_DOMAINS_MAX = 8,
 	SETTINGS_TRUNK_NAME_SIZE = 32,
 	SETTINGS_REASON_SIZE = 512,
 };
@@ -91,6 +92,8 @@ struct settings {
 	char *sip_passwords;
 	char *sip_registrars[SETTINGS_REGISTRARS_MAX]; /* users who may register others */
 	size_t sip_registrar_count;
+	char *sip_domains[SETTINGS_DOMAINS_MAX]; /* in lower case: others than the overlay's that stand for it */
+	size_t sip_domain_count;
 	unsigned sip_expires_min_s, sip_expires_default_s, sip_expires_max_s;
 
 	struct settings_trunk trunks[SETTINGS_TRUNKS_MAX];

@@ -7,6 +7,7 @@
 #include "node/passwords.h"
 #include "node/phones.h"
 #include "node/sip_tls.h"
+#include "usages/sip_aor.h"
 #include "usages/sip_attach.h"
 
 #include <errno.h>
@@ -466,11 +467,32 @@ struct location_figures sip_glue_lookups(const struct sip_glue *glue) {
 
 /* ---- policy ---- */
 
+void sip_glue_canonical(const struct sip_glue *glue, char aor[static SIP_AOR_OCTETS + 1]) {
+	const struct settings *settings = glue->node->settings;
+	char meant[SIP_AOR_SIZE];
+
+	if (settings->sip_domain_count == 0)
+		return;
+	bool certified = users_find(glue->node->users, aor) || enroller_takes_user(glue->node->enroller, aor);
+	if (sip_aor_of_alias(router_config(glue->node->router), settings->sip_domains, settings->sip_domain_count, aor, certified,
+			     meant))
+		strcpy(aor, meant);
+}
+
 static bool on_domain(void *userdata, const char *domain) {
 	struct sip_glue *glue = userdata;
 
+	const struct settings *settings = glue->node->settings;
+
+	for (size_t i = 0; i < settings->sip_domain_count; i++)
+		if (strcmp(domain, settings->sip_domains[i]) == 0)
+			return true;
 	return strcasecmp(domain, router_config(glue->node->router)->overlay_name) == 0 ||
 	       users_serve_domain(glue->node->users, domain) || enroller_serves_domain(glue->node->enroller, domain);
+}
+
+static void on_canonical(void *userdata, char aor[static SIP_AOR_OCTETS + 1]) {
+	sip_glue_canonical(userdata, aor);
 }
 
 static bool on_user(void *userdata, const char *aor) {
@@ -498,11 +520,15 @@ static bool on_secret(void *userdata, const char *username, const char *realm, e
 
 static bool on_registrar(void *userdata, const char *user, const char *aor) {
 	const struct settings *settings = ((struct sip_glue *)userdata)->node->settings;
+	char registrar[SIP_AOR_OCTETS + 1];
 
 	(void)aor; /* any user of this site */
-	for (size_t i = 0; i < settings->sip_registrar_count; i++)
-		if (strcmp(settings->sip_registrars[i], user) == 0)
+	for (size_t i = 0; i < settings->sip_registrar_count; i++) {
+		snprintf(registrar, sizeof(registrar), "%s", settings->sip_registrars[i]);
+		on_canonical(userdata, registrar);
+		if (strcmp(registrar, user) == 0)
 			return true;
+	}
 	return false;
 }
 
@@ -619,6 +645,7 @@ struct sip_gateway_events sip_glue_events(struct sip_glue *glue) {
 		.bind = on_register,
 		.resolve = on_lookup,
 		.domain = on_domain,
+		.canonical = on_canonical,
 		.user = on_user,
 		.allowed = on_allowed,
 		.peer = on_peer,

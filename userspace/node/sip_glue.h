@@ -27,4 +27,7 @@ struct phones_figures sip_glue_phones(const struct sip_glue *glue);
 /* What became of questions where a user is. */
 struct location_figures sip_glue_lookups(const struct sip_glue *glue);
 
+/* The AoR that is meant by one of a domain that stands for the overlay's ([sip] domains); others stay as they are. */
+void sip_glue_canonical(const struct sip_glue *glue, char aor[static SIP_AOR_OCTETS + 1]);
+
 struct sip_gateway_events sip_glue_events(struct sip_glue *glue);

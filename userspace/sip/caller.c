@@ -12,21 +12,17 @@
 struct claim {
 	bool ours;			 /* somebody of our domains, or at our address, as phones write that know no domain */
 	char aor[SIP_AOR_OCTETS + 1];	 /* "" when it is no AoR of ours */
-	char domain[SIP_AOR_OCTETS + 1]; /* of ours, or "" */
+	char domain[SIP_AOR_OCTETS + 1]; /* of ours, where the user's password is, or "" */
 };
-
-static bool is_domain(struct sip_gateway *gateway, const osip_uri_t *uri, char domain[static SIP_AOR_OCTETS + 1]) {
-	return uri_domain(uri, domain) == 0 && gateway->events.domain(gateway->events.userdata, domain);
-}
 
 static struct claim claim_of(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow) {
 	const osip_uri_t *from = request->message->from->url;
 	struct claim claim = {0};
 
-	claim.ours = is_domain(gateway, from, claim.domain);
+	claim.ours = gateway_realm(gateway, from, claim.domain);
 	if (!claim.ours)
 		claim.domain[0] = 0;
-	else if (uri_aor(from, claim.aor) < 0)
+	else if (gateway_aor(gateway, from, claim.aor) < 0)
 		claim.aor[0] = 0;
 	claim.ours = claim.ours || (uri_is_sip(from) && gateway_owns_address(gateway, from, flow));
 	return claim;
@@ -53,7 +49,7 @@ static bool find_realm(struct sip_gateway *gateway, const struct sip_request *re
 		strcpy(realm, claim->domain);
 		return true;
 	}
-	return is_domain(gateway, request->message->req_uri, realm) || is_domain(gateway, request->message->to->url, realm);
+	return gateway_realm(gateway, request->message->req_uri, realm) || gateway_realm(gateway, request->message->to->url, realm);
 }
 
 /* May the user who has shown a password call as the one From names? */

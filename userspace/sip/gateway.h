@@ -128,6 +128,11 @@ struct sip_gateway_events {
 	void (*resolve)(void *userdata, const char *aor, sip_resolve_answer done, void *done_userdata);
 	/* Is this a domain whose AoRs we serve? In lower case, without port or final dot. */
 	bool (*domain)(void *userdata, const char *domain);
+	/*
+	 * One domain may stand for another: writes the AoR of that one, or leaves an AoR that stands for itself. The part before
+	 * the "@" stays, and may be empty when a domain is meant. NULL: all stand for themselves.
+	 */
+	void (*canonical)(void *userdata, char aor[static SIP_AOR_OCTETS + 1]);
 	/* May this user register here (a credential is provisioned)? */
 	bool (*user)(void *userdata, const char *aor);
 	/* May a phone at this address use the gateway? */

@@ -173,6 +173,15 @@ void uri_of_aor(const char *aor, bool secure, char *text, size_t size);
 /* Lower-case host of a SIP URI without final dot. Returns -EINVAL, -ENAMETOOLONG. */
 int uri_domain(const osip_uri_t *uri, char ret[static SIP_AOR_OCTETS + 1]);
 
+/* The AoR that is registered, stored and looked up for one of our domains: events.canonical. */
+void gateway_canonical(const struct sip_gateway *gateway, char aor[static SIP_AOR_OCTETS + 1]);
+
+/* uri_aor(), with that. */
+int gateway_aor(const struct sip_gateway *gateway, const osip_uri_t *uri, char ret[static SIP_AOR_OCTETS + 1]);
+
+/* Is a URI of one of our domains? Then the domain that its user has here, which is the realm of the user's password. */
+bool gateway_realm(const struct sip_gateway *gateway, const osip_uri_t *uri, char ret[static SIP_AOR_OCTETS + 1]);
+
 /* RFC 3261 19.1.4. URIs that are no SIP URIs are equal when their texts are. */
 bool uri_equal(const osip_uri_t *a, const osip_uri_t *b);
 

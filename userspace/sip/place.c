@@ -367,11 +367,16 @@ static unsigned place_number(struct sip_proxy *proxy, const char **ret_reason) {
 static unsigned place_from_trunk(struct sip_proxy *proxy, const struct sip_request *request, const struct sip_trunk *trunk,
 				 const char **ret_reason) {
 	const char *user = sip_trunk_user(trunk, request);
+	char aor[SIP_AOR_OCTETS + 1] = "";
 
 	*ret_reason = user ? "Out of Memory" : "Number Not Assigned";
-	proxy->aor = user ? strdup(user) : NULL;
+	if (!user)
+		return 404;
+	snprintf(aor, sizeof(aor), "%s", user);
+	gateway_canonical(proxy->gateway, aor);
+	proxy->aor = strdup(aor);
 	if (!proxy->aor)
-		return user ? 500 : 404;
+		return 500;
 	place_bindings(proxy, proxy->aor);
 	return look_up(proxy);
 }

@@ -358,17 +358,22 @@ static void bind_done(void *userdata, unsigned status, const char *reason) {
 
 /* --- from the request --- */
 
-/* RFC 3261 10.3 step 1: the domain whose registrar is asked. Returns 0 or the status to refuse with. */
+/*
+ * RFC 3261 10.3 step 1: the domain whose registrar is asked, under any of its names; `realm` is the one that its users have.
+ * Returns 0 or the status to refuse with.
+ */
 static unsigned check_domain(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow,
-			     char of_to[static SIP_AOR_OCTETS + 1], const char **ret_reason) {
+			     char realm[static SIP_AOR_OCTETS + 1], const char **ret_reason) {
 	const osip_message_t *message = request->message;
-	char domain[SIP_AOR_OCTETS + 1];
+	char domain[SIP_AOR_OCTETS + 1], of_to[SIP_AOR_OCTETS + 1], asked[SIP_AOR_OCTETS + 1];
 
 	*ret_reason = "Domain Not Served";
 	if (uri_domain(message->req_uri, domain) < 0 || uri_domain(message->to->url, of_to) < 0 ||
-	    !gateway->events.domain(gateway->events.userdata, of_to))
+	    !gateway_realm(gateway, message->to->url, realm))
 		return 404;
-	return strcmp(domain, of_to) != 0 && !gateway_owns_address(gateway, message->req_uri, flow) ? 404 : 0;
+	if (strcmp(domain, of_to) == 0 || gateway_owns_address(gateway, message->req_uri, flow))
+		return 0;
+	return gateway_realm(gateway, message->req_uri, asked) && strcmp(asked, realm) == 0 ? 0 : 404;
 }
 
 /*
@@ -392,10 +397,10 @@ static unsigned check_user(struct sip_gateway *gateway, const struct sip_request
 	char from[SIP_AOR_OCTETS + 1];
 
 	*ret_reason = "Not Found";
-	if (uri_aor(message->to->url, aor) < 0)
+	if (gateway_aor(gateway, message->to->url, aor) < 0)
 		return 404;
 	*ret_reason = "Third-Party Registration Not Allowed";
-	if (uri_aor(message->from->url, from) < 0 || !authorized(gateway, user, from, aor))
+	if (gateway_aor(gateway, message->from->url, from) < 0 || !authorized(gateway, user, from, aor))
 		return 403;
 	*ret_reason = "Not Found";
 	if (!gateway->events.user(gateway->events.userdata, aor))

@@ -80,7 +80,7 @@ unsigned sip_request_target(struct sip_gateway *gateway, const struct sip_reques
 	*ret_reason = "Not Found";
 	osip_uri_t named = *uri;
 	named.host = domain;
-	return uri_aor(&named, aor) < 0 ? 404 : 0;
+	return gateway_aor(gateway, &named, aor) < 0 ? 404 : 0;
 }
 
 /* Redirects whatever the method, and whatever it requires: a redirect server must (RFC 3261 8.3). */

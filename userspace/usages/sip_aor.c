@@ -145,3 +145,28 @@ bool sip_is_overlay_aor(const struct overlay_config *config, const char *text, c
 	memcpy(aor, found, strlen(found) + 1);
 	return true;
 }
+
+static bool is_listed(char *const *domains, size_t count, const char *domain) {
+	for (size_t i = 0; i < count; i++)
+		if (strcasecmp(domains[i], domain) == 0)
+			return true;
+	return false;
+}
+
+bool sip_aor_of_alias(const struct overlay_config *config, char *const *domains, size_t count, const char *aor, bool certified,
+		      char ret[static SIP_AOR_SIZE]) {
+	const struct kind *kind = overlay_config_kind(config, KIND_SIP_REGISTRATION);
+	const char *at = strrchr(aor, '@');
+
+	if (!at || strcasecmp(at + 1, config->overlay_name) == 0 || !is_listed(domains, count, at + 1))
+		return false;
+	if (kind && kind_domain_allowed(kind, aor, config->overlay_name) && (kind->domain_rule == DOMAIN_PATTERNS || certified))
+		return false; /* S-3.3-01 */
+	size_t user = (size_t)(at - aor) + 1, domain = strlen(config->overlay_name);
+	if (user + domain >= SIP_AOR_SIZE)
+		return false;
+	memcpy(ret, aor, user);
+	for (size_t i = 0; i <= domain; i++) /* AoRs have their domain in lower case */
+		ret[user + i] = (char)tolower((unsigned char)config->overlay_name[i]);
+	return true;
+}

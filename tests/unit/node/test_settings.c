@@ -120,6 +120,7 @@ static void test_defaults(void **state) {
 	assert_int_equal(settings->sip_digests, 0);
 	assert_string_equal(settings->sip_passwords, "/var/lib/ringgate/sip-passwords");
 	assert_int_equal(settings->sip_registrar_count, 0);
+	assert_int_equal(settings->sip_domain_count, 0);
 	assert_int_equal(settings->sip_expires_min_s, 60);
 	assert_int_equal(settings->sip_expires_default_s, 3600);
 	assert_int_equal(settings->sip_expires_max_s, 86400);
@@ -152,6 +153,7 @@ static void test_every_setting(void **state) {
 								   "passwords = /p\n"
 								   "digest-algorithms = md5\n"
 								   "registrars = admin@Example.org, boss@example.org\n"
+								   "domains = Example.com, voice.example.net\n"
 								   "enabled = off\n"
 								   "listen = 192.0.2.1:5070\n"
 								   "allow = 192.0.2.0/24 2001:db8::/32 198.51.100.7\n"
@@ -208,6 +210,9 @@ static void test_every_setting(void **state) {
 	assert_int_equal(settings->sip_digests, 1u << SIP_DIGEST_MD5);
 	assert_int_equal(settings->sip_registrar_count, 2);
 	assert_string_equal(settings->sip_registrars[0], "admin@example.org");
+	assert_int_equal(settings->sip_domain_count, 2);
+	assert_string_equal(settings->sip_domains[0], "example.com");
+	assert_string_equal(settings->sip_domains[1], "voice.example.net");
 	assert_int_equal(settings->sip_expires_min_s, 1);
 	assert_int_equal(settings->sip_expires_default_s, 2);
 	assert_int_equal(settings->sip_expires_max_s, 3);
@@ -351,6 +356,12 @@ static void test_bad_values(void **state) {
 		{"sip", "registrars", "admin", "up to 8 users such as admin@example.org"},
 		{"sip", "registrars", "sip:admin@example.org", "up to 8 users such as admin@example.org"},
 		{"sip", "registrars", "a@b c@b d@b e@b f@b g@b h@b i@b j@b", "up to 8 users such as admin@example.org"},
+		{"sip", "domains", "192.0.2.1", "up to 8 domains such as example.com"},
+		{"sip", "domains", "example.com, alice@example.com", "up to 8 domains such as example.com"},
+		{"sip", "domains", "example..com", "up to 8 domains such as example.com"},
+		{"sip", "domains", "example.com.", "up to 8 domains such as example.com"},
+		{"sip", "domains", "-a.example", "up to 8 domains such as example.com"},
+		{"sip", "domains", "a b c d e f g h i", "up to 8 domains such as example.com"},
 		{"sip", "allow", "192.0.2.0/33", "up to 32 networks such as 192.0.2.0/24"},
 		{"sip", "allow", "2001:db8::/129", "up to 32 networks such as 192.0.2.0/24"},
 		{"sip", "allow", "192.0.2.0/", "up to 32 networks such as 192.0.2.0/24"},

@@ -365,6 +365,62 @@ static void test_guessing(void **state) {
 	expect_status(f, 200);
 }
 
+/* example.net stands for example.org, except for bob, who has a certificate for his AoR there. */
+static void canonical(void *userdata, char aor[static SIP_AOR_OCTETS + 1]) {
+	char *at = strrchr(aor, '@');
+
+	(void)userdata;
+	if (strcmp(at, "@example.net") == 0 && strncmp(aor, "bob@", 4) != 0)
+		strcpy(at, "@example.org");
+}
+
+/* Under whatever name of the domain a phone registers, it is one user with one password. */
+static void test_domains(void **state) {
+	struct fixture *f = *state;
+
+	f->gateway->events.canonical = canonical;
+	send_text(f, REQUEST(f, .method = "REGISTER", .uri = "sip:example.net", .from = "<sip:alice@example.net>",
+			     .to = "<sip:alice@example.net>", .fields = PHONE));
+	expect_status(f, 401);
+	expect_text(f, "WWW-Authenticate: Digest realm=\"example.org\", ");
+	expect_no_text(f, "example.net\"");
+	take_nonce(f);
+	send_text(f, REQUEST(f, .method = "REGISTER", .uri = "sip:example.net", .from = "<sip:alice@example.net>",
+			     .to = "<sip:alice@example.net>", .fields = SHOW(.uri = "sip:example.net")));
+	expect_status(f, 200);
+	assert_string_equal(f->questions[0].aor, "alice@example.org");
+	send_register(f, SHOW(.count = 2));
+	expect_status(f, 200);
+	send_text(f, REQUEST(f, .method = "REGISTER", .to = "<sip:alice@example.net>", .fields = SHOW(.count = 3)));
+	expect_status(f, 200);
+	send_text(f,
+		  REQUEST(f, .method = "REGISTER", .uri = "sip:EXAMPLE.NET", .fields = SHOW(.count = 4, .uri = "sip:example.net")));
+	expect_status(f, 200);
+	assert_int_equal(binding_count(f), 1);
+	/* nobody else by that */
+	send_text(f, REQUEST(f, .method = "REGISTER", .to = "<sip:bob@example.org>", .from = "<sip:alice@example.net>",
+			     .fields = SHOW(.count = 5)));
+	expect_status(f, 403);
+	send_text(f, REQUEST(f, .method = "REGISTER", .uri = "sip:example.com", .to = "<sip:alice@example.net>",
+			     .fields = SHOW(.count = 6)));
+	expect_status(f, 404);
+	assert_int_equal(binding_count(f), 1);
+	/* callers find the same user */
+	f->contacts[0] = (struct sip_redirect_contact){.uri = "sip:alice@192.0.2.7:5070"};
+	f->contact_count = 1;
+	send_text(f, REQUEST(f, .method = "INVITE", .uri = "sip:alice@example.net", .to = "<sip:alice@example.net>"));
+	expect_status(f, 302);
+	assert_string_equal(f->questions[f->asked - 1].aor, "alice@example.org");
+	/* who is certified under the other name is somebody else */
+	send_text(f, REQUEST(f, .method = "REGISTER", .uri = "sip:example.net", .from = "<sip:bob@example.net>",
+			     .to = "<sip:bob@example.net>", .fields = PHONE));
+	expect_status(f, 401);
+	expect_text(f, "Digest realm=\"example.net\", ");
+	send_text(f, REQUEST(f, .method = "INVITE", .uri = "sip:bob@example.net", .to = "<sip:bob@example.net>"));
+	expect_status(f, 302);
+	assert_string_equal(f->questions[f->asked - 1].aor, "bob@example.net");
+}
+
 /* Without passwords nothing changes for calls: look-ups are open to the networks that are allowed. */
 static void test_invite_needs_none(void **state) {
 	struct fixture *f = *state;
@@ -390,6 +446,7 @@ int main(void) {
 		cmocka_unit_test_setup_teardown(test_other_algorithm, setup_auth, teardown),
 		cmocka_unit_test_setup_teardown(test_third_party, setup_auth, teardown),
 		cmocka_unit_test_setup_teardown(test_guessing, setup_auth, teardown),
+		cmocka_unit_test_setup_teardown(test_domains, setup_auth, teardown),
 		cmocka_unit_test_setup_teardown(test_invite_needs_none, setup_auth, teardown),
 	};
 

@@ -331,6 +331,42 @@ static void test_flows(void **state) {
 	calls(site, carol, "sip:alice@example.org", "SIP/2.0 407");
 }
 
+static void canonical(void *userdata, char aor[static SIP_AOR_OCTETS + 1]) {
+	char *at = strrchr(aor, '@');
+
+	(void)userdata;
+	if (strcmp(at, "@example.net") == 0)
+		strcpy(at, "@example.org");
+}
+
+/* A user is the same one under the other names of the domain: where the phone is registered, and for who has no password. */
+static void test_domains(void **state) {
+	struct site *site = *state;
+	struct phone *alice = &site->alice, *carol = &site->carol;
+
+	site->f->gateway->events.canonical = canonical;
+	bob_is_there(site);
+	log_in(site, alice, "alice");
+	gets_through(site, alice, invite_text(site, alice, "UDP", "sip:alice@example.net", ""));
+	calls(site, carol, "sip:alice@example.net", "SIP/2.0 407");
+	phone_has(carol, "Digest realm=\"example.org\"");
+	phone_lacks(carol, "realm=\"example.net\"");
+	calls(site, carol, "sip:example.net", "SIP/2.0 407"); /* nobody's name, but our domain */
+	phone_has(carol, "Digest realm=\"example.org\"");
+	char fields[2048];
+	calls(site, carol, "sip:alice@example.net", "SIP/2.0 407");
+	snprintf(fields, sizeof(fields), "%s",
+		 credentials(carol->message, "Proxy-Authorization", "bob", "bob", "INVITE", "sip:bob@example.org"));
+	phone_send(carol, invite_text(site, carol, "UDP", "sip:alice@example.net", fields));
+	hears(site, carol, "SIP/2.0 403 From Names Another User");
+	calls(site, carol, "sip:bob@example.net", "SIP/2.0 407");
+	gets_through(
+		site, carol,
+		invite_text(site, carol, "UDP", "sip:bob@example.net",
+			    credentials(carol->message, "Proxy-Authorization", "bob", "bob", "INVITE", "sip:bob@example.org")));
+	expect_nothing_at_bob(site);
+}
+
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_registered, setup_passwords, teardown_site),
@@ -342,6 +378,7 @@ int main(void) {
 		cmocka_unit_test_setup_teardown(test_gateway, setup_passwords, teardown_site),
 		cmocka_unit_test_setup_teardown(test_dialog, setup_passwords, teardown_site),
 		cmocka_unit_test_setup_teardown(test_flows, setup_passwords, teardown_site),
+		cmocka_unit_test_setup_teardown(test_domains, setup_passwords, teardown_site),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

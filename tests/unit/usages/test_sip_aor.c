@@ -107,6 +107,64 @@ static void test_overlay_aor(void **state) { /* S-3.4-01, Q-70 */
 	support_overlay_release(&overlay);
 }
 
+/* What a site's other domains mean depends on what the document says of them. */
+static void test_alias(void **state) { /* S-3.3-01, S-3.4-01 */
+	static const struct {
+		const char *aor;
+		bool certified;
+		const char *meant[3]; /* any domain, the overlay's alone, by patterns */
+	} cases[] = {
+		{"alice@voice.example.net",
+		 false,
+		 {"alice@overlay.example.org", "alice@overlay.example.org", "alice@overlay.example.org"}},
+		{"alice@voice.example.net", true, {NULL, "alice@overlay.example.org", "alice@overlay.example.org"}},
+		{"Alice@VOICE.example.net",
+		 false,
+		 {"Alice@overlay.example.org", "Alice@overlay.example.org", "Alice@overlay.example.org"}},
+		{"alice@example.com", false, {"alice@overlay.example.org", "alice@overlay.example.org", NULL}},
+		{"alice@example.com", true, {NULL, "alice@overlay.example.org", NULL}},
+		{"@voice.example.net", false, {"@overlay.example.org", "@overlay.example.org", "@overlay.example.org"}},
+		{"alice@overlay.example.org", false, {NULL, NULL, NULL}},
+		{"alice@example.net", false, {NULL, NULL, NULL}},
+		{"alice@x.voice.example.net", false, {NULL, NULL, NULL}},
+		{"alice", false, {NULL, NULL, NULL}},
+	};
+	static const enum domain_rule rules[] = {DOMAIN_ANY, DOMAIN_OVERLAY_ONLY, DOMAIN_PATTERNS};
+	char *domains[] = {"voice.example.net", "example.com", "overlay.example.org"}, aor[SIP_AOR_SIZE], large[300];
+	char *patterns[] = {"overlay\\.example\\.org", "example\\.com"};
+	struct support_overlay overlay;
+	struct kind kind;
+
+	(void)state;
+	assert_int_equal(support_overlay_new(SUPPORT_OVERLAY_NAME, &overlay), 0);
+	for (size_t rule = 0; rule < ARRAY_LENGTH(rules); rule++) {
+		kind = *kind_registered(KIND_SIP_REGISTRATION);
+		kind.domain_rule = rules[rule];
+		kind.domain_pattern_count = rules[rule] == DOMAIN_PATTERNS ? ARRAY_LENGTH(patterns) : 0;
+		for (size_t i = 0; i < kind.domain_pattern_count; i++)
+			kind.domain_patterns[i] = patterns[i];
+		assert_int_equal(support_overlay_reconfigure(&overlay, &(struct document_settings){.sequence = (uint16_t)(rule + 2),
+												   .kinds = &kind,
+												   .kind_count = 1}),
+				 0);
+		for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+			const char *expected = cases[i].meant[rule];
+			bool is = sip_aor_of_alias(overlay.config, domains, 3, cases[i].aor, cases[i].certified, aor);
+			if (is != (expected != NULL) || (is && strcmp(aor, expected) != 0))
+				fail_msg("rule %zu \"%s\": %d \"%s\"", rule, cases[i].aor, is, aor);
+			assert_false(sip_aor_of_alias(overlay.config, domains, 0, cases[i].aor, cases[i].certified, aor));
+		}
+	}
+	/* the longest that fits, and one more */
+	const size_t longest = SIP_AOR_SIZE - 1 - strlen("@overlay.example.org");
+	for (size_t length = longest; length <= longest + 1; length++) {
+		memset(large, 'a', length);
+		strcpy(large + length, "@voice.example.net");
+		assert_int_equal(sip_aor_of_alias(overlay.config, domains, 3, large, false, aor), length == longest);
+	}
+	support_overlay_release(&overlay);
+}
+
 static void test_gruu(void **state) { /* S-6-01 */
 	uint8_t list[64], expected[32];
 	struct writer w = writer_fixed(expected, sizeof(expected));
@@ -133,6 +191,7 @@ int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_aor),
 		cmocka_unit_test(test_overlay_aor),
+		cmocka_unit_test(test_alias),
 		cmocka_unit_test(test_gruu),
 	};
 	return cmocka_run_group_tests_name("AoRs", tests, NULL, NULL);
