@@ -63,6 +63,9 @@ wait "$answering" || die "the trunk: $(tail -n 30 "$WORK/trunk_answer.log")"
 grep -q "sip:+49401234@192.0.2.201:5070;user=phone" "$WORK/called.log" || die "another number was called: $(cat "$WORK/called.log")"
 grep -q "password true" "$WORK/called.log" || die "the trunk does not accept the password: $(cat "$WORK/called.log")"
 grep -q "Registered with the trunk first" "$WORK/gateway-1/log" || die "the log does not tell of the registration"
+gateway_ctl 1 sip trunks | grep -q "^first .*sip:192.0.2.201:5070  registered for another [0-9]* s  at 192.0.2.201:5070$" ||
+	die "sip trunks: $(gateway_ctl 1 sip trunks)"
+gateway_ctl 1 sip trunks --json | tr -d '\n' | grep -q '"name": "second".*"registers": false.*"error": ""' || die "sip trunks: $(gateway_ctl 1 sip trunks --json)"
 echo "registered with the trunk, and connected through it with a password"
 
 ip netns exec "$NETWORK-lan" ip link set "rg$$-one" down # the first trunk is gone

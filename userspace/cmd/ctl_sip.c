@@ -110,6 +110,37 @@ static int sip_calls(struct ctl *ctl) {
 	return CTL_DONE;
 }
 
+static void print_trunk(const json_t *trunk) {
+	long long seconds = json_integer_value(json_object_get(trunk, "registered_s"));
+	const char *error = text_of(trunk, "error");
+	const json_t *server;
+	size_t index;
+
+	printf("%-16s %s", text_of(trunk, "name"), text_of(trunk, "server"));
+	if (seconds > 0)
+		printf("  registered for another %lld s", seconds);
+	else if (json_is_true(json_object_get(trunk, "registers")))
+		printf("  not registered");
+	json_array_foreach(json_object_get(trunk, "servers"), index, server)
+		printf("%s%s", index == 0 ? "  at " : ", ", json_string_value(server));
+	printf("%s%s\n", *error ? "  last error: " : "", error);
+}
+
+static int sip_trunks(struct ctl *ctl) {
+	json_t *result, *trunk;
+	size_t index;
+
+	int status = ctl_ask_or_print(ctl, &result);
+	if (!result)
+		return status;
+	const json_t *trunks = json_object_get(result, "trunks");
+	if (json_array_size(trunks) == 0)
+		printf("There are no trunks; see [trunk NAME] in ringgate.conf(5).\n");
+	json_array_foreach(trunks, index, trunk) print_trunk(trunk);
+	json_decref(result);
+	return CTL_DONE;
+}
+
 static void print_message(const struct ctl *ctl, const json_t *message) {
 	long long time_ms = json_integer_value(json_object_get(message, "time_ms"));
 	time_t seconds = time_ms / 1000;
@@ -179,6 +210,8 @@ int ctl_sip(struct ctl *ctl) {
 		return ask_daemon(ctl, "resolve", ctl_resolve);
 	if (strcmp(word, "calls") == 0 && !name)
 		return ask_daemon(ctl, "calls", sip_calls);
+	if (strcmp(word, "trunks") == 0 && !name)
+		return ask_daemon(ctl, "sip_trunks", sip_trunks);
 	if (strcmp(word, "trace") == 0) {
 		json_object_set_new(ctl->request, "command", json_string("sip_trace"));
 		return sip_trace(ctl);

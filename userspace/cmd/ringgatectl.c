@@ -34,6 +34,7 @@ static const char usage[] =
 	"  sip registrations           phones registered at this gateway\n"
 	"  sip resolve NAME            contacts of an address of record, as a caller is redirected to them\n"
 	"  sip calls                   calls placed by this gateway, what it is doing, and how often it asked the overlay\n"
+	"  sip trunks                  ways to telephone numbers: where they are, whether we are registered, what failed last\n"
 	"  sip trace [NAME]            SIP messages as they come and go, without passwords, until interrupted\n"
 	"\n"
 	"The overlay:\n"
@@ -115,7 +116,7 @@ static const struct command {
 	{"overlay", ctl_overlay, 2, 3, "create, issue, show, bump, sign, publish or fetch, and a path"},
 	{"user", ctl_user, 2, 3, "add, passwd, list, disable, enable or voucher, a directory and a name"},
 	{"node", ctl_node_command, 3, 3, "revoke, a directory and a Node-ID or account"},
-	{"sip", ctl_sip, 1, 2, "registrations, calls or trace, or resolve, trace, passwd or forget and a name"},
+	{"sip", ctl_sip, 1, 2, "registrations, calls, trunks or trace, or resolve, trace, passwd or forget and a name"},
 	{"enroll", ctl_enroll, 1, 1, "an overlay name or an https URL"},
 };
 

@@ -46,6 +46,28 @@ static void on_calls(struct control_request *request) {
 	control_answer(request, result);
 }
 
+static void add_trunk(void *userdata, const struct sip_trunk_view *trunk) {
+	json_t *servers = json_array();
+	char text[ADDRESS_TEXT_SIZE];
+
+	for (size_t i = 0; i < trunk->host_count; i++)
+		json_array_append_new(servers, json_string(address_format(&trunk->hosts[i], text)));
+	json_array_append_new(userdata, json_pack("{s:s, s:s, s:b, s:I, s:s, s:o}", "name", trunk->name, "server", trunk->server,
+						  "registers", (int)trunk->registers, "registered_s",
+						  (json_int_t)trunk->registered_s, "error", trunk->error, "servers", servers));
+}
+
+/* The ways to telephone numbers, and whether they work. */
+static void on_trunks(struct control_request *request) {
+	struct sip_gateway *gateway = gateway_or_fail(request);
+
+	if (!gateway)
+		return;
+	json_t *trunks = json_array();
+	sip_gateway_trunks(gateway, add_trunk, trunks);
+	control_answer(request, json_pack("{s:o}", "trunks", trunks));
+}
+
 static void add_message(void *userdata, const struct sip_trace_view *view) {
 	json_array_append_new(userdata,
 			      json_pack("{s:I, s:b, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I}", "time_ms", (json_int_t)view->time_ms,
@@ -110,5 +132,6 @@ static void on_trace(struct control_request *request) {
 const struct control_command control_sip_commands[] = {
 	{"calls", on_calls},
 	{"sip_trace", on_trace},
+	{"sip_trunks", on_trunks},
 	{NULL, NULL},
 };

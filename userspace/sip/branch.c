@@ -271,6 +271,8 @@ static void write_request(const struct branch *branch, const struct sip_flow *fl
 		.routes = writer_finish(&lines) == 0 ? (const char *)lines.data : routes,
 		.max_forwards = proxy->max_forwards,
 		.breadth = share_of_breadth(proxy),
+		/* A trunk is told our number, and who called whom within a site is not its business. */
+		.identity = proxy->vouched && !branch->trunk && (branch->gateway || !sip_frame_private(&frame)),
 	};
 	sip_forward_write(&forward, w);
 	writer_release(&lines);

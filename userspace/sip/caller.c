@@ -4,7 +4,7 @@
  * is not that user (RFC 3261 22.3, 26.3.2.2): a phone is known by the flow it has registered over, or by its password.
  */
 #include "base/log.h"
-#include "sip/proxy.h"
+#include "sip/trunk.h"
 
 #include <string.h>
 
@@ -65,6 +65,18 @@ static bool may_claim(const struct sip_gateway *gateway, const char *user, const
 	       (claim->aor[0] && events->registrar && events->registrar(events->userdata, user, claim->aor));
 }
 
+/*
+ * A trunk calls in the name of telephone numbers, which many write as if they were users of who is called. Who is a user of this
+ * site, or has a name, has not called by the telephone network.
+ */
+static bool trunk_may_claim(const struct sip_gateway *gateway, const struct claim *claim, const osip_uri_t *from) {
+	char number[SIP_TRUNK_NUMBER];
+
+	if (!claim->domain[0] || !claim->aor[0])
+		return true;
+	return sip_trunk_number(from, number) && !gateway->events.user(gateway->events.userdata, claim->aor);
+}
+
 static bool refuse(struct sip_gateway *gateway, struct sip_transaction *transaction, const char *reason) {
 	gateway->figures.callers_refused++;
 	sip_transaction_respond(transaction, 403, reason, OCTETS_NONE);
@@ -94,6 +106,9 @@ bool sip_caller_admitted(struct sip_gateway *gateway, struct sip_transaction *tr
 	/* Users of the overlay call from their sites, whose gateways answer for them. */
 	if (trust == SIP_TRUST_OUTSIDE)
 		return !claim.ours || refuse(gateway, transaction, "From Names A User Of This Overlay");
+	if (trust == SIP_TRUST_TRUNK)
+		return trunk_may_claim(gateway, &claim, request->message->from->url) ||
+		       refuse(gateway, transaction, "From Names A User Of This Overlay");
 	if (trust != SIP_TRUST_SITE || !gateway->auth.on || gateway->callers == SIP_CALLERS_ANY)
 		return true;
 	if (events->peer && events->peer(events->userdata, &flow->remote))

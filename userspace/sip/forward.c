@@ -34,6 +34,32 @@ static bool is_secret(const struct sip_forward *forward, const struct sip_raw_fi
 	       sip_credentials_ours(forward->gateway, field->value);
 }
 
+static bool is_named(const struct sip_raw_field *field, const char *name) {
+	return field->name.length == strlen(name) && strncasecmp((const char *)field->name.data, name, field->name.length) == 0;
+}
+
+/*
+ * A phone may say who it likes to be: nobody has vouched for that, and what it prefers is for the first proxy alone (RFC 3325
+ * 5, 9.2).
+ */
+static bool is_unproven(const struct sip_forward *forward, const struct sip_raw_field *field) {
+	return is_named(field, "P-Preferred-Identity") || (!forward->identity && is_named(field, "P-Asserted-Identity"));
+}
+
+bool sip_frame_private(const struct sip_frame *frame) {
+	struct octets value;
+	size_t position = 0;
+
+	while (sip_frame_next_field(frame, "Privacy", &position, &value))
+		for (size_t i = 0, length; i < value.length; i += length + 1) {
+			for (length = 0; i + length < value.length && !strchr("; \t\r\n,", value.data[i + length]);)
+				length++;
+			if (length == 2 && strncasecmp((const char *)value.data + i, "id", 2) == 0)
+				return true;
+		}
+	return false;
+}
+
 static void write_body(struct writer *w, struct octets body) {
 	writer_format(w, "Content-Length: %zu\r\n\r\n", body.length);
 	writer_octets(w, body);
@@ -55,7 +81,7 @@ void sip_forward_write(const struct sip_forward *forward, struct writer *w) {
 	if (forward->breadth > 0)
 		writer_format(w, "Max-Breadth: %u\r\n", forward->breadth);
 	while (sip_raw_field_next(&r, &field))
-		if (!is_replaced(field.field) && !is_secret(forward, &field))
+		if (!is_replaced(field.field) && !is_secret(forward, &field) && !is_unproven(forward, &field))
 			writer_octets(w, field.whole);
 	write_body(w, sip_frame_body(forward->frame));
 }

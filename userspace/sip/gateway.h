@@ -245,6 +245,19 @@ struct sip_call_view {
 size_t sip_gateway_calls(const struct sip_gateway *gateway, void (*each)(void *userdata, const struct sip_call_view *),
 			 void *userdata);
 
+struct sip_trunk_view {
+	const char *name, *server;
+	bool registers;		     /* with it */
+	unsigned registered_s;	     /* seconds left of that; 0: it is not */
+	const char *error;	     /* what was wrong last time; "" nothing */
+	const struct address *hosts; /* where its servers were found, whose calls are taken */
+	size_t host_count;
+};
+
+/* Calls back for every trunk, in the order in which they are tried. Returns how many there are. */
+size_t sip_gateway_trunks(const struct sip_gateway *gateway, void (*each)(void *userdata, const struct sip_trunk_view *),
+			  void *userdata);
+
 struct sip_trace_view {
 	uint64_t time_ms; /* UTC */
 	bool sent;

@@ -416,7 +416,7 @@ unsigned place_request(struct sip_proxy *proxy, const struct sip_request *reques
 	if (set->dialog)
 		return place_dialog(proxy, request, ret_reason);
 	const struct sip_trunk *trunk = sip_trunk_at(proxy->gateway, &proxy->flow.remote);
-	if (trust == SIP_TRUST_OUTSIDE && trunk)
+	if (trust == SIP_TRUST_TRUNK && trunk)
 		return place_from_trunk(proxy, request, trunk, ret_reason);
 	if (trust == SIP_TRUST_SITE && place_is_number(proxy->gateway, request, &proxy->flow, proxy->number))
 		return place_number(proxy, ret_reason);

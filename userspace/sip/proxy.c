@@ -318,7 +318,9 @@ enum sip_trust sip_proxy_trust(struct sip_gateway *gateway, const struct sip_req
 	if (gateway->mode != SIP_MODE_REDIRECT && gateway->events.peer &&
 	    gateway->events.peer(gateway->events.userdata, &flow->remote))
 		return SIP_TRUST_GATEWAY;
-	return gateway->outside_calls || trunk ? SIP_TRUST_OUTSIDE : SIP_TRUST_NONE;
+	if (trunk)
+		return SIP_TRUST_TRUNK;
+	return gateway->outside_calls ? SIP_TRUST_OUTSIDE : SIP_TRUST_NONE;
 }
 
 bool sip_proxy_foreign(struct sip_gateway *gateway, const osip_uri_t *uri, const struct sip_flow *flow) {
@@ -339,7 +341,7 @@ bool sip_proxy_takes(struct sip_gateway *gateway, const struct sip_request *requ
 	/* Telephone numbers, and calls of a trunk: nobody can be told to go there, or knows what to do there. */
 	char number[SIP_TRUNK_NUMBER];
 	if ((trust == SIP_TRUST_SITE && place_is_number(gateway, request, flow, number)) ||
-	    (trust == SIP_TRUST_OUTSIDE && uri_is_sip(uri) && uri->username && sip_trunk_at(gateway, &flow->remote)))
+	    (trust == SIP_TRUST_TRUNK && uri_is_sip(uri) && uri->username))
 		return true;
 	/*
 	 * What phones of the site ask for elsewhere: where we have redirected them to, when we are their outbound proxy, and
@@ -358,6 +360,14 @@ bool sip_proxy_takes(struct sip_gateway *gateway, const struct sip_request *requ
 		return true;
 	/* For ourselves: what a proxy is asked, and not what it is to pass on. */
 	return sip_proxy_foreign(gateway, uri, flow);
+}
+
+/* Who may say who calls (RFC 3325 5): those who have asked the caller for that. */
+static bool is_vouched(struct sip_gateway *gateway, const struct sip_flow *flow) {
+	const struct sip_connection *connection = sip_connection_of(gateway, flow);
+
+	return sip_trunk_at(gateway, &flow->remote) || (connection && connection->peer) ||
+	       (gateway->events.peer && gateway->events.peer(gateway->events.userdata, &flow->remote));
 }
 
 /* Parallel branches this request may have, its share of what those before us left (RFC 5393 5.3). */
@@ -401,6 +411,7 @@ static struct sip_proxy *proxy_new(struct sip_gateway *gateway, struct sip_trans
 		.invite = request->method == SIP_INVITE,
 		.recorded = is_recorded(request),
 		.secure = uri_is_secure(request->message->req_uri),
+		.vouched = is_vouched(gateway, flow),
 		.held = sizeof(*proxy) + frame->length,
 	};
 	gateway->proxy_octets += proxy->held;

@@ -141,7 +141,11 @@ struct sip_forward {
 	const char *record_route; /* our lines */
 	const char *routes;	  /* what is left of Route */
 	unsigned max_forwards, breadth;
+	bool identity; /* who sent it vouches for P-Asserted-Identity, and who gets it may know (RFC 3325 5); else it is left out */
 };
+
+/* Does the sender want nobody outside the trust domain to know who it is (RFC 3325 9.3)? */
+bool sip_frame_private(const struct sip_frame *frame);
 
 void sip_forward_write(const struct sip_forward *forward, struct writer *w);
 
@@ -160,9 +164,9 @@ struct octets sip_frame_body(const struct sip_frame *frame);
 /*
  * Who sends this request, as far as its treatment depends on it. DIALOG: the sender shows a Record-Route of ours with the keyed
  * hash of the Call-ID, so that nobody else can use us to reach others. GATEWAY: of another site, and like
- * OUTSIDE for calls to our users.
+ * OUTSIDE for calls to our users. TRUNK: a server of one, wherever it stands; reaches the users its numbers are for.
  */
-enum sip_trust { SIP_TRUST_NONE, SIP_TRUST_OUTSIDE, SIP_TRUST_GATEWAY, SIP_TRUST_DIALOG, SIP_TRUST_SITE };
+enum sip_trust { SIP_TRUST_NONE, SIP_TRUST_OUTSIDE, SIP_TRUST_TRUNK, SIP_TRUST_GATEWAY, SIP_TRUST_DIALOG, SIP_TRUST_SITE };
 
 /* Fills request->route_set, without the Routes that are ours. -EBADMSG, -ENOMEM. */
 int sip_route_set_read(struct sip_gateway *gateway, struct sip_request *request, const struct sip_flow *flow);

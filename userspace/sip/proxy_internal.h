@@ -45,6 +45,7 @@ struct sip_proxy {
 	uint64_t loop_hash;
 	unsigned max_forwards, breadth;
 	bool invite, recorded, secure;
+	bool vouched;			    /* by a trunk or a gateway of the overlay, for what stands in P-Asserted-Identity */
 	bool answered, cancelled, refused;  /* final answer sent; CANCEL came; 6xx came */
 	struct sip_trunk *trunk;	    /* branches that are added go there */
 	char number[SIP_TRUNK_NUMBER];	    /* that was dialled; "" for none */

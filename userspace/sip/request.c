@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The core: what kind of request this is and who answers it (RFC 3261 8.2, 8.3, 9.2, 11.2). */
 #include "sip/proxy.h"
-#include "sip/trunk.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -175,7 +174,7 @@ static void receive_request(struct sip_gateway *gateway, struct sip_request *req
 		sip_refuse_overload(gateway, request, flow, trust != SIP_TRUST_SITE);
 		return;
 	}
-	if (trust == SIP_TRUST_OUTSIDE && !sip_trunk_at(gateway, &flow->remote) && !sip_outside_may(gateway, &flow->remote)) {
+	if (trust == SIP_TRUST_OUTSIDE && !sip_outside_may(gateway, &flow->remote)) {
 		sip_refuse(gateway, request, flow, 503, "Too Many Requests");
 		return;
 	}

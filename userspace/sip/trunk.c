@@ -75,6 +75,7 @@ static struct sip_trunk *trunk_free(struct sip_trunk *trunk) {
 	if (trunk->password)
 		octets_wipe(trunk->password, strlen(trunk->password));
 	uri_free(trunk->server);
+	free(trunk->text);
 	free(trunk->password);
 	free(trunk->user);
 	free(trunk->caller_id);
@@ -105,6 +106,8 @@ static int trunk_read(struct sip_trunk *trunk, const struct sip_trunk_settings *
 		error = read_rules(settings->incoming, trunk->incoming, &trunk->incoming_count);
 	if (error == 0)
 		error = check_rules(trunk);
+	if (error == 0)
+		error = copy_text(settings->server, &trunk->text);
 	if (error == 0)
 		error = copy_text(settings->user, &trunk->user);
 	if (error == 0)
@@ -236,6 +239,23 @@ struct sip_trunk *sip_trunk_at(const struct sip_gateway *gateway, const struct a
 			if (gateway->trunks[i]->hosts[at].family != 0 && same_host(&gateway->trunks[i]->hosts[at], host))
 				return gateway->trunks[i];
 	return NULL;
+}
+
+size_t sip_gateway_trunks(const struct sip_gateway *gateway, void (*each)(void *userdata, const struct sip_trunk_view *),
+			  void *userdata) {
+	for (size_t i = 0; each && i < gateway->trunk_count; i++) {
+		const struct sip_trunk *trunk = gateway->trunks[i];
+		const struct sip_trunk_view view = {.name = trunk->name,
+						    .server = trunk->text,
+						    .registers = trunk->registers,
+						    .registered_s = sip_trunk_registered(trunk),
+						    .error = trunk->error,
+						    .hosts = trunk->hosts,
+						    .host_count = trunk->host_count < SIP_TRUNK_HOSTS ? trunk->host_count
+												      : SIP_TRUNK_HOSTS};
+		each(userdata, &view);
+	}
+	return gateway->trunk_count;
 }
 
 static const char *user_of_number(const struct sip_trunk *trunk, const osip_uri_t *uri) {

@@ -48,5 +48,5 @@ const char *sip_trunk_caller(const struct sip_trunk *trunk, char text[static SIP
 int sip_trunk_authorize(struct sip_trunk *trunk, const struct sip_frame *response, const char *method, const char *uri,
 			struct writer *w);
 
-/* For ringgatectl: is it registered? Seconds left, 0: no. */
+/* Is it registered? Seconds left, 0: no. */
 unsigned sip_trunk_registered(const struct sip_trunk *trunk);

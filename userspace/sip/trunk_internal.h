@@ -15,6 +15,7 @@ struct sip_trunk {
 	size_t index;
 	char name[32];
 	osip_uri_t *server;
+	char *text;			   /* of `server`, as it was given */
 	char *user, *password, *caller_id; /* NULL without */
 	struct trunk_rule numbers[TRUNK_RULES], incoming[TRUNK_RULES];
 	size_t number_count, incoming_count;
@@ -33,6 +34,7 @@ struct sip_trunk {
 	uint32_t cseq;
 	bool authorized; /* the question for the password was answered */
 	bool failing;	 /* that was said */
+	char error[64];	 /* why; "" it is not */
 };
 
 void trunk_register_init(struct sip_trunk *trunk);

@@ -38,6 +38,7 @@ static void retry_later(struct sip_trunk *trunk, const char *what) {
 		log_warning("The trunk %s cannot be %s: %s. It is tried every %d seconds.", trunk->name,
 			    trunk->registers ? "registered with" : "found", what, SIP_TRUNK_RETRY_SECONDS);
 	trunk->failing = true;
+	snprintf(trunk->error, sizeof(trunk->error), "%s", what);
 	timer_arm_after(trunk->gateway->runtime, &trunk->timer, SIP_TRUNK_RETRY_SECONDS * USEC_PER_SEC);
 }
 
@@ -162,6 +163,7 @@ static void on_answer(void *userdata, struct sip_client *client, const struct si
 	if (trunk->failing || trunk->until_us == 0)
 		log_notice("Registered with the trunk %s for %u seconds.", trunk->name, seconds);
 	trunk->failing = false;
+	trunk->error[0] = 0;
 	trunk->until_us = trunk->gateway->runtime->now_us + seconds * USEC_PER_SEC;
 	timer_arm_after(trunk->gateway->runtime, &trunk->timer, seconds * USEC_PER_SEC * 3 / 4);
 }
@@ -180,6 +182,7 @@ static void use_hops(struct sip_trunk *trunk, const struct sip_hop *hops, size_t
 		return;
 	}
 	trunk->failing = false;
+	trunk->error[0] = 0;
 	timer_arm_after(trunk->gateway->runtime, &trunk->timer, SIP_TRUNK_EXPIRES_SECONDS * USEC_PER_SEC);
 }
 

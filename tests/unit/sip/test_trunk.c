@@ -329,7 +329,141 @@ static void test_incoming(void **state) {
 	assert_int_equal(l->f->asked, asked);
 }
 
+static void incoming_from(struct line *l, const char *from, const char *fields, const char *answer) {
+	char text[2048];
+
+	snprintf(text, sizeof(text),
+		 "INVITE sip:+4940123456@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:%u;branch=z9hG4bKf%u;rport\r\n"
+		 "Max-Forwards: 70\r\nFrom: <%s>;tag=1\r\nTo: <sip:+4940123456@127.0.0.1>\r\nCall-ID: f%u\r\nCSeq: 1 INVITE\r\n"
+		 "Contact: <sip:127.0.0.1:%u>\r\n%sContent-Length: 0\r\n\r\n",
+		 l->first.port, l->f->number, from, l->f->number, l->first.port, fields);
+	l->f->number++;
+	phone_send(&l->first, text);
+	if (!answer)
+		return;
+	phone_expect(&l->first, answer);
+}
+
+static bool no_secret(void *userdata, const char *username, const char *realm, enum sip_digest algorithm,
+		      char ret[static SIP_DIGEST_SIZE]) {
+	(void)userdata, (void)username, (void)realm, (void)algorithm, (void)ret;
+	return false;
+}
+
+static int setup_line_passwords(void **state) {
+	fixture_secret = no_secret;
+	int error = setup_line(state);
+	fixture_secret = NULL;
+	return error;
+}
+
+/* A trunk that stands among the phones is asked for no password, and may write numbers as if they were our users; but no user. */
+static void test_incoming_inside(void **state) {
+	static const char *const good[] = {"sip:+4989123@trunk.example", "sip:089123@example.org", "sip:+4989123@127.0.0.1",
+					   "sip:anonymous@anonymous.invalid", "sip:example.org"};
+	struct line *l = *state;
+	char text[64];
+
+	assert_false(l->f->forbidden);
+	snprintf(text, sizeof(text), "sip:bob@127.0.0.2:%u", l->second.port);
+	l->f->contacts[0] = (struct sip_redirect_contact){.uri = text, .expires_s = 60};
+	l->f->contact_count = 1;
+	l->f->resolve_status = 302;
+	for (size_t i = 0; i < ARRAY_LENGTH(good); i++) {
+		incoming_from(l, good[i], "", NULL);
+		phone_expect(&l->second, "INVITE sip:bob@127.0.0.2:");
+		phone_answer(&l->second, l->second.message, "486 Busy Here", NULL);
+		phone_expect(&l->second, "ACK ");
+		phone_expect(&l->first, "SIP/2.0 486");
+	}
+	incoming_from(l, "sip:alice@example.org", "", "SIP/2.0 403 From Names A User Of This Overlay");
+	incoming_from(l, "sip:carol@example.org", "", "SIP/2.0 403 From Names A User Of This Overlay");
+	dial(l, "INVITE", "sip:0401234@example.org"); /* a phone is */
+	phone_expect(&l->alice, "SIP/2.0 407");
+	phone_expect_nothing(&l->second);
+}
+
+/* --- who calls (RFC 3325) --- */
+
+#define CLAIMS "P-Asserted-Identity: <sip:boss@example.org>\r\np-preferred-identity: <sip:chief@example.org>\r\n"
+
+/* What a phone says of itself does not leave the gateway; what the telephone network says of a caller is passed on. */
+static void test_identity(void **state) {
+	struct line *l = *state;
+	char text[2048], contact[64];
+
+	snprintf(text, sizeof(text),
+		 "MESSAGE sip:0401234@example.org SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:%u;branch=z9hG4bKp1;rport\r\n"
+		 "From: <sip:alice@example.org>;tag=1\r\nTo: <sip:0401234@example.org>\r\nCall-ID: p1\r\nCSeq: 1 MESSAGE\r\n"
+		 "Max-Forwards: 70\r\n" CLAIMS "Content-Length: 0\r\n\r\n",
+		 l->alice.port);
+	phone_send(&l->alice, text);
+	phone_expect(&l->first, "MESSAGE ");
+	phone_has(&l->first, "\r\nP-Asserted-Identity: <sip:+4940123456@127.0.0.2;user=phone>\r\n");
+	phone_lacks(&l->first, "boss@");
+	phone_lacks(&l->first, "chief@");
+	phone_answer(&l->first, l->first.message, "200 OK", NULL);
+	phone_expect(&l->alice, "SIP/2.0 200");
+	snprintf(contact, sizeof(contact), "sip:bob@127.0.0.2:%u", l->second.port);
+	l->f->contacts[0] = (struct sip_redirect_contact){.uri = contact, .expires_s = 60};
+	l->f->contact_count = 1;
+	l->f->resolve_status = 302;
+	static const struct {
+		const char *fields;
+		bool told;
+	} rows[] = {
+		{CLAIMS, true},
+		{CLAIMS "Privacy: header;session\r\n", true},
+		{CLAIMS "Privacy: header; ID\r\n", false},
+		{CLAIMS "Privacy: id;critical\r\n", false},
+		{CLAIMS "Privacy:\r\n", true},
+	};
+	for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
+		incoming_from(l, "sip:+4989123@trunk.example", rows[i].fields, NULL);
+		phone_expect(&l->second, "INVITE sip:bob@127.0.0.2:");
+		if (rows[i].told)
+			phone_has(&l->second, "\r\nP-Asserted-Identity: <sip:boss@example.org>\r\n");
+		else
+			phone_lacks(&l->second, "boss@");
+		phone_lacks(&l->second, "chief@");
+		phone_answer(&l->second, l->second.message, "486 Busy Here", NULL);
+		phone_expect(&l->second, "ACK ");
+		phone_expect(&l->first, "SIP/2.0 486");
+	}
+	/* a stranger */
+	l->f->forbidden = true;
+	l->f->gateway->outside_calls = true;
+	snprintf(text, sizeof(text),
+		 "MESSAGE sip:bob@example.org SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:%u;branch=z9hG4bKp2;rport\r\n"
+		 "From: <sip:eve@far.example>;tag=1\r\nTo: <sip:bob@example.org>\r\nCall-ID: p2\r\nCSeq: 1 MESSAGE\r\n"
+		 "Max-Forwards: 70\r\n" CLAIMS "Content-Length: 0\r\n\r\n",
+		 l->alice.port);
+	phone_send(&l->alice, text);
+	phone_expect(&l->second, "MESSAGE ");
+	phone_lacks(&l->second, "boss@");
+	phone_lacks(&l->second, "chief@");
+	phone_answer(&l->second, l->second.message, "200 OK", NULL);
+	phone_expect(&l->alice, "SIP/2.0 200");
+}
+
 /* --- registration --- */
+
+static struct sip_trunk_view view;
+
+static void take_view(void *userdata, const struct sip_trunk_view *trunk) {
+	(void)userdata;
+	view = *trunk;
+}
+
+static void expect_view(const struct line *l, bool registers, unsigned registered_s, const char *error) {
+	assert_int_equal(sip_gateway_trunks(l->f->gateway, take_view, NULL), 1);
+	assert_string_equal(view.name, "first");
+	assert_string_equal(view.server, l->servers[0]);
+	assert_int_equal(view.registers, registers);
+	assert_int_equal(view.registered_s, registered_s);
+	assert_string_equal(view.error, error);
+	assert_int_equal(view.host_count, 1);
+}
 
 static void test_register(void **state) {
 	struct line *l = *state;
@@ -346,7 +480,7 @@ static void test_register(void **state) {
 	phone_expect(&l->first, "REGISTER sip:127.0.0.2 SIP/2.0\r\n");
 	phone_has(&l->first, "\r\nCSeq: 1 REGISTER\r\n");
 	phone_has(&l->first, "\r\nContact: <sip:site1@127.0.0.1:");
-	assert_int_equal(sip_trunk_registered(l->f->gateway->trunks[0]), 0);
+	expect_view(l, true, 0, "");
 	phone_answer(&l->first, l->first.message, "401 Unauthorized",
 		     "WWW-Authenticate: Digest realm=\"pstn\",nonce=\"n1\",algorithm=SHA-256,qop=\"auth\"\r\n");
 	phone_expect(&l->first, "REGISTER ");
@@ -354,7 +488,7 @@ static void test_register(void **state) {
 	phone_has(&l->first, "\r\nAuthorization: Digest username=\"site1\"");
 	phone_has(&l->first, "algorithm=SHA-256");
 	phone_answer(&l->first, l->first.message, "200 OK", "Expires: 100\r\n");
-	assert_int_equal(sip_trunk_registered(l->f->gateway->trunks[0]), 100);
+	expect_view(l, true, 100, "");
 	advance(l->f, 74 * USEC_PER_SEC);
 	phone_expect_nothing(&l->first);
 	advance(l->f, 1010 * USEC_PER_MSEC);
@@ -362,16 +496,22 @@ static void test_register(void **state) {
 	phone_has(&l->first, "\r\nCSeq: 3 REGISTER\r\n");
 	phone_answer(&l->first, l->first.message, "403 Forbidden", NULL);
 	phone_expect_nothing(&l->first);
+	assert_int_equal(sip_gateway_trunks(l->f->gateway, take_view, NULL), 1);
+	assert_string_equal(view.error, "it answers 403");
+	assert_in_range(view.registered_s, 24, 25); /* what it had granted still holds */
 	advance(l->f, SIP_TRUNK_RETRY_SECONDS * USEC_PER_SEC + 1000);
 	phone_expect(&l->first, "REGISTER ");
 	phone_answer(&l->first, l->first.message, "401 Unauthorized", "WWW-Authenticate: Digest realm=\"pstn\",nonce=\"n1\"\r\n");
 	phone_expect(&l->first, "REGISTER ");
 	phone_answer(&l->first, l->first.message, "401 Unauthorized", "WWW-Authenticate: Digest realm=\"pstn\",nonce=\"n2\"\r\n");
+	expect_view(l, true, 0, "its password is refused");
 	phone_expect_nothing(&l->first);			     /* a wrong password is not tried again at once */
 	advance(l->f, (SIP_TRUNK_RETRY_SECONDS + 6) * USEC_PER_SEC); /* no answer at all */
 	while (phone_next(&l->first)[0])
 		phone_has(&l->first, "REGISTER ");
+	expect_view(l, true, 0, "no server answers");
 	assert_int_equal(open_line(l, NULL, 0, reason), 0);
+	assert_int_equal(sip_gateway_trunks(l->f->gateway, take_view, NULL), 0);
 }
 
 static void test_settings(void **state) {
@@ -401,9 +541,17 @@ static void test_settings(void **state) {
 
 int main(void) {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_numbers),	   LINE_TEST(test_rewritten), LINE_TEST(test_password),
-		LINE_TEST(test_foreign_questions), LINE_TEST(test_fail_over), LINE_TEST(test_strangers),
-		LINE_TEST(test_incoming),	   LINE_TEST(test_register),  LINE_TEST(test_settings),
+		cmocka_unit_test(test_numbers),
+		LINE_TEST(test_rewritten),
+		LINE_TEST(test_password),
+		LINE_TEST(test_foreign_questions),
+		LINE_TEST(test_fail_over),
+		LINE_TEST(test_strangers),
+		LINE_TEST(test_incoming),
+		LINE_TEST(test_register),
+		LINE_TEST(test_settings),
+		LINE_TEST(test_identity),
+		cmocka_unit_test_setup_teardown(test_incoming_inside, setup_line_passwords, teardown_line),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
