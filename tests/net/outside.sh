@@ -91,6 +91,26 @@ sipp_in phone call 192.0.2.101 -key uri sip:info@six.example:5070 192.0.2.11:506
 answer_end "from IPv4 to IPv6"
 echo "a phone calls outside domains by the DNS, past a dead server, over UDP, TCP and IPv6"
 
+# A MESSAGE with a body of so many octets, which comes to the gateway in a datagram, goes on over TCP when it would be longer than 1300
+# octets (RFC 3261 18.1.1), and in a datagram after all when nobody takes TCP there.
+long() { # OCTETS TAKEN TRANSPORT
+	network_in out timeout 40 python3 tests/net/long_message.py take 192.0.2.201 5071 $2 >"$WORK/long.log" 2>&1 &
+	local receiver=$! code try
+	for try in $(seq 500); do
+		[ "$(network_in out ss -Hlntu "sport = :5071" | wc -l)" -ge "$(wc -w <<<"$2")" ] && break
+		read -r -t 0.05 < <(:) || :
+	done
+	code=$(network_in phone timeout 40 python3 tests/net/long_message.py send 192.0.2.11 sip:info@one.far.example:5071 "$1")
+	wait $receiver || die "a message of $1 octets does not arrive: $(cat "$WORK/long.log")"
+	[ "$code" = 200 ] || die "a message of $1 octets was answered $code"
+	[ "$(cat "$WORK/long.log")" = "$3 $1 ${3^^}" ] || die "a message of $1 octets, not over $3: $(cat "$WORK/long.log")"
+}
+long 200 "udp tcp" udp
+long 1300 "udp tcp" tcp
+long 20000 "udp tcp" tcp
+long 1300 udp udp
+echo "what is longer than 1300 octets goes over TCP where that is taken"
+
 is_status sip:bob@example.org 403
 is_status sip:info@far.example 403
 gateway_stop 1

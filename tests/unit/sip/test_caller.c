@@ -359,6 +359,7 @@ static void test_domains(void **state) {
 		 credentials(carol->message, "Proxy-Authorization", "bob", "bob", "INVITE", "sip:bob@example.org"));
 	phone_send(carol, invite_text(site, carol, "UDP", "sip:alice@example.net", fields));
 	hears(site, carol, "SIP/2.0 403 From Names Another User");
+	expect_nothing_at_bob(site);
 	calls(site, carol, "sip:bob@example.net", "SIP/2.0 407");
 	gets_through(
 		site, carol,

@@ -129,7 +129,7 @@ static void test_alias(void **state) { /* S-3.3-01, S-3.4-01 */
 		{"alice@x.voice.example.net", false, {NULL, NULL, NULL}},
 		{"alice", false, {NULL, NULL, NULL}},
 	};
-	static const enum domain_rule rules[] = {DOMAIN_ANY, DOMAIN_OVERLAY_ONLY, DOMAIN_PATTERNS};
+	static const int rules[] = {DOMAIN_ANY, DOMAIN_OVERLAY_ONLY, DOMAIN_PATTERNS};
 	char *domains[] = {"voice.example.net", "example.com", "overlay.example.org"}, aor[SIP_AOR_SIZE], large[300];
 	char *patterns[] = {"overlay\\.example\\.org", "example\\.com"};
 	struct support_overlay overlay;
@@ -139,7 +139,7 @@ static void test_alias(void **state) { /* S-3.3-01, S-3.4-01 */
 	assert_int_equal(support_overlay_new(SUPPORT_OVERLAY_NAME, &overlay), 0);
 	for (size_t rule = 0; rule < ARRAY_LENGTH(rules); rule++) {
 		kind = *kind_registered(KIND_SIP_REGISTRATION);
-		kind.domain_rule = rules[rule];
+		kind.domain_rule = (typeof(kind.domain_rule))rules[rule];
 		kind.domain_pattern_count = rules[rule] == DOMAIN_PATTERNS ? ARRAY_LENGTH(patterns) : 0;
 		for (size_t i = 0; i < kind.domain_pattern_count; i++)
 			kind.domain_patterns[i] = patterns[i];
