@@ -142,12 +142,26 @@ make_shifted_clock() {
 }
 issue_shifted() { SHIFT=$1 LD_PRELOAD=$WORK/shift.so "$plain/ringgatectl" overlay issue "$WORK/ca" --days 1 --output "$2" >/dev/null || die "a shifted certificate"; }
 
+# --check says what is wrong; the daemon takes it that the clock is, and waits for the time.
+try_early() {
+	local waiting
+	refuse 78 "$1" "$BUILD/ringgated" --check --config "$state/ringgate.conf"
+	ip netns exec "$NETWORK-g1" "$BUILD/ringgated" --config "$state/ringgate.conf" >"$WORK/early.log" 2>&1 &
+	waiting=$!
+	timeout --foreground 60 grep -q -m1 "The clock is wrong: it says .* Waiting until the time is set" < <(tail -n +1 -f --pid="$waiting" "$WORK/early.log") ||
+		die "no word of the clock: $(cat "$WORK/early.log")"
+	kill -TERM "$waiting"
+	wait "$waiting"
+	grep -q "Ended before the clock was set" "$WORK/early.log" || die "it did not wait: $(cat "$WORK/early.log")"
+	checked=$((checked + 1))
+}
+
 try_certificates() {
 	local certificate=$state/node.crt key=$state/node.key
 	restore() { cp -p "$WORK/good.crt" "$certificate"; cp -p "$WORK/good.key" "$key"; }
 	use() { cp "$1.crt" "$certificate"; cp "$1.key" "$key"; chmod 600 "$key"; }
 	use "$WORK/expired"; both 78 "$certificate: cannot be used in overlay example.org: the certificate has expired."
-	use "$WORK/early"; both 78 "$certificate: cannot be used in overlay example.org: the certificate is not valid yet."
+	use "$WORK/early"; try_early "$certificate: cannot be used in overlay example.org: the certificate is not valid yet."
 	use "$WORK/foreign"; both 78 "$certificate: cannot be used in overlay example.org: "
 	restore; cp "$WORK/foreign.key" "$key"; chmod 600 "$key"; both 78 "$key: is not the key of the certificate $certificate."
 	restore; chmod 640 "$key"; both 78 "$key: others than its owner have access; its mode should be 0600."

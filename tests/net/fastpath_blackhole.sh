@@ -52,7 +52,12 @@ if gateway_ctl 1 fastpath | grep -q "does not send what the kernel forwards"; th
 	echo "veth without GRO at its other end: said, and all $sent messages sent by the daemon"
 	load_sink b b 192.0.2.102 $TRANSIT || die "no sink"
 	fastpath_gro "rg$$-g1"
-	said "sends now what the kernel forwards"
+	# It says so, or the interface is attached anew because of the change and sends at once.
+	end=$(($(date +%s) + 30))
+	while gateway_ctl 1 fastpath | grep -q "does not send what the kernel forwards\|interface.*off"; do
+		[ "$(date +%s)" -lt $end ] || die "it does not notice that what the kernel forwards is sent now"
+		read -rt 0.1 <> <(:)
+	done
 else
 	fastpath_gro "rg$$-g1"
 fi

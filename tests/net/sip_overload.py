@@ -73,10 +73,13 @@ def main():
                 told += 1
 
     contact = f"Contact: <sip:alice@{flood.address[0]}:{flood.address[1]}>\r\n"
-    for i in range(count):
-        method = "REGISTER" if i % 2 else "INVITE"
+    # Written beforehand: a flood that comes as fast as it is looked at is none.
+    requests = [
+        flood.request("REGISTER" if i % 2 else "INVITE", "alice" if i % 2 else "bob", domain, fields=contact) for i in range(count)
+    ]
+    for i, request in enumerate(requests):
         try:
-            flood.socket.send(flood.request(method, "alice" if i % 2 else "bob", domain, fields=contact))
+            flood.socket.send(request)
         except (ConnectionRefusedError, BlockingIOError):
             continue
         if i % 64 == 0:

@@ -33,6 +33,7 @@ downs() { gateway_ctl "$1" metrics | sed -n 's/^ringgate_handshakes_done_total /
 
 turned_away() { # NUMBER
 	local status=0
+	: >"$WORK/gateway-$1/log"
 	gateway_start "$1" || die "gateway $1 does not start"
 	timeout --foreground 60 tail -f /dev/null --pid="${GATEWAY_PID[$1]}" || die "gateway $1 does not notice"
 	wait "${GATEWAY_PID[$1]}" || status=$?
@@ -54,6 +55,7 @@ turned_away 5
 echo "a copy of gateway 1 ends, too, although it meets only gateway 1"
 
 gateway_kill 2
+: >"$WORK/gateway-4/log"
 gateway_start 4 && gateway_wait 4 2 || die "the copy does not take the place of one that is gone"
 turned_away 2
 echo "with gateway 2 gone its copy takes its place, and then gateway 2 stays out"

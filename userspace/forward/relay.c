@@ -38,6 +38,9 @@ unsigned relay_admit(struct router *router, struct router_link *from, uint16_t t
 	struct router_link *to = connection_link(router, to_slot);
 	struct relay *relay = router->relay;
 
+	/* A joining peer asks whether another one has its Node-ID (node/twin.h), and there is none but itself. */
+	if (to == from)
+		return DROP_RELAY_REFUSED;
 	if (!to || is_peer(from) == is_peer(to) || !helps_joining(class, code)) {
 		relay->figures.refused++;
 		return DROP_RELAY_REFUSED;

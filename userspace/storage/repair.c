@@ -76,7 +76,7 @@ static int adopt_value(struct store *store, const struct id *resource_id, uint32
 static int adopt_values(struct store *store, const struct id *resource_id, const struct kind *kind, uint64_t generation,
 			const struct raw_value *values, size_t count, struct changes *changes) {
 	uint64_t now_ms = runtime_realtime_ms(store->runtime);
-	struct record_kind state;
+	struct record_kind state = {0};
 	struct record_counts counts = {0};
 	int error = 0;
 
@@ -91,7 +91,7 @@ static int adopt_values(struct store *store, const struct id *resource_id, const
 		return -E2BIG; /* B-7.4.1-10 holds for a merge, too */
 	if (error == 0)
 		error = record_kind_get(store->database, resource_id, kind->id, &state);
-	if (error != 0)
+	if (error < 0)
 		return error;
 	bool responsible = store_responsible(store, resource_id);
 	uint64_t highest = state.generation > generation ? state.generation : generation;
