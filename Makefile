@@ -98,9 +98,11 @@ programs: $(PROGRAMS:%=$(BUILD)/%)
 
 # Kernel programs: bpf/NAME.bpf.c becomes $(BUILD)/bpf/NAME.bpf.o and, for userspace to include, $(BUILD)/generated/NAME.skel.h.
 # bpf/check/ holds those that only tests load. -mcpu=v3: atomic operations that return a value.
+# PAD_IN_ORDER: this processor keeps loads in order, and stores (pad_take()).
 BPF_SOURCES := $(sort $(wildcard bpf/*.bpf.c bpf/check/*.bpf.c))
 BPF_SKELETONS := $(patsubst %.bpf.c,$(BUILD)/generated/%.skel.h,$(notdir $(BPF_SOURCES)))
 BPF_CFLAGS := -target bpf -mcpu=v3 -std=gnu17 -O2 -g -Wall -Wextra $(if $(CI),-Werror) -Ibpf \
+	$(if $(filter x86_64-%,$(shell $(CC) -print-multiarch 2>/dev/null)),-DPAD_IN_ORDER) \
 	-I/usr/include/$(shell $(CC) -print-multiarch 2>/dev/null)
 
 define bpf_rules

@@ -79,18 +79,25 @@ FORWARD_FUNCTION int aead_xor_part(struct record_buffer *b, struct fastpath_pad 
 	return 1;
 }
 
+/* As much of it as an ack is, and more: the first 16 octets. */
+static inline __attribute__((always_inline, unused)) void aead_xor_ack(struct record_buffer *b, const struct fastpath_pad *pad) {
+	__u64 *text = (__u64 *)b->text;
+	const __u64 *stream = (const __u64 *)pad->keystream;
+
+	text[0] ^= stream[0];
+	text[1] ^= stream[1];
+}
+
 /* All of it. */
 static inline __attribute__((always_inline, unused)) int aead_xor(struct record_buffer *b, struct fastpath_pad *pad, __u32 length) {
 	return aead_xor_part(b, pad, 0, length);
 }
 
 /* Header and tag around the `length` octets of ciphertext in `b`. The record starts at b->header. */
-FORWARD_FUNCTION int aead_finish(struct record_buffer *b, struct poly1305 *p, struct fastpath_pad *pad, __u64 number,
-				 __u32 length) {
+static inline __attribute__((always_inline, unused)) int aead_finish(struct record_buffer *b, struct poly1305 *p,
+								     struct fastpath_pad *pad, __u64 number, __u32 length) {
 	__u32 at;
 
-	if (!b || !p || !pad)
-		return 0;
 	aead_pad_zeros(b, length);
 	aead_additional_set(p, number, length);
 	poly1305_record(b, p, pad, length);

@@ -12,7 +12,7 @@
 #include "layout.h"
 
 enum {
-	FASTPATH_VERSION = 4,
+	FASTPATH_VERSION = 5,
 	FASTPATH_TEXT_MAX = 1472, /* octets of plaintext in one record; what is larger goes up */
 	FASTPATH_PAD_KEYSTREAM = 1536,
 	FASTPATH_PAD_RING = 256,     /* pads of a ring, a power of two: NAPI budget 64, reordering 16, and what is being refilled */
@@ -196,8 +196,10 @@ struct fastpath_control {
 	__u64 alone_since_ns; /* kernel: when the daemon was missed first, 0: it was not. The next daemon clears it */
 
 	__u32 ports[FASTPATH_PORTS_MAX]; /* index of the interface with that number, 0: none */
+	__u32 flows_version; /* the daemon counts on after each change of `flows`: CPUs remember what they found there */
+	__u32 reserved;
 };
-_Static_assert(sizeof(struct fastpath_control) == 56, "layout");
+_Static_assert(sizeof(struct fastpath_control) == 64, "layout");
 
 /* What else the next daemon must know of a link to go on with it. Public: the secrets are in the slot. */
 struct fastpath_peer {

@@ -91,12 +91,9 @@ FORWARD_INLINE int forward_is_diagnostic(struct forward_work *work) {
 	return forward_load_u32(work, after + body) != 0;
 }
 
-FORWARD_FUNCTION int forward_check_header(struct forward_work *work) {
-	struct forward_header *header;
+FORWARD_INLINE int forward_check_header(struct forward_work *work) {
+	struct forward_header *header = &work->header;
 
-	if (!work)
-		return FORWARD_DROP;
-	header = &work->header;
 	__builtin_memset(header, 0, sizeof(*header));
 	__builtin_memset(&work->verdict, 0, sizeof(work->verdict));
 	if (work->length < FORWARD_FIXED)
@@ -249,11 +246,9 @@ FORWARD_FUNCTION int forward_entries_equal(struct forward_work *work, __u32 a, _
 }
 
 /* Walks the via list: entries fit and none is a resource (FW-C09, FW-C17). */
-FORWARD_FUNCTION int forward_check_via(struct forward_work *work) {
+FORWARD_INLINE int forward_check_via(struct forward_work *work) {
 	__u32 end;
 
-	if (!work)
-		return FORWARD_DROP;
 	end = FORWARD_FIXED + work->header.via_length;
 	work->cursor = FORWARD_FIXED;
 	for (int i = 0; i < FORWARD_VIA_MAX; i++) {
@@ -273,11 +268,9 @@ FORWARD_FUNCTION int forward_check_via(struct forward_work *work) {
 
 /* Walks the destination list: entries fit (FW-C08, FW-C09). Leaves their places in `starts` and `sizes` and their number in count.
  */
-FORWARD_FUNCTION int forward_check_destinations(struct forward_work *work) {
+FORWARD_INLINE int forward_check_destinations(struct forward_work *work) {
 	__u32 end;
 
-	if (!work)
-		return FORWARD_DROP;
 	end = FORWARD_FIXED + work->header.via_length + work->header.destination_length;
 	work->cursor = FORWARD_FIXED + work->header.via_length;
 	work->count = 0;
@@ -368,7 +361,8 @@ FORWARD_INLINE int forward_check_lists(struct forward_work *work) {
 		return action;
 	if (work->header.class == FORWARD_CLASS_REQUEST && work->count > 1 && forward_has_duplicates(work))
 		return forward_drop(work, DROP_DEST_DUP, FORWARD_ERROR_INVALID_MESSAGE); /* FW-C10, Q-10 */
-	return forward_check_options(work);
+	work->critical = 0;
+	return work->header.options_length == 0 ? FORWARD_CONTINUE : forward_check_options(work);
 }
 
 /* ---- E, F: checks and edits of what is sent on ---- */
@@ -471,16 +465,12 @@ FORWARD_INLINE int forward_expand(struct forward_work *work) {
 	return forward_onwards(work, 0);
 }
 
-/* One round over the first entry; FORWARD_CONTINUE after removing our own Node-ID from the front. */
+/* One round over the first entry, in work->entry; FORWARD_CONTINUE after removing our own Node-ID from the front. */
 FORWARD_FUNCTION int forward_examine(struct forward_work *work) {
 	__u32 remaining;
-	int reason;
 
 	if (!work)
 		return FORWARD_DROP;
-	reason = forward_entry_read(work);
-	if (reason != 0)
-		return forward_drop(work, (__u8)reason, 0);
 	remaining = FORWARD_FIXED + work->header.via_length + work->header.destination_length - work->destination;
 	if (work->entry.type == FORWARD_TYPE_RESOURCE && remaining != work->entry.size)
 		return forward_drop(work, DROP_RES_NOT_LAST, 0); /* FW-C11, FW-D08, B-6.1.1-01, Q-11 */
@@ -519,7 +509,7 @@ FORWARD_FUNCTION int forward_examine(struct forward_work *work) {
 
 /* The decision about the message in `work`. Returns enum forward_action, which is also in work->verdict. */
 FORWARD_FUNCTION int forward_decide(struct forward_work *work) {
-	int action;
+	int action, reason;
 
 	if (!work)
 		return FORWARD_DROP;
@@ -530,6 +520,10 @@ FORWARD_FUNCTION int forward_decide(struct forward_work *work) {
 	if (action != FORWARD_CONTINUE)
 		return action;
 	for (int i = 0; i < FORWARD_POPS_MAX; i++) {
+		/* The first entry was read by forward_check_lists(). */
+		reason = i == 0 ? 0 : forward_entry_read(work);
+		if (reason != 0)
+			return forward_drop(work, (__u8)reason, 0);
 		action = forward_examine(work);
 		if (action != FORWARD_CONTINUE)
 			return action;
@@ -544,21 +538,25 @@ FORWARD_FUNCTION int forward_decide(struct forward_work *work) {
  * front of the destination list. The message from verdict.rest_offset on follows unchanged. Returns verdict.head_length, which the
  * caller has made room for.
  */
-FORWARD_FUNCTION int forward_edit(struct forward_work *work) {
-	__u32 copied, end;
+FORWARD_INLINE int forward_edit(struct forward_work *work) {
+	__u32 copied = FORWARD_FIXED + work->header.via_length, end;
 
-	if (!work)
-		return 0;
-	copied = FORWARD_FIXED + work->header.via_length;
 	work->cursor = 0;
 	for (int i = 0; i < FORWARD_COPY_MAX; i++) {
 		__u32 at = work->cursor;
 
+#ifdef FORWARD_WIDE_HOOKS
+		/* The last ones may reach beyond; what belongs there is written afterwards. */
+		if (at >= copied)
+			break;
+#else
 		if (at + 8 > copied)
 			break;
+#endif
 		forward_store_u64(work, at, forward_load_u64(work, at));
 		work->cursor = at + 8;
 	}
+#ifndef FORWARD_WIDE_HOOKS
 	for (int i = 0; i < 7; i++) {
 		__u32 at = work->cursor;
 
@@ -567,6 +565,7 @@ FORWARD_FUNCTION int forward_edit(struct forward_work *work) {
 		forward_store_u8(work, at, forward_load_u8(work, at));
 		work->cursor = at + 1;
 	}
+#endif
 	forward_store_u8(work, 11, work->verdict.ttl);
 	forward_store_u32(work, 16, work->verdict.length); /* FW-F09 */
 	forward_store_u16(work, 32, work->verdict.via_length);

@@ -129,6 +129,14 @@ FORWARD_INLINE __u64 forward_load_u64(struct forward_work *work, __u32 position)
 FORWARD_INLINE void forward_store_u8(struct forward_work *work, __u32 position, __u8 value);
 FORWARD_INLINE void forward_store_u64(struct forward_work *work, __u32 position, __u64 value);
 
+#ifdef FORWARD_WIDE_HOOKS
+/* The same with fewer instructions. Room for eight octets follows message and head. Without these hooks: section "octets". */
+FORWARD_INLINE __u16 forward_load_u16(struct forward_work *work, __u32 position);
+FORWARD_INLINE __u32 forward_load_u32(struct forward_work *work, __u32 position);
+FORWARD_INLINE void forward_store_u16(struct forward_work *work, __u32 position, __u32 value);
+FORWARD_INLINE void forward_store_u32(struct forward_work *work, __u32 position, __u32 value);
+#endif
+
 /* Fill work->link from the connection table. Return 1 when there is a link in that slot, or one bound to that Node-ID. */
 FORWARD_INLINE int forward_link_at(struct forward_work *work, __u32 slot);
 FORWARD_INLINE int forward_link_of(struct forward_work *work, const struct forward_id *id);
@@ -186,17 +194,13 @@ FORWARD_INLINE int forward_route_at(struct forward_work *work, __u32 index) {
 
 /* ---- octets ---- */
 
+#ifndef FORWARD_WIDE_HOOKS
 FORWARD_INLINE __u16 forward_load_u16(struct forward_work *work, __u32 position) {
 	return (__u16)(forward_load_u8(work, position) << 8 | forward_load_u8(work, position + 1));
 }
 
 FORWARD_INLINE __u32 forward_load_u32(struct forward_work *work, __u32 position) {
 	return (__u32)forward_load_u16(work, position) << 16 | forward_load_u16(work, position + 2);
-}
-
-FORWARD_INLINE void forward_load_id(struct forward_work *work, __u32 position, struct forward_id *ret) {
-	ret->high = forward_load_u64(work, position);
-	ret->low = forward_load_u64(work, position + 8);
 }
 
 FORWARD_INLINE void forward_store_u16(struct forward_work *work, __u32 position, __u32 value) {
@@ -207,6 +211,12 @@ FORWARD_INLINE void forward_store_u16(struct forward_work *work, __u32 position,
 FORWARD_INLINE void forward_store_u32(struct forward_work *work, __u32 position, __u32 value) {
 	forward_store_u16(work, position, value >> 16);
 	forward_store_u16(work, position + 2, value);
+}
+#endif
+
+FORWARD_INLINE void forward_load_id(struct forward_work *work, __u32 position, struct forward_id *ret) {
+	ret->high = forward_load_u64(work, position);
+	ret->low = forward_load_u64(work, position + 8);
 }
 
 /* A node entry: type, length, Node-ID. */

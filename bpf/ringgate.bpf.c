@@ -40,9 +40,23 @@ INLINE struct fastpath_pad *pad_find(__u32 ring, __u64 number, __u32 length) {
 	return pad;
 }
 
-/* Clears it. 0: it was overwritten meanwhile, and what was computed with it is void. */
+/*
+ * Clears it. 0: it was overwritten meanwhile, and what was computed with it is void. Nobody else has a claim to it: a number to
+ * send with is given once, one that was received is accepted once (link_window_accept()), and only the pad worker writes here
+ * otherwise. Where a processor keeps loads in order and stores in order, it is therefore enough to see afterwards that the number
+ * still stands: the worker clears it before it touches the rest. Should it do so between load and store, a pad of its is cleared,
+ * and made again.
+ */
 INLINE int pad_take(struct fastpath_pad *pad, __u64 number) {
+#ifdef PAD_IN_ORDER
+	asm volatile("" ::: "memory");
+	if (*(volatile __u64 *)&pad->number != PAD_SEQUENCE(number))
+		return 0;
+	*(volatile __u64 *)&pad->number = 0;
+	return 1;
+#else
 	return __sync_val_compare_and_swap(&pad->number, PAD_SEQUENCE(number), 0) == PAD_SEQUENCE(number);
+#endif
 }
 
 enum { PADS_WANTED = 1, PADS_ASKED = 2 }; /* slot->wanted; 2: the worker was woken for it */
@@ -82,9 +96,7 @@ enum {
 _Static_assert(OPEN_FIRST >= FORWARD_FRAME_DATA + FORWARD_FIXED, "fixed header");
 
 /* Does the tag of the record in work->in match, by the key in `pad`? The tag that came is in work->tag. */
-FORWARD_FUNCTION int record_verify(struct forward_work *work, struct fastpath_pad *pad) {
-	if (!work || !pad)
-		return 0;
+INLINE int record_verify(struct forward_work *work, struct fastpath_pad *pad) {
 	poly1305_record(&work->in, &work->poly, pad, work->packet.text_length);
 	return ((work->poly.tag[0] ^ work->tag[0]) | (work->poly.tag[1] ^ work->tag[1])) == 0;
 }
@@ -98,7 +110,8 @@ INLINE void record_decrypt(struct forward_work *work, struct fastpath_pad *pad) 
 	const __u8 *text = work->in.text;
 	__u16 code;
 
-	aead_xor_part(&work->in, pad, 0, length < OPEN_FIRST ? length : OPEN_FIRST);
+	for (__u32 i = 0; i < OPEN_FIRST / 8; i++)
+		((__u64 *)work->in.text)[i] ^= ((const __u64 *)pad->keystream)[i];
 	if (length > OPEN_FIRST) {
 		head = FORWARD_FRAME_DATA + FORWARD_FIXED;
 		head += (__u32)__builtin_bswap16(*(const __u16 *)&text[FORWARD_FRAME_DATA + 32]) +
@@ -167,33 +180,27 @@ FORWARD_FUNCTION int record_accept(struct forward_work *work, struct fastpath_sl
 	return work && slot ? link_window_accept(&slot->record, work->packet.number) : 0;
 }
 
-/* Seals the plaintext in `b` with a number claimed of the link. 0: the pad was overwritten while in use, the number is lost. */
-FORWARD_FUNCTION int record_seal(struct forward_work *work, struct fastpath_slot *slot, struct record_buffer *b,
-				 struct fastpath_counters *count, __u32 length) {
+/* Seals the ack in work->ack with a number claimed of the link. 0: the pad was overwritten while in use, the number is lost. */
+INLINE int ack_seal(struct forward_work *work, struct fastpath_slot *slot, struct fastpath_counters *count) {
+	struct record_buffer *b = &work->ack;
 	struct fastpath_pad *pad;
 	__u64 number;
 
-	if (!work || !slot || !b || !count)
-		return 0;
 	number = link_claim_number(&slot->record);
 	if (number >> NUMBER_LIMIT_BITS)
 		return 0;
-	pad = pad_find(slot->tx_ring, number, length);
+	pad = pad_find(slot->tx_ring, number, ACK_TEXT);
 	if (pad) {
-		aead_seal(b, &work->poly, pad, number, length);
-		if (length == ACK_TEXT)
-			count->ack_pad_hits++;
-		else
-			count->pad_hits++;
+		aead_xor_ack(b, pad);
+		aead_finish(b, &work->poly, pad, number, ACK_TEXT);
+		count->ack_pad_hits++;
 		return pad_take(pad, number);
 	}
 	aead_pad_key(&work->chacha, &work->tx_pad, &slot->record, number, 1);
-	chacha20_pad_stream(&work->chacha, &work->tx_pad, length);
-	aead_seal(b, &work->poly, &work->tx_pad, number, length);
-	if (length == ACK_TEXT)
-		count->ack_pad_misses++;
-	else
-		count->pad_misses++;
+	chacha20_pad_stream(&work->chacha, &work->tx_pad, ACK_TEXT);
+	aead_xor_ack(b, &work->tx_pad);
+	aead_finish(b, &work->poly, &work->tx_pad, number, ACK_TEXT);
+	count->ack_pad_misses++;
 	return 1;
 }
 
@@ -219,8 +226,8 @@ INLINE int slot_usable(const struct fastpath_slot *slot) {
 }
 
 /* An ack for a frame the kernel sent: the other side lives. */
-INLINE void ack_note(struct fastpath_slot *slot, __u32 sequence) {
-	__u64 now_ns = bpf_ktime_get_coarse_ns();
+INLINE void ack_note(struct forward_work *work, struct fastpath_slot *slot, __u32 sequence) {
+	__u64 now_ns = work_coarse_ns(work);
 
 	link_note_acked(slot, sequence);
 	*(volatile __u64 *)&slot->last_acked_ns = now_ns;
@@ -239,7 +246,7 @@ INLINE void ack_note(struct fastpath_slot *slot, __u32 sequence) {
  * Too many frames under way (RFC 5405)? Then one now and then, so that the link comes back without the daemon. On trial, few are
  * risked until the daemon has seen that they are acknowledged.
  */
-INLINE int congested(struct fastpath_slot *slot) {
+INLINE int congested(struct forward_work *work, struct fastpath_slot *slot) {
 	__u32 limit = slot->unacked_limit, flying = *(volatile __u32 *)&slot->tx_sequence - *(volatile __u32 *)&slot->acked;
 	__u64 now_ns;
 
@@ -252,7 +259,7 @@ INLINE int congested(struct fastpath_slot *slot) {
 	}
 	if (limit == 0 || flying < limit)
 		return 0;
-	now_ns = bpf_ktime_get_coarse_ns();
+	now_ns = work_coarse_ns(work);
 	if (now_ns - slot->probe_ns < PROBE_NS)
 		return 1;
 	slot->probe_ns = now_ns;
@@ -323,13 +330,11 @@ INLINE struct fastpath_pad *record_pad(struct forward_work *work, const struct f
  * Seals the message whose edited head is in work->out, `length` octets of plaintext with its frame header, with a number claimed of
  * the link. 0: a pad was overwritten while in use, the number is lost.
  */
-FORWARD_FUNCTION int message_seal(struct forward_work *work, struct fastpath_slot *from, struct fastpath_slot *next,
-				  struct fastpath_counters *count, __u32 length) {
+INLINE int message_seal(struct forward_work *work, struct fastpath_slot *from, struct fastpath_slot *next,
+			struct fastpath_counters *count, __u32 length) {
 	struct fastpath_pad *opening, *sealing;
 	__u64 number;
 
-	if (!work || !from || !next || !count)
-		return 0;
 	opening = record_pad(work, from);
 	number = link_claim_number(&next->record);
 	if (number >> NUMBER_LIMIT_BITS || !opening)
@@ -369,7 +374,7 @@ FORWARD_FUNCTION int ack_build(struct forward_work *work, struct fastpath_slot *
 	work->ack.text[0] = FORWARD_FRAME_TYPE_ACK;
 	*(__u32 *)&work->ack.text[1] = __builtin_bswap32(sequence);
 	*(__u32 *)&work->ack.text[5] = __builtin_bswap32(received);
-	if (!record_seal(work, slot, &work->ack, count, ACK_TEXT))
+	if (!ack_seal(work, slot, count))
 		return 0;
 	count->acks_sent++;
 	return packet_headers(&work->ack, slot, &work->back, AEAD_HEADER + ACK_TEXT + AEAD_TAG);
@@ -451,8 +456,14 @@ INLINE int fail(struct fastpath_counters *count) {
  * sent immediately: it is late by the time to the next frame, microseconds, at most by the next hop's round trip; every message
  * still gets an ack of its own (6.6.3). When no such frame came lately, or too many acks wait, the ack leaves at once in a copy. An
  * ack whose frame does not come in OWED_MAX_NS is lost, as it may be on any network: it takes that the next hop's ack is lost.
+ *
+ * Reading the time finely costs as much as sealing an ack. So once two such frames came within the time that acks may wait, the
+ * next CARRIER_TRUST messages of the same tick rely on more, and only one frame in CARRIER_READ_EVERY is looked at again. Should
+ * these cease, the acks of so many messages wait for those of the next hop to these very messages.
  */
 enum {
+	CARRIER_TRUST = WORK_OWED,
+	CARRIER_READ_EVERY = 8,
 	OWED_WAIT_NS = 10000,	 /* unit of fastpath_settings.ack_wait */
 	OWED_MAX_NS = 400000000, /* later it would tell nothing: by default a sender waits 500 ms (RFC 6940 6.6.3.1) */
 	OWED_TRIES = 4,
@@ -462,21 +473,45 @@ INLINE __u64 owed_key(const struct fastpath_slot *slot) {
 	return *(const __u64 *)slot->record.tx_iv;
 }
 
-INLINE int owed_possible(const struct forward_work *work, const struct fastpath_settings *set, __u64 now_ns) {
-	return work->owed_count < WORK_OWED && now_ns - work->carrier_ns < (__u64)set->ack_wait * OWED_WAIT_NS;
+INLINE int owed_possible(struct forward_work *work, const struct fastpath_settings *set) {
+	__u32 rest = work->carrier_rest;
+
+	if (work->owed_count >= WORK_OWED || set->ack_wait == 0)
+		return 0;
+	if (rest > 0 && work->carrier_tick == bpf_jiffies64()) {
+		work->carrier_rest = rest - 1;
+		return 1;
+	}
+	return bpf_ktime_get_ns() - work->carrier_ns < (__u64)set->ack_wait * OWED_WAIT_NS;
 }
 
-FORWARD_FUNCTION int owed_add(struct forward_work *work, struct fastpath_slot *slot, __u32 sequence, __u64 now_ns) {
+/* A frame came that can carry an ack. */
+INLINE void owed_carrier(struct forward_work *work, const struct fastpath_settings *set) {
+	__u64 tick = bpf_jiffies64(), now_ns;
+	__u32 carriers = work->carriers + 1;
+
+	if (work->carrier_rest > 0 && work->carrier_tick == tick && carriers < CARRIER_READ_EVERY) {
+		work->carriers = carriers;
+		return;
+	}
+	now_ns = bpf_ktime_get_ns();
+	work->carrier_rest = now_ns - work->carrier_ns < (__u64)set->ack_wait * OWED_WAIT_NS ? CARRIER_TRUST : 0;
+	work->carrier_ns = now_ns;
+	work->carrier_tick = tick;
+	work->carriers = 0;
+}
+
+FORWARD_FUNCTION int owed_add(struct forward_work *work, struct fastpath_slot *slot, __u32 sequence) {
 	struct work_owed *owed;
 
 	if (!work || !slot)
 		return 0;
 	owed = &work->owed[(work->owed_first + work->owed_count++) & (WORK_OWED - 1)];
-	owed->since_ns = now_ns;
+	owed->since_ns = work_coarse_ns(work);
 	owed->key = owed_key(slot);
 	owed->slot = work->packet.slot;
 	owed->sequence = sequence;
-	owed->received = (__u32)frame_note(slot, sequence);
+	owed->received = link_received_note(&slot->received, sequence);
 	return 1;
 }
 
@@ -504,15 +539,16 @@ INLINE struct fastpath_slot *owed_take(struct forward_work *work, struct fastpat
 }
 
 /* An ack came and was used up: its frame leaves as one of ours, if one waits. */
-INLINE int owed_send(struct xdp_md *context, struct forward_work *work, struct fastpath_counters *count) {
+INLINE int owed_send(struct xdp_md *context, struct forward_work *work, struct fastpath_settings *set,
+		     struct fastpath_counters *count) {
 	struct fastpath_slot *slot;
 	struct work_owed *owed;
 	__u32 headers;
 
-	work->carrier_ns = bpf_ktime_get_ns();
+	owed_carrier(work, set);
 	if (work->owed_count == 0)
 		return XDP_DROP;
-	slot = owed_take(work, count, work->carrier_ns, &owed);
+	slot = owed_take(work, count, work_coarse_ns(work), &owed);
 	if (!slot)
 		return XDP_DROP;
 	headers = (__u32)ack_build(work, slot, count, owed->sequence, owed->received);
@@ -565,7 +601,6 @@ INLINE int data_frame(struct xdp_md *context, struct forward_work *work, struct 
 	struct fastpath_slot *next;
 	void *pair_map;
 	int action, result, owed;
-	__u64 now_ns;
 
 	work->node = set->node;
 	work->arrival = slot->link;
@@ -620,7 +655,7 @@ INLINE int data_frame(struct xdp_md *context, struct forward_work *work, struct 
 	pair_map = bpf_map_lookup_elem(&pairs, &pair);
 	if (!pair_map)
 		return work_pass(count, PASS_HOP);
-	if (congested(next))
+	if (congested(work, next))
 		return work_pass(count, PASS_CONGESTION);
 	if (!accept(work, slot, count, link_count, &result))
 		return result;
@@ -629,8 +664,7 @@ INLINE int data_frame(struct xdp_md *context, struct forward_work *work, struct 
 	link_count->received++;
 	link_count->received_octets += work->length;
 	link_count->acks_sent++;
-	now_ns = bpf_ktime_get_ns();
-	owed = owed_possible(work, set, now_ns);
+	owed = owed_possible(work, set);
 	ack_headers = owed ? 0 : (__u32)ack_build(work, slot, count, sequence, (__u32)frame_note(slot, sequence));
 	headers = (__u32)message_build(work, slot, next, count);
 	if (headers == 0 || (!owed && (ack_headers == 0 || !pending_fill(work, headers, ack_headers))))
@@ -649,12 +683,12 @@ INLINE int data_frame(struct xdp_md *context, struct forward_work *work, struct 
 		pads_want(slot, work->packet.slot, count);
 	if (!owed)
 		return (int)bpf_redirect_map(pair_map, 0, BPF_F_BROADCAST);
-	owed_add(work, slot, sequence, now_ns);
+	owed_add(work, slot, sequence);
 	return (int)bpf_redirect_map(&ports, work->onward.port, 0);
 }
 
-INLINE int ack_frame(struct xdp_md *context, struct forward_work *work, struct fastpath_slot *slot, struct fastpath_counters *count,
-		     struct fastpath_link_counters *link_count) {
+INLINE int ack_frame(struct xdp_md *context, struct forward_work *work, struct fastpath_slot *slot, struct fastpath_settings *set,
+		     struct fastpath_counters *count, struct fastpath_link_counters *link_count) {
 	__u32 sequence = load_u32(&work->in.text[1]);
 	int result;
 
@@ -662,10 +696,10 @@ INLINE int ack_frame(struct xdp_md *context, struct forward_work *work, struct f
 		return work_pass(count, PASS_OWN_ACK);
 	if (!accept(work, slot, count, link_count, &result))
 		return result;
-	ack_note(slot, sequence);
+	ack_note(work, slot, sequence);
 	link_count->acks_received++;
 	count->verdicts[FASTPATH_ACK]++;
-	return owed_send(context, work, count);
+	return owed_send(context, work, set, count);
 }
 
 enum { RECORD_ONE, RECORD_FIRST, RECORD_OTHER };
@@ -738,7 +772,7 @@ INLINE int link_datagram(struct xdp_md *context, struct forward_work *work, stru
 	if (work->packet.number % PADS_LOOK_EVERY == 0)
 		pads_look(slot, slot->rx_ring, work->packet.number, work->packet.slot, count);
 	if (length == ACK_TEXT && work->in.text[0] == FORWARD_FRAME_TYPE_ACK)
-		return ack_frame(context, work, slot, count, link_count);
+		return ack_frame(context, work, slot, set, count, link_count);
 	if (length >= FORWARD_FRAME_DATA && work->in.text[0] == FORWARD_FRAME_TYPE_DATA &&
 	    (load_u32(&work->in.text[4]) & 0xffffff) == length - FORWARD_FRAME_DATA)
 		return data_frame(context, work, slot, set, count, link_count, misses);
@@ -770,11 +804,38 @@ INLINE int caretake(struct xdp_md *context, struct forward_work *work, struct fa
 	return acknowledge_only(context, work, slot, count, work->sequence);
 }
 
+/*
+ * The slot of the flow of work->packet: 1, or 0 when there is none. Each of WORK_FLOWS places remembers what was found last: no
+ * hash, no comparison by call. The version is read before the map, as the daemon writes it behind.
+ */
+INLINE int flow_find(struct forward_work *work, const struct fastpath_control *switches, __u32 *ret) {
+	const __u64 *flow = (const __u64 *)&work->packet.flow, *held;
+	__u32 version = *(volatile const __u32 *)&switches->flows_version, place;
+	struct fastpath_flow_target *target;
+	struct work_flow *known;
+
+	place = (__u32)flow[0] ^ (__u32)(flow[1] >> 32) ^ (__u32)flow[2]; /* IPv4 address, end of an IPv6 address, ports */
+	place ^= place >> 16;
+	place ^= place >> 8; /* addresses and ports differ in the last octet, which is the highest of the word or half word */
+	known = &work->known[place & (WORK_FLOWS - 1)];
+	held = (const __u64 *)&known->flow;
+	if (((held[0] ^ flow[0]) | (held[1] ^ flow[1]) | (held[2] ^ flow[2])) == 0 && known->version == version) {
+		*ret = known->slot;
+		return 1;
+	}
+	target = bpf_map_lookup_elem(&flows, &work->packet.flow);
+	if (!target)
+		return 0;
+	*ret = known->slot = target->slot;
+	known->version = version;
+	known->flow = work->packet.flow;
+	return 1;
+}
+
 /* A datagram to one of our ports, with work->packet filled in. */
 INLINE int datagram(struct xdp_md *context, struct forward_work *work, struct fastpath_control *switches,
 		    struct fastpath_settings *set, struct fastpath_counters *count) {
 	struct fastpath_link_counters *link_count;
-	struct fastpath_flow_target *target;
 	struct fastpath_slot *slot;
 	__u32 length = work->packet.payload_length, number;
 	int result;
@@ -782,12 +843,11 @@ INLINE int datagram(struct xdp_md *context, struct forward_work *work, struct fa
 	if (length > 0 &&
 	    bpf_xdp_load_bytes(context, work->packet.payload, work->in.header, work_length(length, PACKET_DATAGRAM_MAX)) < 0)
 		return work_pass(count, PASS_FRAGMENT); /* not linear */
-	target = bpf_map_lookup_elem(&flows, &work->packet.flow);
-	if (!target)
+	if (!flow_find(work, switches, &number))
 		return shield_examine(work, set, count);
-	if (!(set->flags & FASTPATH_FORWARD) || bpf_ktime_get_coarse_ns() > switches->forward_until_ns)
+	if (!(set->flags & FASTPATH_FORWARD) || work_coarse_ns(work) > switches->forward_until_ns)
 		return work_pass(count, PASS_OFF);
-	number = work->packet.slot = target->slot;
+	work->packet.slot = number;
 	slot = bpf_map_lookup_elem(&slots, &number);
 	link_count = bpf_map_lookup_elem(&link_counters, &number);
 	if (!slot || !link_count || !slot_usable(slot))

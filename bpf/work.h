@@ -8,11 +8,12 @@
 
 #define FORWARD_FAST
 #define FORWARD_CUSTOM_HOOKS
+#define FORWARD_WIDE_HOOKS
 #define FORWARD_FUNCTION __attribute__((noinline))
 #include "aead.h"
 #include "link_state.h"
 
-enum { WORK_HEAD = 512, WORK_OWED = 64 };
+enum { WORK_HEAD = 512, WORK_OWED = 64, WORK_FLOWS = 64 };
 
 /* The datagram at hand. */
 struct work_packet {
@@ -24,6 +25,13 @@ struct work_packet {
 	__u32 payload;	    /* where the octets behind the UDP header start in it */
 	__u32 payload_length;
 	__u32 text_length; /* octets of plaintext */
+};
+
+/* What was found in `flows` while `version` was that of struct fastpath_control. */
+struct work_flow {
+	struct fastpath_flow flow;
+	__u32 version;
+	__u32 slot;
 };
 
 /* An ack that waits for a frame to leave in. */
@@ -45,7 +53,13 @@ struct work_owed {
 	__u32 sequence;                                                                                                            \
 	struct fastpath_bucket hellos; /* of all prefixes; `plain` is not used */                                                  \
 	struct work_packet packet;                                                                                                 \
-	__u64 carrier_ns; /* when an ack came last whose frame could carry another one */                                          \
+	struct work_flow known[WORK_FLOWS];                                                                                        \
+	__u64 tick; /* the last one in which the time was read, and what it was: */                                                \
+	__u64 tick_ns;                                                                                                             \
+	__u64 carrier_ns;   /* when an ack came last whose frame could carry another one, more or less: */                         \
+	__u64 carrier_tick; /* the tick of that, */                                                                                \
+	__u32 carriers;	    /* and how many more came since then without the time being read */                                    \
+	__u32 carrier_rest; /* acks that may wait in this tick without the time being read */                                      \
 	__u32 owed_first, owed_count;                                                                                              \
 	struct work_owed owed[WORK_OWED];                                                                                          \
 	struct fastpath_hop back, onward; /* hops of the ack and of the message */                                                 \
@@ -220,12 +234,28 @@ FORWARD_INLINE __u8 forward_load_u8(struct forward_work *work, __u32 position) {
 	return work->in.text[FORWARD_FRAME_DATA + AEAD_MASK(position)];
 }
 
+FORWARD_INLINE __u16 forward_load_u16(struct forward_work *work, __u32 position) {
+	return __builtin_bswap16(*(__u16 *)&work->in.text[FORWARD_FRAME_DATA + AEAD_MASK(position)]);
+}
+
+FORWARD_INLINE __u32 forward_load_u32(struct forward_work *work, __u32 position) {
+	return __builtin_bswap32(*(__u32 *)&work->in.text[FORWARD_FRAME_DATA + AEAD_MASK(position)]);
+}
+
 FORWARD_INLINE __u64 forward_load_u64(struct forward_work *work, __u32 position) {
 	return __builtin_bswap64(*(__u64 *)&work->in.text[FORWARD_FRAME_DATA + AEAD_MASK(position)]);
 }
 
 FORWARD_INLINE void forward_store_u8(struct forward_work *work, __u32 position, __u8 value) {
 	work->out.text[FORWARD_FRAME_DATA + WORK_HEAD_MASK(position)] = value;
+}
+
+FORWARD_INLINE void forward_store_u16(struct forward_work *work, __u32 position, __u32 value) {
+	*(__u16 *)&work->out.text[FORWARD_FRAME_DATA + WORK_HEAD_MASK(position)] = __builtin_bswap16((__u16)value);
+}
+
+FORWARD_INLINE void forward_store_u32(struct forward_work *work, __u32 position, __u32 value) {
+	*(__u32 *)&work->out.text[FORWARD_FRAME_DATA + WORK_HEAD_MASK(position)] = __builtin_bswap32(value);
 }
 
 FORWARD_INLINE void forward_store_u64(struct forward_work *work, __u32 position, __u64 value) {
@@ -258,6 +288,22 @@ FORWARD_INLINE int forward_route_at(struct forward_work *work, __u32 index) {
 	return 1;
 }
 
+/* ---- time ---- */
+
+/*
+ * bpf_ktime_get_coarse_ns(), which goes on with the ticks as jiffies do; but these are read in place, without any call. It may be a
+ * tick older, since jiffies go on first.
+ */
+FORWARD_INLINE __u64 work_coarse_ns(struct forward_work *work) {
+	__u64 tick = bpf_jiffies64();
+
+	if (work->tick != tick) {
+		work->tick = tick;
+		work->tick_ns = bpf_ktime_get_coarse_ns();
+	}
+	return work->tick_ns;
+}
+
 /* ---- lengths ---- */
 
 /*
@@ -276,7 +322,8 @@ FORWARD_INLINE __u32 work_length(__u32 length, __u32 most) {
 
 /* ---- verdicts ---- */
 
-/* A compiler that knows what a function returns (clang 19) drops the masks below; the verifier knows nothing of it and needs them. */
+/* A compiler that knows what a function returns (clang 19) drops the masks below; the verifier knows nothing of it and needs them.
+ */
 FORWARD_INLINE int work_pass(struct fastpath_counters *count, __u32 reason) {
 	asm volatile("" : "+r"(reason));
 	count->verdicts[FASTPATH_PASSED]++;

@@ -161,6 +161,7 @@ static void note_flow(struct fastpath *f, struct shared_link *link, const struct
 		.remote_port = htons(state->remote_port), .local_port = htons(state->local_port), .family = state->family};
 	memcpy(link->flow.remote_address, state->remote_address, state->family == AF_INET ? 4 : 16);
 	link->known_flow = bpf_map_update_elem(f->tables->flows, &link->flow, &none, BPF_ANY) == 0;
+	fastpath_flows_changed(f->tables);
 }
 
 static struct fastpath_slot *on_attach(void *userdata, uint16_t number, uint8_t generation, const struct record_state *state) {
@@ -213,8 +214,11 @@ static void on_detach(void *userdata, uint16_t number) {
 	struct shared_link *link = &f->links[number];
 	struct fastpath_flow_target target;
 
-	if (link->known_flow && bpf_map_lookup_elem(f->tables->flows, &link->flow, &target) == 0 && target.slot == LAYOUT_SLOT_NONE)
+	if (link->known_flow && bpf_map_lookup_elem(f->tables->flows, &link->flow, &target) == 0 &&
+	    target.slot == LAYOUT_SLOT_NONE) {
 		bpf_map_delete_elem(f->tables->flows, &link->flow);
+		fastpath_flows_changed(f->tables);
+	}
 	link->known_flow = false;
 	if (link->named && !f->stopped)
 		fastpath_slot_hide(f->tables, number);

@@ -118,6 +118,7 @@ static void clean_maps(struct fastpath *f) {
 	uint32_t numbers[2], number;
 
 	clean(f, f->tables->flows, flow_is_stale, &flows[0], &flows[1], sizeof(flows[0]), &target);
+	fastpath_flows_changed(f->tables);
 	clean(f, f->tables->node_slots, node_is_stale, &ids[0], &ids[1], sizeof(ids[0]), &number);
 	clean(f, f->tables->peers, peer_is_stale, &numbers[0], &numbers[1], sizeof(numbers[0]), f->peer);
 }

@@ -104,6 +104,9 @@ int fastpath_tables_replace(struct fastpath_tables *tables, const struct fastpat
 /* A hop that programs may be reading meanwhile. */
 void fastpath_hop_store(struct fastpath_slot *slot, const struct fastpath_hop *hop);
 
+/* After each change of `flows`: programs remember what they found there. */
+void fastpath_flows_changed(struct fastpath_tables *tables);
+
 /*
  * Makes a slot that the caller filled reachable: the flow of its addresses, its Node-ID when it is bound; then flags
  * FASTPATH_SLOT_ACTIVE and FORWARD_LINK_UP. Undone in reverse by fastpath_slot_hide(), and wiped by fastpath_slot_wipe() when no

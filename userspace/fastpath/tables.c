@@ -63,6 +63,10 @@ static struct fastpath_flow flow_of(const struct fastpath_record *record) {
 	return flow;
 }
 
+void fastpath_flows_changed(struct fastpath_tables *tables) {
+	__atomic_add_fetch(&tables->control->flows_version, 1, __ATOMIC_RELEASE);
+}
+
 int fastpath_slot_open(struct fastpath_tables *tables, uint16_t number) {
 	struct fastpath_slot *slot = &tables->slots[number];
 	struct fastpath_flow flow = flow_of(&slot->record);
@@ -75,6 +79,7 @@ int fastpath_slot_open(struct fastpath_tables *tables, uint16_t number) {
 	__atomic_store_n(&slot->flags, slot->flags | FASTPATH_SLOT_ACTIVE, __ATOMIC_RELEASE);
 	if (bpf_map_update_elem(tables->flows, &flow, &target, BPF_ANY) < 0)
 		return -errno;
+	fastpath_flows_changed(tables);
 	if (slot->link.flags & FORWARD_LINK_BOUND && bpf_map_update_elem(tables->node_slots, &slot->link.id, &value, BPF_ANY) < 0)
 		return -errno;
 	return 0;
@@ -89,6 +94,7 @@ void fastpath_slot_hide(struct fastpath_tables *tables, uint16_t number) {
 	/* Flow and Node-ID may belong to a younger link meanwhile. */
 	if (bpf_map_lookup_elem(tables->flows, &flow, &target) == 0 && target.slot == number)
 		bpf_map_delete_elem(tables->flows, &flow);
+	fastpath_flows_changed(tables);
 	if (slot->link.flags & FORWARD_LINK_BOUND && bpf_map_lookup_elem(tables->node_slots, &slot->link.id, &value) == 0 &&
 	    value == number)
 		bpf_map_delete_elem(tables->node_slots, &slot->link.id);

@@ -508,6 +508,44 @@ static void test_links_for_userspace(void **state) {
 	expect_passed(packet, length, PASS_ADDRESS);
 }
 
+/* A CPU remembers whose flow it was: but not longer than the map has it, or another slot, or none. */
+static void test_remembered_flows(void **state) {
+	struct fastpath_flow flow = {.remote_port = htons(BED_PORT), .local_port = htons(BED_PORT), .family = AF_INET};
+	struct fastpath_flow_target target = {.slot = LAYOUT_SLOT_NONE};
+	const struct fastpath_slot *one;
+	uint8_t packet[BED_PACKET];
+	size_t length;
+
+	(void)state;
+	FASTPATH_OR_SKIP();
+	one = &bed.tables->slots[1];
+	length = bed_data(1, message, message_length, packet);
+	expect_sent(packet, length);
+	length = bed_data(1, message, message_length, packet);
+	expect_sent(packet, length); /* by memory */
+
+	/* the daemon serves the link */
+	memcpy(flow.remote_address, one->record.remote_address, 4);
+	assert_int_equal(bpf_map_update_elem(bed.tables->flows, &flow, &target, BPF_ANY), 0);
+	fastpath_flows_changed(bed.tables);
+	length = bed_data(1, message, message_length, packet);
+	expect_passed(packet, length, PASS_LINK);
+
+	/* a younger link: the record of the older one is not its */
+	bed.tables->slots[7].record = one->record;
+	memset(bed.tables->slots[7].record.rx_key, 7, sizeof(one->record.rx_key));
+	assert_int_equal(fastpath_slot_open(bed.tables, 7), 0);
+	expect_rejected(packet, length, DROP_LINK_BAD_TAG);
+
+	/* the older one again, then none */
+	assert_int_equal(fastpath_slot_open(bed.tables, 1), 0);
+	expect_sent(packet, length);
+	fastpath_slot_hide(bed.tables, 1);
+	length = bed_data(1, message, message_length, packet);
+	expect_passed(packet, length, PASS_ADDRESS);
+	assert_int_equal(fastpath_slot_close(bed.tables, 7), 0);
+}
+
 static void test_other_packets(void **state) {
 	uint8_t packet[BED_PACKET], changed[BED_PACKET];
 	size_t length;
@@ -736,6 +774,7 @@ int main(void) {
 		cmocka_unit_test_setup(test_carried_acks_other_link, begin),
 		cmocka_unit_test_setup(test_unacknowledged_limit, begin),
 		cmocka_unit_test_setup(test_links_for_userspace, begin),
+		cmocka_unit_test_setup(test_remembered_flows, begin),
 		cmocka_unit_test_setup(test_other_packets, begin),
 		cmocka_unit_test_setup(test_pads, begin),
 		cmocka_unit_test_setup(test_concurrent_claims, begin),
