@@ -254,8 +254,8 @@ static int link_bind(struct router *router, struct router_link *link, const stru
 		*ret_loser = (struct loser){.slot = loser->connection.slot, .serial = loser->serial};
 		if (loser == link)
 			return 0;
-		/* Links that crossed are one acquaintance; one to a restarted peer begins anew. */
-		connection->update_received = crossed && older->connection.update_received;
+		/* Whoever was a peer says so anew: links of one that restarted soon after its first link look as if they crossed,
+		 * and relaying through a node that is not in the overlay yet would send its own Attach back to it. */
 		peer_remove(router, older->connection.slot);
 	}
 	if (peer_add(router, connection->slot) < 0) {

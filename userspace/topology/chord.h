@@ -23,7 +23,8 @@ enum {
 	CHORD_RETRIES_MAX = 4,	      /* Attaches to a lost neighbor (B-10.7.1-05) */
 	CHORD_CHECK_S = 15,	      /* default silence before a neighbor is pinged */
 	CHORD_CHECK_AGE = 32,	      /* who has been there long is likely to stay: checked after this part of the link's age, */
-	CHORD_CHECK_GROWTH = 8,	      /* but at most so many times that silence */
+	CHORD_CHECK_GROWTH = 8,	      /* but at most so many times that silence; the nearest are always checked after it */
+	CHORD_MISSING_MS = 1000,      /* a neighbor that another one ceased to list is checked when silent for so long */
 	CHORD_CHECK_EARLY = 8,	      /* checks due within this part of their interval are made together */
 	CHORD_FINGER_CHECKS = 4,      /* a finger may be silent so many times as long */
 	CHORD_REPLACEMENT_S = 30,     /* hold-down before new replicas are made (B-10.7.1-02) */
@@ -246,6 +247,9 @@ void chord_link_update_wanted(void *userdata, const struct connection *connectio
 /* The member of an existing link, made when need be. NULL without memory. */
 struct chord_member *chord_member_of(struct chord *chord, const struct connection *connection);
 void chord_check_fire(struct timer *timer, void *userdata);
+/* `list` are the successors or predecessors of `sender`. A neighbor of ours that it should name and does not may be dead: it is
+ * checked now, once in a check interval. */
+void chord_check_missing(struct chord *chord, const struct id *sender, enum chord_side side, const struct id *list, size_t count);
 /* There are new peers, whose silence counts from now. */
 void chord_check_soon(struct chord *chord);
 

@@ -228,6 +228,21 @@ void chord_attaches_cancel(struct chord *chord) {
 
 /* ---- what others tell ---- */
 
+/*
+ * Peers that others name as neighbors, that we are linked to, and that we have heard no Update of: both ends of a link may hold it
+ * for the other to speak first. Each is asked once in a round of stabilization.
+ */
+static void ask_silent(struct chord *chord, const struct id *ids, size_t count) {
+	for (size_t i = 0; i < count; i++) {
+		struct chord_member *member = chord_table_find(&chord->table, &ids[i]);
+		if (!member || member->ready || member->awaited || member->left || member->suspected ||
+		    !chord_table_wants(&chord->table, &ids[i]))
+			continue;
+		member->awaited = true;
+		chord_query(chord, member);
+	}
+}
+
 void chord_learn(struct chord *chord, const struct id *reporter, const struct id *ids, size_t count) {
 	struct id candidates[CHORD_LISTED_MAX + CHORD_ATTACHES_MAX], chosen[2 * CHORD_DEPTH_MAX];
 	struct chord_attach *attach;
@@ -235,6 +250,8 @@ void chord_learn(struct chord *chord, const struct id *reporter, const struct id
 
 	if (count == 0)
 		return;
+	if (chord->state == TOPOLOGY_JOINED)
+		ask_silent(chord, ids, count);
 	for (size_t i = 0; i < count && i < CHORD_LISTED_MAX; i++)
 		if (!chord_unreachable_now(chord, &ids[i]))
 			candidates[candidate_count++] = ids[i];

@@ -14,7 +14,7 @@ struct chord_member *chord_member_of(struct chord *chord, const struct connectio
 		member->since_us = connection->since_us;
 		member->left = member->listed = member->awaited = false;
 		member->silent_pings = 0;
-		member->check_due_us = 0;
+		member->check_due_us = member->missing_until_us = 0;
 		member->ready = connection->update_received;
 	}
 	member->suspected = connection->suspected;
@@ -42,16 +42,22 @@ void chord_link_up(void *userdata, const struct connection *connection) {
 		return; /* a link alone makes nobody a peer (B-6.5.1-02) */
 	bool was_usable = chord_member_usable(member), was_finger = chord_table_is_finger(&chord->table, &connection->peer);
 	struct id peer = connection->peer;
-	/* A new link to a known peer: it may have started anew, so it is out of the ring until it says otherwise. */
+	/* A new link to a known peer: it may have started anew, so it is out of the ring until it says otherwise. It is asked, as
+	 * it may not know that we wait for that. */
 	if (member->slot != connection->slot) {
 		chord_replica_lost(chord, &peer);
 		chord_owner_lost(chord, &peer);
 	}
 	member = chord_member_of(chord, connection);
-	if (was_usable && !chord_member_usable(member))
+	bool now_usable = chord_member_usable(member);
+	if (was_usable && !now_usable)
 		lost(chord, &peer, was_finger);
-	if (!chord->client)
-		chord_update_send(chord, connection, CHORD_UPDATE_FITTING);
+	if (chord->client)
+		return;
+	chord_update_send(chord, connection, CHORD_UPDATE_FITTING);
+	member = chord_table_find(&chord->table, &peer);
+	if (was_usable && !now_usable && member)
+		chord_query(chord, member);
 }
 
 void chord_link_down(void *userdata, const struct connection *connection, enum link_reason reason) {
@@ -119,34 +125,82 @@ static uint64_t last_heard_us(const struct chord *chord, uint16_t slot) {
 	return statistics.last_received_us;
 }
 
+/*
+ * The first successor and predecessor are checked at the full rate, whatever their age: records survive two deaths at once, but not
+ * a third before the first ones were noticed and made good. So everybody is watched from both sides, and whoever notices a death
+ * tells the neighbors by an Update without the dead, who then look for themselves (chord_check_missing()). A link that both ends
+ * watch costs one Ping in a check interval: the answer ends the silence on either side.
+ */
+struct watched {
+	struct id successor, predecessor;
+};
+
+static struct watched watched_of(const struct chord *chord) {
+	return (struct watched){.successor = chord_table_first(&chord->table, CHORD_SUCCESSORS),
+				.predecessor = chord_table_first(&chord->table, CHORD_PREDECESSORS)};
+}
+
+static bool is_watched(const struct watched *watched, const struct id *id) {
+	return id_equal(id, &watched->successor) || id_equal(id, &watched->predecessor);
+}
+
 /* Lifetimes of peers are spread so widely that the age says how long one is likely to stay; most traffic of a large overlay at rest
  * would be checks of those that have been there for days. */
-static uint64_t check_interval_us(const struct chord *chord, const struct chord_member *member) {
+static uint64_t check_interval_us(const struct chord *chord, const struct chord_member *member, const struct watched *watched) {
 	uint64_t least_us = chord->check_interval_us, interval_us = (chord_now(chord) - member->since_us) / CHORD_CHECK_AGE;
 
-	if (interval_us < least_us)
+	if (interval_us < least_us || is_watched(watched, &member->id))
 		interval_us = least_us;
 	if (interval_us > CHORD_CHECK_GROWTH * least_us)
 		interval_us = CHORD_CHECK_GROWTH * least_us;
 	return interval_us * (member->successor || member->predecessor ? 1 : CHORD_FINGER_CHECKS);
 }
 
-/* When `member` is looked at next; pings it if it has been silent. */
-static uint64_t check(struct chord *chord, struct chord_member *member) {
-	uint64_t interval_us = check_interval_us(chord, member), early_us = chord_now(chord) + interval_us / CHORD_CHECK_EARLY;
+static uint64_t silent_since_us(const struct chord *chord, const struct chord_member *member) {
+	uint64_t heard_us = last_heard_us(chord, member->slot);
 
-	/* A finger that became a neighbor is looked at anew. */
+	return heard_us < member->since_us ? member->since_us : heard_us;
+}
+
+/* When `member` is looked at next; pings it if it has been silent. */
+static uint64_t check(struct chord *chord, struct chord_member *member, const struct watched *watched) {
+	uint64_t interval_us = check_interval_us(chord, member, watched);
+	uint64_t early_us = chord_now(chord) + interval_us / CHORD_CHECK_EARLY;
+
+	/* A finger that became a neighbor, or a neighbor the nearest, is looked at anew. */
 	if (member->check_due_us > early_us && member->check_due_us <= chord_now(chord) + 2 * interval_us)
 		return member->check_due_us;
-	uint64_t heard_us = last_heard_us(chord, member->slot);
-	if (heard_us < member->since_us)
-		heard_us = member->since_us;
-	member->check_due_us = heard_us + interval_us;
+	member->check_due_us = silent_since_us(chord, member) + interval_us;
 	if (member->check_due_us <= early_us) {
 		chord_ping_peer(chord, member);
 		member->check_due_us = chord_now(chord) + chord_jitter(chord, interval_us);
 	}
 	return member->check_due_us;
+}
+
+static bool is_listed(const struct id *list, size_t count, const struct id *id) {
+	for (size_t i = 0; i < count; i++)
+		if (id_equal(&list[i], id))
+			return true;
+	return false;
+}
+
+void chord_check_missing(struct chord *chord, const struct id *sender, enum chord_side side, const struct id *list, size_t count) {
+	if (chord->state != TOPOLOGY_JOINED || count == 0)
+		return;
+	const struct id *from = side == CHORD_SUCCESSORS ? sender : &list[count - 1];
+	const struct id *to = side == CHORD_SUCCESSORS ? &list[count - 1] : sender;
+	for (size_t i = 0; i < chord->table.count; i++) {
+		struct chord_member *member = &chord->table.members[i];
+		if (!chord_member_usable(member) || !(member->successor || member->predecessor) ||
+		    !id_between(&member->id, from, to) || is_listed(list, count, &member->id))
+			continue;
+		uint64_t silence_us = chord_now(chord) - silent_since_us(chord, member);
+		if (silence_us < CHORD_MISSING_MS * USEC_PER_MSEC || member->missing_until_us > chord_now(chord))
+			continue;
+		member->missing_until_us = chord_now(chord) + chord->check_interval_us;
+		chord_ping_peer(chord, member);
+	}
 }
 
 void chord_check_soon(struct chord *chord) {
@@ -157,8 +211,8 @@ void chord_check_soon(struct chord *chord) {
 }
 
 /*
- * A neighbor silent for the check interval is pinged, a finger after some of them. The answer ends the silence; without one the
- * link's own resending finds out that it is dead and says so by suspect and down.
+ * One of the nearest silent for the check interval is pinged, other neighbors and fingers after some of them. The answer ends the
+ * silence; without one the link's own resending finds out that it is dead and says so by suspect and down.
  */
 void chord_check_fire(struct timer *timer, void *userdata) {
 	struct chord *chord = userdata;
@@ -167,13 +221,14 @@ void chord_check_fire(struct timer *timer, void *userdata) {
 	(void)timer;
 	if (chord->state != TOPOLOGY_JOINED && chord->state != TOPOLOGY_JOINING)
 		return;
+	struct watched watched = watched_of(chord);
 	if (chord->state == TOPOLOGY_JOINING) /* whom we know comes and goes */
 		next_us = chord_now(chord) + chord_jitter(chord, chord->check_interval_us);
 	for (size_t i = 0; i < chord->table.count; i++) {
 		struct chord_member *member = &chord->table.members[i];
 		if (!chord_member_usable(member))
 			continue;
-		uint64_t due_us = check(chord, member);
+		uint64_t due_us = check(chord, member, &watched);
 		if (due_us < next_us)
 			next_us = due_us;
 	}

@@ -29,10 +29,11 @@ struct chord_member {
 	bool routed;	      /* stands in the router's table */
 	uint8_t silent_pings; /* liveness checks without an answer, in a row */
 	uint16_t slot;
-	uint64_t since_us;	/* link */
-	uint64_t update_due_us; /* next periodic Update to it */
-	uint64_t check_due_us;	/* no look at its liveness before this; 0: not looked at yet */
-	uint64_t confirm_by_us; /* admitted: its own Update must come by then; 0: it came */
+	uint64_t since_us;	   /* link */
+	uint64_t update_due_us;	   /* next periodic Update to it */
+	uint64_t check_due_us;	   /* no look at its liveness before this; 0: not looked at yet */
+	uint64_t missing_until_us; /* it was checked because a neighbor did not list it; not again for that before this */
+	uint64_t confirm_by_us;	   /* admitted: its own Update must come by then; 0: it came */
 };
 
 struct chord_table {

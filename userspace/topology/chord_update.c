@@ -156,7 +156,7 @@ size_t chord_ids_read(const struct chord *chord, struct octets list, struct id *
 
 struct listed {
 	struct id predecessors[CHORD_LISTED_MAX], all[CHORD_LISTED_MAX];
-	size_t predecessor_count, count;
+	size_t predecessor_count, successor_count, count; /* `all` are the predecessors, the successors and the fingers */
 	struct id last_successor;
 	bool lists; /* the Update had lists at all */
 };
@@ -166,10 +166,10 @@ static void listed_read(const struct chord *chord, const struct chord_update *up
 	listed->predecessor_count = chord_ids_read(chord, update->predecessors, listed->predecessors, CHORD_LISTED_MAX);
 	memcpy(listed->all, listed->predecessors, listed->predecessor_count * sizeof(struct id));
 	listed->count = listed->predecessor_count;
-	size_t successors =
+	listed->successor_count =
 		chord_ids_read(chord, update->successors, listed->all + listed->count, CHORD_LISTED_MAX - listed->count);
-	listed->count += successors;
-	listed->last_successor = successors ? listed->all[listed->count - 1] : ID_NONE;
+	listed->count += listed->successor_count;
+	listed->last_successor = listed->successor_count ? listed->all[listed->count - 1] : ID_NONE;
 	listed->count += chord_ids_read(chord, update->fingers, listed->all + listed->count, CHORD_LISTED_MAX - listed->count);
 }
 
@@ -189,6 +189,8 @@ static void take_in(struct chord *chord, const struct connection *connection, co
 	chord_changed(chord, CHORD_GAIN);
 	if (chord->state == TOPOLOGY_JOINED || (chord->state == TOPOLOGY_JOINING && chord->join.phase != CHORD_JOIN_FIND))
 		chord_learn(chord, &sender, listed->all, listed->count); /* B-10.7.3-01 */
+	chord_check_missing(chord, &sender, CHORD_PREDECESSORS, listed->predecessors, listed->predecessor_count);
+	chord_check_missing(chord, &sender, CHORD_SUCCESSORS, listed->all + listed->predecessor_count, listed->successor_count);
 	if (chord->state == TOPOLOGY_JOINING)
 		chord_join_updated(chord, &sender, listed->predecessors, listed->predecessor_count, &listed->last_successor);
 }

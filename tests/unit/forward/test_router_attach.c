@@ -305,7 +305,8 @@ static void test_attach_twice(void **state) {
 
 /* ---- links ---- */
 
-/* Two links opened towards each other: both ends keep the one of the larger Node-ID; what the Update told stays known. */
+/* Two links opened towards each other: both ends keep the one of the larger Node-ID. An Update has to come again: a peer that was
+ * restarted soon after its first link, and is not in the overlay yet, looks the same. */
 static void test_links_crossing(void **state) {
 	struct router_net net;
 
@@ -328,8 +329,7 @@ static void test_links_crossing(void **state) {
 		assert_int_equal(link_count(b), 1);
 		assert_true(router_net_link(b, a)->initiated);
 		assert_false(router_net_link(a, b)->initiated);
-		if (delay_ms == 5)
-			assert_true(router_net_link(a, b)->update_received);
+		assert_false(router_net_link(a, b)->update_received);
 		router_net_stop(&net);
 	}
 }

@@ -197,6 +197,27 @@ static void test_restart_of_first(void **state) {
 	ring_free(ring);
 }
 
+static void unhear(struct ring_node *node, const struct ring_node *other) {
+	struct chord *chord = (struct chord *)(void *)node->topology;
+
+	chord_table_find(&chord->table, &other->id)->ready = false;
+	chord_changed(chord, CHORD_LOSS);
+}
+
+/* Both ends of a link wait for the Update of the other one, which is sent to known peers alone: those who list them end that. */
+static void test_silent_link(void **state) {
+	struct ring *ring = grown(8, 31);
+	struct ring_node *a = ring->nodes[2], *b = ring_after(ring, a, 3);
+
+	(void)state;
+	ring_run(ring, 120000); /* links to bootstrap peers are looked at once more */
+	unhear(a, b);
+	unhear(b, a);
+	assert_false(ring_is_right(ring));
+	assert_right_within(ring, 3 * 60);
+	ring_free(ring);
+}
+
 /* ---- leaving ---- */
 
 struct leave_seen {
@@ -537,26 +558,121 @@ static unsigned checks_within(struct ring *ring, unsigned *checks, unsigned seco
 	return *checks;
 }
 
-/* Peers that have been there long are checked more seldom, but never less than once in CHORD_CHECK_GROWTH intervals; one that falls
- * silent then is noticed within that time all the same. */
+/* Peers that have been there long are checked more seldom, but never less than once in CHORD_CHECK_GROWTH intervals, and the
+ * nearest always; one that falls silent then is noticed by all within that time all the same. */
 static void test_checks_grow_rare(void **state) {
-	struct ring *ring = ring_new(
-		&(struct ring_settings){.seed = 83, .check_ms = 10000, .update_interval_s = 86400, .ping_interval_s = 86400});
+	enum { CHECK_S = 10, SPAN_S = 240, NEIGHBORS = 8, WATCHED = 2 };
+	struct ring *ring = ring_new(&(struct ring_settings){
+		.seed = 83, .check_ms = CHECK_S * 1000, .update_interval_s = 86400, .ping_interval_s = 86400});
+	const unsigned often = SPAN_S / CHECK_S, rare = SPAN_S / (CHECK_S * CHORD_CHECK_GROWTH);
 	unsigned checks;
 
 	(void)state;
-	ring_grow(ring, 6, true, 2);
+	ring_grow(ring, NEIGHBORS + 1, true, 2);
 	router_set_trace(ring->nodes[2]->router, trace_checks, &checks);
-	unsigned young = checks_within(ring, &checks, 240);
-	ring_run(ring, 3600000);
-	unsigned old = checks_within(ring, &checks, 240);
-	/* Five neighbors; each of the two ends of a link may ask, and hears of the other. */
-	assert_true(young >= 5 * 240 / 10 / 4 && young <= 5 * 240 / 10 * 4 / 3);
-	assert_true(old >= 5 * 240 / (10 * CHORD_CHECK_GROWTH) / 4 && old <= 5 * 240 / (10 * CHORD_CHECK_GROWTH) * 4 / 3);
+	unsigned young = checks_within(ring, &checks, SPAN_S);
+	ring_run(ring, CHECK_S * 1000 * CHORD_CHECK_AGE * CHORD_CHECK_GROWTH);
+	unsigned old = checks_within(ring, &checks, SPAN_S);
+	/* Each of the two ends of a link may ask, and hears of the other. */
+	assert_true(young >= NEIGHBORS * often / 4 && young <= NEIGHBORS * often * 4 / 3);
+	assert_true(old >= WATCHED * often / 4 && old <= (WATCHED * often + (NEIGHBORS - WATCHED) * rare) * 4 / 3);
 	ring_kill(ring->nodes[4]);
-	ring_run(ring, 10000 * CHORD_CHECK_GROWTH * 5 / 4 + 30000);
-	assert_int_equal(ring_alive(ring), 5);
+	ring_run(ring, CHECK_S * 1000 * CHORD_CHECK_GROWTH * 5 / 4 + 30000);
+	assert_int_equal(ring_alive(ring), NEIGHBORS);
 	assert_true(ring_is_right(ring));
+	ring_free(ring);
+}
+
+static void expect_unlisted(const struct ring *ring, const struct ring_node *dead) {
+	for (size_t i = 0; i < ring->count; i++) {
+		const struct chord *chord = (const struct chord *)(const void *)ring->nodes[i]->topology;
+		assert_true(!chord || !chord_table_is_neighbor(&chord->table, &dead->id));
+	}
+}
+
+/*
+ * However long they have been there: the two next to a dead peer notice within a check interval, a quarter of it for the spread,
+ * and the time in which a link finds out; its other neighbors look as soon as these tell, by Updates without it, and find out
+ * likewise.
+ */
+static void test_deaths_are_told(void **state) {
+	enum { PEERS = 10, CHECK_MS = 20000, LINK_MS = 5000, AGED = 4, DEATHS = 4 };
+	struct ring *ring = ring_new(
+		&(struct ring_settings){.seed = 84, .check_ms = CHECK_MS, .update_interval_s = 86400, .ping_interval_s = 86400});
+
+	(void)state;
+	ring_grow(ring, PEERS, true, 2);
+	ring_run(ring, CHECK_MS * CHORD_CHECK_AGE * AGED);
+	for (size_t deaths = 1; deaths <= DEATHS; deaths++) {
+		struct ring_node *dead = ring->nodes[2 * deaths];
+		ring_kill(dead);
+		ring_run(ring, CHECK_MS * 5 / 4 + 2 * LINK_MS);
+		expect_unlisted(ring, dead);
+		assert_true(ring_is_right(ring));
+	}
+	ring_free(ring);
+}
+
+/* Two that stand next to each other die: each has a living neighbor on one side. */
+static void test_two_deaths_are_told(void **state) {
+	enum { PEERS = 12, CHECK_MS = 20000, LINK_MS = 5000, AGED = 4 };
+	struct ring *ring = ring_new(
+		&(struct ring_settings){.seed = 85, .check_ms = CHECK_MS, .update_interval_s = 86400, .ping_interval_s = 86400});
+
+	(void)state;
+	ring_grow(ring, PEERS, true, 2);
+	ring_run(ring, CHECK_MS * CHORD_CHECK_AGE * AGED);
+	struct ring_node *dead[] = {ring->nodes[5], ring_after(ring, ring->nodes[5], 1)};
+	struct ring_node *after = ring_after(ring, ring->nodes[5], 2);
+	ring_kill(dead[0]);
+	ring_kill(dead[1]);
+	ring_run(ring, CHECK_MS * 5 / 4 + 3 * LINK_MS);
+	expect_unlisted(ring, dead[0]);
+	expect_unlisted(ring, dead[1]);
+	assert_ptr_equal(ring_responsible(ring, &dead[0]->id), after);
+	assert_true(after->topology->ops->responsible(after->topology, &dead[0]->id));
+	ring_free(ring);
+}
+
+/* One whom a neighbor does not list, though it is there, is asked once, answers, and stays. */
+static void test_missing_is_asked(void **state) {
+	enum { CHECK_MS = 3600000 };
+	struct ring *ring = ring_new(
+		&(struct ring_settings){.seed = 86, .check_ms = CHECK_MS, .update_interval_s = 86400, .ping_interval_s = 86400});
+	unsigned checks;
+
+	(void)state;
+	ring_grow(ring, 9, true, 2);
+	struct ring_node *node = ring->nodes[3];
+	struct chord *chord = (struct chord *)(void *)node->topology;
+	struct id all[] = {ring_after(ring, node, 2)->id, ring_after(ring, node, 3)->id, ring_after(ring, node, 4)->id};
+	struct id sender = ring_after(ring, node, 1)->id, gap[] = {all[1], all[2]}, early[] = {all[0]};
+	struct id behind[] = {ring_after(ring, node, 8)->id};
+	router_set_trace(node->router, trace_checks, &checks);
+	chord_ping_peer(chord, chord_table_find(&chord->table, &all[0]));
+	ring_run(ring, CHORD_MISSING_MS / 2);
+	checks = 0;
+	chord_check_missing(chord, &sender, CHORD_SUCCESSORS, gap, 2);
+	assert_int_equal(checks, 0); /* it was heard of just now */
+	ring_run(ring, 2 * CHORD_MISSING_MS);
+	chord_check_missing(chord, &sender, CHORD_SUCCESSORS, all, 3);
+	chord_check_missing(chord, &sender, CHORD_SUCCESSORS, early, 1); /* nobody beyond the end of the list is missing */
+	chord_check_missing(chord, &sender, CHORD_SUCCESSORS, gap, 0);
+	chord_check_missing(chord, &sender, CHORD_PREDECESSORS, behind, 1); /* we are never missing */
+	assert_int_equal(checks, 0);
+	chord_check_missing(chord, &sender, CHORD_SUCCESSORS, gap, 2);
+	assert_int_equal(checks, 1);
+	chord_check_missing(chord, &all[2], CHORD_PREDECESSORS, (struct id[]){all[1], sender}, 2);
+	assert_int_equal(checks, 1); /* others may tell so, too */
+	ring_run(ring, 2 * CHORD_MISSING_MS);
+	assert_true(chord_table_is_neighbor(&chord->table, &all[0]));
+	assert_true(ring_is_right(ring));
+	chord_check_missing(chord, &sender, CHORD_SUCCESSORS, gap, 2);
+	assert_int_equal(checks, 1); /* once in a check interval */
+	ring_run(ring, CHECK_MS);
+	checks = 0;
+	chord_check_missing(chord, &sender, CHORD_PREDECESSORS, (struct id[]){behind[0], ring_after(ring, node, 6)->id}, 2);
+	assert_int_equal(checks, 1); /* the other side likewise */
 	ring_free(ring);
 }
 
@@ -617,6 +733,7 @@ int main(void) {
 		cmocka_unit_test(test_down_to_one),
 		cmocka_unit_test(test_restart),
 		cmocka_unit_test(test_restart_of_first),
+		cmocka_unit_test(test_silent_link),
 		cmocka_unit_test(test_leave),
 		cmocka_unit_test(test_all_leave),
 		cmocka_unit_test(test_suspect_and_back),
@@ -629,6 +746,9 @@ int main(void) {
 		cmocka_unit_test(test_periodic_updates),
 		cmocka_unit_test(test_fingers_found_again),
 		cmocka_unit_test(test_checks_grow_rare),
+		cmocka_unit_test(test_deaths_are_told),
+		cmocka_unit_test(test_two_deaths_are_told),
+		cmocka_unit_test(test_missing_is_asked),
 		cmocka_unit_test(test_surplus_links),
 		cmocka_unit_test(test_churn),
 	};

@@ -129,6 +129,25 @@ static void test_refused(void **state) {
 	ring_free(ring);
 }
 
+/* Killed and back at once, before anybody noticed, through each of the others in turn: those who still hold the link of the former
+ * run learn of the new one, and all lists are right within a few rounds of stabilization (RFC 6940 10.7). */
+static void test_back_at_once(void **state) {
+	(void)state;
+	for (uint64_t seed = 31; seed < 31 + PEERS; seed++) {
+		for (size_t steps = 1; steps < PEERS; steps++) {
+			ring = ring_new(&(struct ring_settings){.seed = seed, .rejoin = true});
+			ring_grow(ring, PEERS, false, 5);
+			struct ring_node *dead = ring->nodes[seed % PEERS], *through = ring_after(ring, dead, steps);
+			ring_kill(dead);
+			back = ring_restart(ring, dead);
+			ring_bootstrap(back, through);
+			if (!ring_run_until_right(ring, RIGHT_S))
+				fail_msg("seed %d, through the peer %zu after it: %s", (int)seed, steps, ring->reason);
+			ring_free(ring);
+		}
+	}
+}
+
 static void test_client(void **state) {
 	(void)state;
 	ring = ring_new(&(struct ring_settings){.seed = 41});
@@ -144,11 +163,9 @@ static void test_client(void **state) {
 
 int main(void) {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_all_links),
-		cmocka_unit_test(test_predecessor_missing),
-		cmocka_unit_test(test_predecessor_unknown),
-		cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_client),
+		cmocka_unit_test(test_all_links),	    cmocka_unit_test(test_predecessor_missing),
+		cmocka_unit_test(test_predecessor_unknown), cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_back_at_once),	    cmocka_unit_test(test_client),
 	};
 
 	log_level = getenv("LOG") ? LOG_DEBUG : LOG_ERR;
