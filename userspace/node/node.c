@@ -572,6 +572,7 @@ static int open_sip(struct node *node, struct handover *handover, char *reason) 
 	uint8_t dialog_key[SHA256_LENGTH];
 	char servers[SETTINGS_LISTEN_MAX * ADDRESS_TEXT_SIZE];
 	struct sip_trunk_settings trunks[SETTINGS_TRUNKS_MAX];
+	struct sip_sibling_settings siblings[SETTINGS_OVERLAY_ROUTES_MAX];
 	char gruu[SIP_GRUU_OCTETS];
 	struct sip_gateway_settings sip_settings = {
 		.runtime = &node->runtime,
@@ -605,6 +606,11 @@ static int open_sip(struct node *node, struct handover *handover, char *reason) 
 			.registers = trunk->registers,
 		};
 	}
+	for (size_t i = 0; i < node->settings->sip_overlay_route_count; i++)
+		siblings[i] = (struct sip_sibling_settings){.domain = node->settings->sip_overlay_routes[i].domain,
+							    .address = node->settings->sip_overlay_routes[i].address};
+	sip_settings.siblings = siblings;
+	sip_settings.sibling_count = node->settings->sip_overlay_route_count;
 	sip_settings.trunks = trunks;
 	sip_settings.trunk_count = node->settings->trunk_count;
 	/* A redirector takes no calls of gateways. */

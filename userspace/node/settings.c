@@ -413,26 +413,66 @@ static bool is_domain_name(const char *text) {
 	}
 }
 
-static int add_domain(void *userdata, const char *word) {
-	struct settings *settings = userdata;
-	char *copy = settings->sip_domain_count < SETTINGS_DOMAINS_MAX ? strdup(word) : NULL;
+static int copy_domain(const char *text, size_t length, char **ret) {
+	char *copy = strndup(text, length);
 
 	if (!copy)
-		return settings->sip_domain_count < SETTINGS_DOMAINS_MAX ? -ENOMEM : -EINVAL;
+		return -ENOMEM;
 	for (char *c = copy; *c; c++)
 		*c = (char)tolower((unsigned char)*c);
 	if (!is_domain_name(copy)) {
 		free(copy);
 		return -EINVAL;
 	}
-	settings->sip_domains[settings->sip_domain_count++] = copy;
+	*ret = copy;
 	return 0;
+}
+
+static int add_domain(void *userdata, const char *word) {
+	struct settings *settings = userdata;
+
+	if (settings->sip_domain_count == SETTINGS_DOMAINS_MAX)
+		return -EINVAL;
+	int error = copy_domain(word, strlen(word), &settings->sip_domains[settings->sip_domain_count]);
+	if (error == 0)
+		settings->sip_domain_count++;
+	return error;
 }
 
 static int set_domains(struct settings *settings, size_t offset, const char *value) {
 	(void)offset;
 	clear_domains(settings);
 	return for_each_word(value, add_domain, settings);
+}
+
+static void clear_overlay_routes(struct settings *settings) {
+	while (settings->sip_overlay_route_count > 0)
+		free(settings->sip_overlay_routes[--settings->sip_overlay_route_count].domain);
+}
+
+/* "example.net=192.0.2.11:5070" */
+static int add_overlay_route(void *userdata, const char *word) {
+	static const uint8_t any[16];
+	struct settings *settings = userdata;
+	const char *equals = strchr(word, '=');
+	struct address address;
+
+	if (settings->sip_overlay_route_count == SETTINGS_OVERLAY_ROUTES_MAX || !equals ||
+	    address_parse(equals + 1, 5060, &address) < 0 || address.port == 0 || memcmp(address.octets, any, sizeof(any)) == 0)
+		return -EINVAL;
+	size_t index = settings->sip_overlay_route_count;
+	int error = copy_domain(word, (size_t)(equals - word), &settings->sip_overlay_routes[index].domain);
+	if (error < 0)
+		return error;
+	settings->sip_overlay_routes[index].address = address;
+	settings->sip_overlay_route_count++;
+	return 0;
+}
+
+static int set_overlay_routes(struct settings *settings, size_t offset, const char *value) {
+	(void)offset;
+	clear_overlay_routes(settings);
+	return for_each_word(value, add_overlay_route, settings);
 }
 
 static int set_metrics_listen(struct settings *settings, size_t offset, const char *value) {
@@ -587,6 +627,7 @@ static const struct option {
 	{"sip", "digest-algorithms", set_digests, 0, "SHA-256, MD5 or both"},
 	{"sip", "registrars", set_registrars, 0, "up to 8 users such as admin@example.org"},
 	{"sip", "domains", set_domains, 0, "up to 8 domains such as example.com"},
+	{"sip", "overlay-routes", set_overlay_routes, 0, "up to 8 domains with addresses such as example.net=192.0.2.1:5070"},
 	{"sip", "expires-min", set_seconds, offsetof(struct settings, sip_expires_min_s), "a number of seconds, at least 1"},
 	{"sip", "expires-default", set_seconds, offsetof(struct settings, sip_expires_default_s),
 	 "a number of seconds, at least 1"},
@@ -938,6 +979,7 @@ struct settings *settings_free(struct settings *settings) {
 	free(settings->sip_passwords);
 	clear_registrars(settings);
 	clear_domains(settings);
+	clear_overlay_routes(settings);
 	free(settings->enroll_server);
 	free(settings->enroll_ca_file);
 	free(settings->enroll_address);

@@ -21,6 +21,7 @@ enum {
 	SETTINGS_NODE_IDS_MAX = 16,
 	SETTINGS_TRUNKS_MAX = 4,
 	SETTINGS_DOMAINS_MAX = 8,
+	SETTINGS_OVERLAY_ROUTES_MAX = 8,
 	SETTINGS_TRUNK_NAME_SIZE = 32,
 	SETTINGS_REASON_SIZE = 512,
 };
@@ -94,6 +95,11 @@ struct settings {
 	size_t sip_registrar_count;
 	char *sip_domains[SETTINGS_DOMAINS_MAX]; /* in lower case: others than the overlay's that stand for it */
 	size_t sip_domain_count;
+	struct {
+		char *domain; /* in lower case */
+		struct address address;
+	} sip_overlay_routes[SETTINGS_OVERLAY_ROUTES_MAX]; /* gateways of other overlays */
+	size_t sip_overlay_route_count;
 	unsigned sip_expires_min_s, sip_expires_default_s, sip_expires_max_s;
 
 	struct settings_trunk trunks[SETTINGS_TRUNKS_MAX];

@@ -104,7 +104,7 @@ bool sip_caller_admitted(struct sip_gateway *gateway, struct sip_transaction *tr
 	if (request->route_set.dialog)
 		return true; /* of a call that we placed */
 	/* Users of the overlay call from their sites, whose gateways answer for them. */
-	if (trust == SIP_TRUST_OUTSIDE)
+	if (trust == SIP_TRUST_OUTSIDE || trust == SIP_TRUST_SIBLING)
 		return !claim.ours || refuse(gateway, transaction, "From Names A User Of This Overlay");
 	if (trust == SIP_TRUST_TRUNK)
 		return trunk_may_claim(gateway, &claim, request->message->from->url) ||

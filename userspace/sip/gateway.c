@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "sip/proxy.h"
+#include "sip/sibling.h"
 #include "sip/trunk.h"
 
 #include <errno.h>
@@ -211,6 +211,8 @@ int sip_gateway_new(const struct sip_gateway_settings *settings, const struct si
 		error = open_peers(gateway, settings, reason, reason_size);
 	if (error == 0)
 		error = open_names(gateway, settings, reason, reason_size);
+	if (error == 0)
+		error = sip_siblings_open(gateway, settings->siblings, settings->sibling_count, reason, reason_size);
 	if (error == 0)
 		error = sip_trunks_open(gateway, settings->trunks, settings->trunk_count, reason, reason_size);
 	if (error < 0)

@@ -162,6 +162,14 @@ struct sip_trunk_settings {
 	bool registers;
 };
 
+enum { SIP_SIBLINGS = 8 /* domains of other overlays with the gateway that serves them */ };
+
+/* Calls to this domain go to this address. Copied. */
+struct sip_sibling_settings {
+	const char *domain; /* in lower case */
+	struct address address;
+};
+
 struct sip_gateway_settings {
 	struct runtime *runtime;
 	struct address listen[SIP_LISTENERS]; /* UDP and TCP on each; port 0: any port, the same for both */
@@ -179,6 +187,8 @@ struct sip_gateway_settings {
 	bool outside_calls; /* anyone may call our users; SIP_MODE_REDIRECT_INSIDE lets them in any case */
 	const struct sip_trunk_settings *trunks;
 	size_t trunk_count;
+	const struct sip_sibling_settings *siblings;
+	size_t sibling_count;
 	bool names;		  /* names of outside domains are looked up (RFC 3263) */
 	const char *name_servers; /* as in struct dns_settings; NULL: the system's */
 	unsigned digests;	  /* bits of enum sip_digest that are offered; 0: all there are */

@@ -644,6 +644,11 @@ void sip_strangers_free(struct sip_gateway *gateway);
 
 /* --- the gateway --- */
 
+struct sip_sibling {
+	char domain[SIP_AOR_OCTETS + 1];
+	struct address address;
+};
+
 struct sip_gateway {
 	struct runtime *runtime;
 	struct sip_gateway_events events;
@@ -689,6 +694,8 @@ struct sip_gateway {
 	size_t proxy_octets;
 	struct sip_trunk *trunks[SIP_TRUNKS];
 	size_t trunk_count;
+	struct sip_sibling siblings[SIP_SIBLINGS];
+	size_t sibling_count;
 	struct dns *dns;				  /* NULL: no names are looked up */
 	size_t locate_count;				  /* names being looked up */
 	struct sip_ack *acks;				  /* list: ACKs whose way is being looked up */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Where a request is to go (RFC 3261 16.5, 16.6 step 7): along its Routes, back along its dialog, or to where a user is. */
 #include "sip/proxy_internal.h"
+#include "sip/sibling.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -100,6 +101,8 @@ static int place_by_name(struct sip_proxy *proxy, const osip_uri_t *where, const
 static int place_at(struct sip_proxy *proxy, const osip_uri_t *where, const char *uri) {
 	struct sip_hop hop;
 
+	if (sip_sibling_hop(proxy->gateway, where, &hop))
+		return add(proxy, uri, &hop, Q_WITHOUT);
 	int error = sip_hop_of_uri(where, &hop);
 	if (error == -ENODATA)
 		return place_by_name(proxy, where, uri);

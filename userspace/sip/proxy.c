@@ -4,6 +4,7 @@
  * answer. It keeps the transaction and no dialog: what belongs to a dialog finds its way by our Record-Route alone.
  */
 #include "sip/proxy_internal.h"
+#include "sip/sibling.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -304,9 +305,9 @@ void sip_proxy_cancel(struct sip_proxy *proxy) {
 /* --- coming in --- */
 
 enum sip_trust sip_proxy_trust(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow) {
-	/* A trunk is no phone, wherever it stands. */
-	bool trunk = sip_trunk_at(gateway, &flow->remote) != NULL;
-	if (!trunk && gateway->events.allowed(gateway->events.userdata, &flow->remote))
+	/* A trunk, and a gateway of another overlay, is no phone, wherever it stands. */
+	bool trunk = sip_trunk_at(gateway, &flow->remote) != NULL, sibling = sip_sibling_at(gateway, &flow->remote);
+	if (!trunk && !sibling && gateway->events.allowed(gateway->events.userdata, &flow->remote))
 		return SIP_TRUST_SITE;
 	if (request->route_set.dialog)
 		return SIP_TRUST_DIALOG;
@@ -320,6 +321,8 @@ enum sip_trust sip_proxy_trust(struct sip_gateway *gateway, const struct sip_req
 		return SIP_TRUST_GATEWAY;
 	if (trunk)
 		return SIP_TRUST_TRUNK;
+	if (sibling)
+		return SIP_TRUST_SIBLING;
 	return gateway->outside_calls ? SIP_TRUST_OUTSIDE : SIP_TRUST_NONE;
 }
 
@@ -348,8 +351,10 @@ bool sip_proxy_takes(struct sip_gateway *gateway, const struct sip_request *requ
 	 * outside domains. A redirector has no other place to tell for it than the one asked for, which RFC 3261 8.3 forbids: it
 	 * places the request as that section says.
 	 */
+	struct sip_hop sibling;
 	if (trust == SIP_TRUST_SITE && sip_proxy_foreign(gateway, uri, flow) &&
-	    (request->route_set.ours || (gateway->dns && uri->username && *uri->username)))
+	    (request->route_set.ours ||
+	     ((gateway->dns || sip_sibling_hop(gateway, uri, &sibling)) && uri->username && *uri->username)))
 		return true;
 	if (gateway->mode == SIP_MODE_REDIRECT)
 		return false;
@@ -366,7 +371,7 @@ bool sip_proxy_takes(struct sip_gateway *gateway, const struct sip_request *requ
 static bool is_vouched(struct sip_gateway *gateway, const struct sip_flow *flow) {
 	const struct sip_connection *connection = sip_connection_of(gateway, flow);
 
-	return sip_trunk_at(gateway, &flow->remote) || (connection && connection->peer) ||
+	return sip_trunk_at(gateway, &flow->remote) || sip_sibling_at(gateway, &flow->remote) || (connection && connection->peer) ||
 	       (gateway->events.peer && gateway->events.peer(gateway->events.userdata, &flow->remote));
 }
 

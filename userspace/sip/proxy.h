@@ -164,9 +164,18 @@ struct octets sip_frame_body(const struct sip_frame *frame);
 /*
  * Who sends this request, as far as its treatment depends on it. DIALOG: the sender shows a Record-Route of ours with the keyed
  * hash of the Call-ID, so that nobody else can use us to reach others. GATEWAY: of another site, and like
- * OUTSIDE for calls to our users. TRUNK: a server of one, wherever it stands; reaches the users its numbers are for.
+ * OUTSIDE for calls to our users. TRUNK: a server of one, wherever it stands; reaches the users its numbers are for. SIBLING: a
+ * gateway of another overlay that the settings name, and like OUTSIDE, but welcome and as often as it likes.
  */
-enum sip_trust { SIP_TRUST_NONE, SIP_TRUST_OUTSIDE, SIP_TRUST_TRUNK, SIP_TRUST_GATEWAY, SIP_TRUST_DIALOG, SIP_TRUST_SITE };
+enum sip_trust {
+	SIP_TRUST_NONE,
+	SIP_TRUST_OUTSIDE,
+	SIP_TRUST_SIBLING,
+	SIP_TRUST_TRUNK,
+	SIP_TRUST_GATEWAY,
+	SIP_TRUST_DIALOG,
+	SIP_TRUST_SITE,
+};
 
 /* Fills request->route_set, without the Routes that are ours. -EBADMSG, -ENOMEM. */
 int sip_route_set_read(struct sip_gateway *gateway, struct sip_request *request, const struct sip_flow *flow);

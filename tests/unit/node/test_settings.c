@@ -121,6 +121,7 @@ static void test_defaults(void **state) {
 	assert_string_equal(settings->sip_passwords, "/var/lib/ringgate/sip-passwords");
 	assert_int_equal(settings->sip_registrar_count, 0);
 	assert_int_equal(settings->sip_domain_count, 0);
+	assert_int_equal(settings->sip_overlay_route_count, 0);
 	assert_int_equal(settings->sip_expires_min_s, 60);
 	assert_int_equal(settings->sip_expires_default_s, 3600);
 	assert_int_equal(settings->sip_expires_max_s, 86400);
@@ -130,44 +131,46 @@ static void test_defaults(void **state) {
 }
 
 static void test_every_setting(void **state) {
-	_cleanup_(settings_freep) struct settings *settings = load("[node]\n"
-								   "state-directory = /srv/ringgate\n"
-								   "overlay-config = /srv/overlay.xml\n"
-								   "overlay = example.org\n"
-								   "certificate = /srv/a.crt\n"
-								   "key = /srv/a.key\n"
-								   "role = client\n"
-								   "first-node = no\n"
-								   "log-level = debug\n"
-								   "[links]\n"
-								   "listen = 192.0.2.1 [2001:db8::1]:7000\n"
-								   "announce = 198.51.100.1:6085, 2001:db8::2\n"
-								   "bootstrap = 192.0.2.2,192.0.2.3:1/tcp,[2001:db8::1]/udp\n"
-								   "keylog = /tmp/keys\n"
-								   "ciphers = ECDHE-ECDSA-AES128-GCM-SHA256\n"
-								   "mtu = 1280\n"
-								   "neighbor-check-interval = 100\n"
-								   "[sip]\n"
-								   "lookup-seconds = 0\n"
-								   "authentication = no\n"
-								   "passwords = /p\n"
-								   "digest-algorithms = md5\n"
-								   "registrars = admin@Example.org, boss@example.org\n"
-								   "domains = Example.com, voice.example.net\n"
-								   "enabled = off\n"
-								   "listen = 192.0.2.1:5070\n"
-								   "allow = 192.0.2.0/24 2001:db8::/32 198.51.100.7\n"
-								   "mode = redirect-inside\n"
-								   "outside-calls = yes\n"
-								   "users-directory = /srv/users\n"
-								   "expires-min = 1\n"
-								   "expires-default = 2\n"
-								   "expires-max = 3\n"
-								   "[control]\n"
-								   "socket = /srv/control\n"
-								   "group = operators\n"
-								   "[metrics]\n"
-								   "listen = 127.0.0.1\n");
+	_cleanup_(settings_freep) struct settings *settings =
+		load("[node]\n"
+		     "state-directory = /srv/ringgate\n"
+		     "overlay-config = /srv/overlay.xml\n"
+		     "overlay = example.org\n"
+		     "certificate = /srv/a.crt\n"
+		     "key = /srv/a.key\n"
+		     "role = client\n"
+		     "first-node = no\n"
+		     "log-level = debug\n"
+		     "[links]\n"
+		     "listen = 192.0.2.1 [2001:db8::1]:7000\n"
+		     "announce = 198.51.100.1:6085, 2001:db8::2\n"
+		     "bootstrap = 192.0.2.2,192.0.2.3:1/tcp,[2001:db8::1]/udp\n"
+		     "keylog = /tmp/keys\n"
+		     "ciphers = ECDHE-ECDSA-AES128-GCM-SHA256\n"
+		     "mtu = 1280\n"
+		     "neighbor-check-interval = 100\n"
+		     "[sip]\n"
+		     "lookup-seconds = 0\n"
+		     "authentication = no\n"
+		     "passwords = /p\n"
+		     "digest-algorithms = md5\n"
+		     "registrars = admin@Example.org, boss@example.org\n"
+		     "domains = Example.com, voice.example.net\n"
+		     "overlay-routes = Other.example=192.0.2.11:5070 third.example=[2001:db8::1]\n"
+		     "enabled = off\n"
+		     "listen = 192.0.2.1:5070\n"
+		     "allow = 192.0.2.0/24 2001:db8::/32 198.51.100.7\n"
+		     "mode = redirect-inside\n"
+		     "outside-calls = yes\n"
+		     "users-directory = /srv/users\n"
+		     "expires-min = 1\n"
+		     "expires-default = 2\n"
+		     "expires-max = 3\n"
+		     "[control]\n"
+		     "socket = /srv/control\n"
+		     "group = operators\n"
+		     "[metrics]\n"
+		     "listen = 127.0.0.1\n");
 
 	(void)state;
 	assert_string_equal(settings->state_directory, "/srv/ringgate");
@@ -213,6 +216,11 @@ static void test_every_setting(void **state) {
 	assert_int_equal(settings->sip_domain_count, 2);
 	assert_string_equal(settings->sip_domains[0], "example.com");
 	assert_string_equal(settings->sip_domains[1], "voice.example.net");
+	assert_int_equal(settings->sip_overlay_route_count, 2);
+	assert_string_equal(settings->sip_overlay_routes[0].domain, "other.example");
+	expect_address(&settings->sip_overlay_routes[0].address, "192.0.2.11:5070");
+	assert_string_equal(settings->sip_overlay_routes[1].domain, "third.example");
+	expect_address(&settings->sip_overlay_routes[1].address, "[2001:db8::1]:5060");
 	assert_int_equal(settings->sip_expires_min_s, 1);
 	assert_int_equal(settings->sip_expires_default_s, 2);
 	assert_int_equal(settings->sip_expires_max_s, 3);
@@ -362,6 +370,15 @@ static void test_bad_values(void **state) {
 		{"sip", "domains", "example.com.", "up to 8 domains such as example.com"},
 		{"sip", "domains", "-a.example", "up to 8 domains such as example.com"},
 		{"sip", "domains", "a b c d e f g h i", "up to 8 domains such as example.com"},
+		{"sip", "overlay-routes", "example.net", "up to 8 domains with addresses such as example.net=192.0.2.1:5070"},
+		{"sip", "overlay-routes", "=192.0.2.1", "up to 8 domains with addresses such as example.net=192.0.2.1:5070"},
+		{"sip", "overlay-routes", "example.net=", "up to 8 domains with addresses such as example.net=192.0.2.1:5070"},
+		{"sip", "overlay-routes", "example.net=0.0.0.0",
+		 "up to 8 domains with addresses such as example.net=192.0.2.1:5070"},
+		{"sip", "overlay-routes", "example.net=host", "up to 8 domains with addresses such as example.net=192.0.2.1:5070"},
+		{"sip", "overlay-routes",
+		 "a=::1 b=::1 c=::1 d=::1 e=::1 f=::1 g=::1 h=::1 i=::1",
+		 "up to 8 domains with addresses such as example.net=192.0.2.1:5070"},
 		{"sip", "allow", "192.0.2.0/33", "up to 32 networks such as 192.0.2.0/24"},
 		{"sip", "allow", "2001:db8::/129", "up to 32 networks such as 192.0.2.0/24"},
 		{"sip", "allow", "192.0.2.0/", "up to 32 networks such as 192.0.2.0/24"},
