@@ -322,7 +322,7 @@ install: programs  ## install programs, man pages, completion, units and the set
 		install -Dm644 appliance/$$name.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/$$name.conf || exit 1; \
 		install -Dm644 appliance/$$name.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/$$name.conf || exit 1; done
 	install -Dm644 -t $(DESTDIR)$(UNITDIR) appliance/*.socket appliance/*.service
-	sed -i 's|/usr/local/sbin|$(PREFIX)/sbin|' $(DESTDIR)$(UNITDIR)/ringgated.service $(DESTDIR)$(UNITDIR)/ringgate-enrolld.service
+	sed -i 's|/usr/local/sbin|$(PREFIX)/sbin|' $(DESTDIR)$(UNITDIR)/ringgated.service $(DESTDIR)$(UNITDIR)/ringgated@.service $(DESTDIR)$(UNITDIR)/ringgate-enrolld.service
 
 deb:  ## make the Debian packages of this machine's release in build/deb
 	$(Q)appliance/install-packages.sh $(DEPENDENCIES)

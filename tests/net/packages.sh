@@ -75,10 +75,10 @@ is /sys/fs/bpf/ringgate "ringgate:ringgate 700"
 is /etc/ringgate/ringgate.conf "root:root 644"
 within ringgated --version | grep -qF "$version" || die "the daemon does not run"
 # Nothing is enabled.
-for unit in ringgated.service ringgate-enrolld.service ringgate-enrolld.socket; do
+for unit in ringgated.service ringgated@.service ringgate-enrolld.service ringgate-enrolld.socket; do
 	[ "$(within systemctl is-enabled $unit 2>/dev/null)" = disabled ] || die "$unit is enabled by the installation"
 done
-within systemd-analyze verify --man=no ringgated.service ringgate-enrolld.service >"$WORK/verify" 2>&1
+within systemd-analyze verify --man=no ringgated.service ringgated@other.service ringgate-enrolld.service >"$WORK/verify" 2>&1
 grep -E 'ringgate' "$WORK/verify" | grep -vE 'standard output' && die "the units are not right"
 
 # ---- upgrade: to the same packages with a higher version
