@@ -161,13 +161,11 @@ FORWARD_INLINE __u32 forward_entry_size(struct forward_work *work, __u32 positio
 }
 
 /* Reads the entry in front of the destination list into work->entry. Returns 0 or the reason to drop. */
-FORWARD_FUNCTION int forward_entry_read(struct forward_work *work) {
+FORWARD_INLINE int forward_entry_parse(struct forward_work *work) {
 	__u32 position, end, size, data;
 	struct forward_entry *entry;
 	__u8 type;
 
-	if (!work)
-		return DROP_HDR_OVERRUN;
 	entry = &work->entry;
 	position = work->destination;
 	end = FORWARD_FIXED + work->header.via_length + work->header.destination_length;
@@ -208,6 +206,11 @@ FORWARD_FUNCTION int forward_entry_read(struct forward_work *work) {
 	default:
 		return DROP_DEST_BAD_TYPE; /* FW-C07 */
 	}
+}
+
+/* The same for all but the first entry: seldom, and out of the way. */
+FORWARD_FUNCTION int forward_entry_read(struct forward_work *work) {
+	return work ? forward_entry_parse(work) : DROP_HDR_OVERRUN;
 }
 
 /* A checksum of the entry of `size` octets at `position`. Different entries may share one; see forward_entries_equal(). */
@@ -350,7 +353,7 @@ FORWARD_INLINE int forward_check_lists(struct forward_work *work) {
 	int reason, action;
 
 	work->destination = FORWARD_FIXED + work->header.via_length;
-	reason = forward_entry_read(work);
+	reason = forward_entry_parse(work);
 	if (reason != 0)
 		return forward_drop(work, (__u8)reason, 0);
 	action = forward_check_via(work);

@@ -152,15 +152,12 @@ FORWARD_FUNCTION int packet_checksum6(struct record_buffer *b, struct fastpath_s
  * Writes the headers in front of the record of `record_length` octets in `b`, for the link in `slot` over `hop`. Returns their
  * length: the packet starts that many octets before b->header.
  */
-FORWARD_FUNCTION int packet_headers(struct record_buffer *b, struct fastpath_slot *slot, struct fastpath_hop *hop,
-				    __u32 record_length) {
-	const struct fastpath_record *record;
+FORWARD_INLINE int packet_headers(struct record_buffer *b, struct fastpath_slot *slot, const struct fastpath_hop *hop,
+				  __u32 record_length) {
+	const struct fastpath_record *record = &slot->record;
 	__u32 at, length = 8 + record_length;
 	__be16 protocol;
 
-	if (!b || !slot || !hop)
-		return 0;
-	record = &slot->record;
 	*(__u16 *)&b->room[PACKET_AT_UDP] = __builtin_bswap16(record->local_port);
 	*(__u16 *)&b->room[PACKET_AT_UDP + 2] = __builtin_bswap16(record->remote_port);
 	*(__u16 *)&b->room[PACKET_AT_UDP + 4] = __builtin_bswap16((__u16)length);
