@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A call in progress, then many times more requests than a gateway can serve, then one call more.
 
-    sip_overload.py GATEWAY PORT DOMAIN REQUESTS
+    sip_overload.py GATEWAY PORT DOMAIN REQUESTS PROCESS
 
-Sends REQUESTS registrations and calls as fast as it can. Meanwhile requests inside a dialog must be answered by somebody who knows
+Sends REQUESTS registrations and calls as fast as it can, the first third while the gateway's PROCESS stands still, as on a machine that
+has no time for it, so that its socket overflows. Meanwhile requests inside a dialog must be answered by somebody who knows
 the dialog or not, but never with 503; repeated as RFC 3261 17.1.2.2 has it, none may be without answer. Afterwards one call must be
 served at once. The exit status is 0 when all that holds and some requests were refused with 503 and Retry-After.
 """
+import os
 import re
 import select
+import signal
 import socket
 import sys
 import time
@@ -60,6 +63,7 @@ class Phone:
 
 def main():
     gateway, domain, count = (sys.argv[1], int(sys.argv[2])), sys.argv[3], int(sys.argv[4])
+    process = int(sys.argv[5])
     flood, phone = Phone(gateway), Phone(gateway)
     seen, told = {}, 0
 
@@ -73,18 +77,21 @@ def main():
                 told += 1
 
     contact = f"Contact: <sip:alice@{flood.address[0]}:{flood.address[1]}>\r\n"
-    # Written beforehand: a flood that comes as fast as it is looked at is none.
+    # Written beforehand: a flood that comes as fast as it is looked at is none. Few enough calls that their transactions have room.
     requests = [
-        flood.request("REGISTER" if i % 2 else "INVITE", "alice" if i % 2 else "bob", domain, fields=contact) for i in range(count)
+        flood.request("REGISTER" if i % 4 else "INVITE", "alice" if i % 4 else "bob", domain, fields=contact) for i in range(count)
     ]
+    os.kill(process, signal.SIGSTOP)
     for i, request in enumerate(requests):
+        if i == count // 3:
+            os.kill(process, signal.SIGCONT)
         try:
             flood.socket.send(request)
         except (ConnectionRefusedError, BlockingIOError):
             continue
         if i % 64 == 0:
             note()
-        if i % (count // 8) == count // 16:
+        if i >= count // 3 and i % (count // 8) == count // 16:
             answer = phone.ask(phone.request("BYE", "nobody", domain, to_tag=";tag=begun"))
             note()
             if answer is None:

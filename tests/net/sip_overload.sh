@@ -81,7 +81,7 @@ until [ -e "$WORK/talking" ]; do [ "$(date +%s)" -lt $end ] || die "alice does n
 gateway_ctl 1 sip calls | grep -q "^talking .*<sip:alice@$OVERLAY> -> <sip:bob@$OVERLAY> via 192.0.2.6:5070 UDP" || die "the call is not listed: $(gateway_ctl 1 sip calls)"
 gateway_ctl 1 sip trace "alice@$OVERLAY" --count 20 >"$WORK/trace.log" 2>&1 &
 trace=$!
-network_in flood python3 tests/net/sip_overload.py "$gateway" 5060 "$OVERLAY" "${SIP_OVERLOAD:-30000}" >"$WORK/flood.log" 2>&1 || die "$(cat "$WORK/flood.log")"
+network_in flood python3 tests/net/sip_overload.py "$gateway" 5060 "$OVERLAY" "${SIP_OVERLOAD:-30000}" "${GATEWAY_PID[1]}" >"$WORK/flood.log" 2>&1 || die "$(cat "$WORK/flood.log")"
 cat "$WORK/flood.log"
 wait $trace || die "sip trace"
 [ "$(grep -c "<- UDP 192.0.2.7:[0-9]* *\(INVITE\|REGISTER\|MESSAGE\|BYE\) sip:" "$WORK/trace.log")" -gt 0 ] || die "nothing was traced"

@@ -17,17 +17,18 @@ struct sip_gateway;
 
 /* Bounds of this module; LIMIT_SIP_* of base/limits.h hold too. */
 enum {
-	SIP_LISTENERS = 4,	    /* addresses to listen on */
-	SIP_HEADER_OCTETS = 16384,  /* request line and header of a message; more: 513 */
-	SIP_LINE_OCTETS = 4096,	    /* one header field with its continuation lines; more: 513 */
-	SIP_HEADER_LINES = 256,	    /* more: 513 */
-	SIP_SEPARATORS = 512,	    /* ";", "," and "&" in a header, as the parser's time grows with their square; more: 513 */
-	SIP_CONTACTS_PER_AOR = 16,  /* bindings of one AoR, Contacts of one REGISTER; more: 403 */
-	SIP_CONTACT_OCTETS = 1024,  /* one Contact URI; longer: 400 */
-	SIP_AOR_OCTETS = 255,	    /* longer: 404 */
-	SIP_CALL_ID_OCTETS = 255,   /* of a REGISTER; longer: 400 */
-	SIP_REGISTERS_PER_AOR = 16, /* REGISTERs for one AoR waiting for each other; more: 503 */
-	SIP_REDIRECT_CONTACTS = 32, /* Contacts of a 302; more are left out */
+	SIP_LISTENERS = 4,	     /* addresses to listen on */
+	SIP_HEADER_OCTETS = 16384,   /* request line and header of a message; more: 513 */
+	SIP_LINE_OCTETS = 4096,	     /* one header field with its continuation lines; more: 513 */
+	SIP_HEADER_LINES = 256,	     /* more: 513 */
+	SIP_SEPARATORS = 512,	     /* ";", "," and "&" in a header, as the parser's time grows with their square; more: 513 */
+	SIP_CONTACTS_PER_AOR = 16,   /* bindings of one AoR, Contacts of one REGISTER; more: 403 */
+	SIP_CONTACT_OCTETS = 1024,   /* one Contact URI; longer: 400 */
+	SIP_AOR_OCTETS = 255,	     /* longer: 404 */
+	SIP_CALL_ID_OCTETS = 255,    /* of a REGISTER; longer: 400 */
+	SIP_REGISTERS_PER_AOR = 16,  /* REGISTERs for one AoR waiting for each other; more: 503 */
+	SIP_REDIRECT_CONTACTS = 32,  /* Contacts of a 302; more are left out */
+	SIP_TRANSACTIONS_KEPT = 512, /* of LIMIT_SIP_TRANSACTIONS, for requests inside dialogs and CANCEL */
 	SIP_TRANSACTION_OCTETS = 32 << 20, /* held by all transactions; the oldest finished ones go, then 503 */
 	SIP_STATELESS_PER_SECOND = 200,	   /* refusals without a transaction (400, 403, 503 ...); more are dropped */
 	SIP_UNACKNOWLEDGED = 1000,    /* answered INVITEs that wait for their ACK and are answered again by timer G; more are not */

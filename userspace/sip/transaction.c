@@ -359,13 +359,18 @@ static void transaction_due(struct timer *timer, void *userdata) {
 	sip_transaction_free(transaction);
 }
 
-/* Room for one more; transactions that only wait for repetitions make place, the oldest first. */
-static bool make_room(struct sip_gateway *gateway) {
-	while (gateway->finished && (HASH_CNT(hh, gateway->transactions) >= LIMIT_SIP_TRANSACTIONS ||
-				     gateway->transaction_octets > SIP_TRANSACTION_OCTETS))
+/*
+ * Room for one more; transactions that only wait for repetitions make place, the oldest first. The last places are for calls in
+ * progress: who has begun can go on and hang up, however many others want to begin.
+ */
+static bool make_room(struct sip_gateway *gateway, const struct sip_request *request) {
+	bool begins = !request->to_tag && !request->route_set.dialog && request->method != SIP_CANCEL;
+	unsigned most = LIMIT_SIP_TRANSACTIONS - (begins ? SIP_TRANSACTIONS_KEPT : 0);
+
+	while (gateway->finished &&
+	       (HASH_CNT(hh, gateway->transactions) >= most || gateway->transaction_octets > SIP_TRANSACTION_OCTETS))
 		sip_transaction_free(gateway->finished);
-	return HASH_CNT(hh, gateway->transactions) < LIMIT_SIP_TRANSACTIONS &&
-	       gateway->transaction_octets <= SIP_TRANSACTION_OCTETS;
+	return HASH_CNT(hh, gateway->transactions) < most && gateway->transaction_octets <= SIP_TRANSACTION_OCTETS;
 }
 
 int sip_transaction_new(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow,
@@ -373,7 +378,7 @@ int sip_transaction_new(struct sip_gateway *gateway, const struct sip_request *r
 	uint8_t text[2 * KEY_OCTETS + 2 * SIP_HEADER_OCTETS];
 	struct writer w = writer_fixed(text, sizeof(text));
 
-	if (!make_room(gateway))
+	if (!make_room(gateway, request))
 		return -ENOBUFS;
 	write_key(&w, request, request->message->sip_method);
 	size_t merge_start = w.length;
