@@ -144,3 +144,12 @@ void runtime_fire(struct runtime *runtime) {
 	}
 	runtime->firing = false;
 }
+
+bool rate_take(uint64_t *paid_us, uint64_t now_us, uint64_t interval_us, unsigned burst) {
+	if (*paid_us < now_us)
+		*paid_us = now_us;
+	if (*paid_us - now_us > (burst - 1) * interval_us)
+		return false;
+	*paid_us += interval_us;
+	return true;
+}

@@ -62,6 +62,12 @@ void timer_arm(struct runtime *runtime, struct timer *timer, uint64_t due_us);
 void timer_arm_after(struct runtime *runtime, struct timer *timer, uint64_t delay_us);
 void timer_disarm(struct runtime *runtime, struct timer *timer);
 
+/*
+ * Takes one of what may come once every `interval_us`, `burst` (at least 1) of them at once. False: there is none left. *paid_us,
+ * at first 0, is when all that was taken so far would have come at an even pace.
+ */
+bool rate_take(uint64_t *paid_us, uint64_t now_us, uint64_t interval_us, unsigned burst);
+
 /* When the next timer is due, USEC_NEVER without one. */
 uint64_t runtime_next(const struct runtime *runtime);
 

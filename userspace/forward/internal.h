@@ -27,14 +27,8 @@ enum {
 	ROUTER_TEXT_MAX = 256,			    /* octets of an error text of ours */
 };
 
-/* How many messages of the bootstrap server's relaying are left. */
-struct relay_bucket {
-	uint64_t filled_us;
-	uint32_t tokens;
-};
-
 struct relay {
-	struct relay_bucket bucket; /* of all joining peers */
+	uint64_t paid_us; /* rate_take(): messages relayed for all joining peers */
 	struct timer timer;
 	struct relay_figures figures;
 };
@@ -46,7 +40,7 @@ struct router_link {
 	uint64_t serial;	     /* never used twice, unlike slots */
 	bool announced;		     /* the listeners know of it */
 	struct {
-		struct relay_bucket bucket;
+		uint64_t paid_us; /* rate_take(): messages relayed for this joining peer */
 		uint64_t used_us;
 	} relay;
 	/* contest.c */

@@ -5,21 +5,8 @@
 
 /* ---- limits ---- */
 
-static bool take(const struct router *router, struct relay_bucket *bucket, uint32_t burst, uint32_t per_second) {
-	uint64_t now_us = router->runtime->now_us, interval_us = USEC_PER_SEC / per_second;
-	uint64_t earned = (now_us - bucket->filled_us) / interval_us;
-
-	if (bucket->filled_us == 0 || bucket->tokens + earned >= burst) {
-		bucket->tokens = burst;
-		bucket->filled_us = now_us;
-	} else {
-		bucket->tokens += (uint32_t)earned;
-		bucket->filled_us += earned * interval_us;
-	}
-	if (bucket->tokens == 0)
-		return false;
-	bucket->tokens--;
-	return true;
+static bool take(const struct router *router, uint64_t *paid_us, uint32_t burst, uint32_t per_second) {
+	return rate_take(paid_us, router->runtime->now_us, USEC_PER_SEC / per_second, burst);
 }
 
 static bool is_peer(const struct router_link *link) {
@@ -46,8 +33,8 @@ unsigned relay_admit(struct router *router, struct router_link *from, uint16_t t
 		return DROP_RELAY_REFUSED;
 	}
 	struct router_link *joiner = is_peer(from) ? to : from;
-	if (!take(router, &joiner->relay.bucket, RELAY_BURST, RELAY_PER_SECOND) ||
-	    !take(router, &relay->bucket, RELAY_TOTAL_BURST, RELAY_TOTAL_PER_SECOND)) {
+	if (!take(router, &joiner->relay.paid_us, RELAY_BURST, RELAY_PER_SECOND) ||
+	    !take(router, &relay->paid_us, RELAY_TOTAL_BURST, RELAY_TOTAL_PER_SECOND)) {
 		relay->figures.limited++;
 		return DROP_RELAY_LIMIT;
 	}

@@ -10,8 +10,7 @@
 
 struct interface {
 	unsigned index;
-	uint64_t filled_us, answered_us, due_us; /* due_us: an answer is owed then; USEC_NEVER */
-	uint32_t tokens;
+	uint64_t paid_us, answered_us, due_us; /* due_us: an answer is owed then; USEC_NEVER */
 };
 
 enum announce_phase { ANNOUNCE_OFF, ANNOUNCE_PROBE, ANNOUNCE_SAY, ANNOUNCE_ON, ANNOUNCE_CONFLICT };
@@ -449,19 +448,7 @@ static struct interface *interface_of(struct mdns *mdns, unsigned index) {
 }
 
 static bool take_token(const struct mdns *mdns, struct interface *interface) {
-	uint64_t interval_us = USEC_PER_SEC / MDNS_MESSAGES_PER_SECOND, earned = (now(mdns) - interface->filled_us) / interval_us;
-
-	if (interface->filled_us == 0 || interface->tokens + earned >= MDNS_MESSAGES_BURST) {
-		interface->tokens = MDNS_MESSAGES_BURST;
-		interface->filled_us = now(mdns);
-	} else {
-		interface->tokens += (uint32_t)earned;
-		interface->filled_us += earned * interval_us;
-	}
-	if (interface->tokens == 0)
-		return false;
-	interface->tokens--;
-	return true;
+	return rate_take(&interface->paid_us, now(mdns), USEC_PER_SEC / MDNS_MESSAGES_PER_SECOND, MDNS_MESSAGES_BURST);
 }
 
 void mdns_receive(struct mdns *mdns, unsigned interface_index, const struct address *from, struct octets message) {

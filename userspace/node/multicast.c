@@ -93,20 +93,8 @@ static int check_signature(const struct multicast *multicast, const struct messa
 }
 
 static bool take_token(struct multicast *multicast) {
-	uint64_t now_us = router_runtime(multicast->router)->now_us, interval_us = USEC_PER_SEC / MULTICAST_ANSWERS_PER_SECOND;
-	uint64_t earned = (now_us - multicast->filled_us) / interval_us;
-
-	if (multicast->filled_us == 0 || multicast->tokens + earned >= MULTICAST_ANSWERS_BURST) {
-		multicast->tokens = MULTICAST_ANSWERS_BURST;
-		multicast->filled_us = now_us;
-	} else {
-		multicast->tokens += (uint32_t)earned;
-		multicast->filled_us += earned * interval_us;
-	}
-	if (multicast->tokens == 0)
-		return false;
-	multicast->tokens--;
-	return true;
+	return rate_take(&multicast->paid_us, router_runtime(multicast->router)->now_us,
+			 USEC_PER_SEC / MULTICAST_ANSWERS_PER_SECOND, MULTICAST_ANSWERS_BURST);
 }
 
 static int answer(struct multicast *multicast, struct octets datagram, struct writer *w) {

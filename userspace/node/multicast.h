@@ -24,8 +24,7 @@ struct multicast {
 	struct router *router;
 	uint64_t transaction_id; /* of our request; 0: none */
 	unsigned read;
-	uint64_t filled_us;
-	uint32_t tokens;
+	uint64_t paid_us; /* rate_take(): answers */
 	uint64_t answered[MULTICAST_REMEMBERED];
 	size_t next_answered;
 	struct {

@@ -37,14 +37,7 @@ void sip_strangers_free(struct sip_gateway *gateway) {
 
 /* Takes one of `per_second`, of which a second's worth may come at once. */
 static bool pay(uint64_t *paid_us, uint64_t now_us, unsigned per_second) {
-	const uint64_t interval_us = USEC_PER_SEC / per_second;
-
-	if (*paid_us < now_us)
-		*paid_us = now_us;
-	if (*paid_us - now_us > USEC_PER_SEC - interval_us)
-		return false;
-	*paid_us += interval_us;
-	return true;
+	return rate_take(paid_us, now_us, USEC_PER_SEC / per_second, per_second);
 }
 
 static struct sip_stranger *stranger_get(struct sip_gateway *gateway, const struct address *source) {

@@ -193,17 +193,11 @@ void sip_response_send(struct sip_gateway *gateway, const struct sip_flow *flow,
 
 /* One more refusal without a transaction? A second's worth may come at once. */
 static bool may_refuse(struct sip_gateway *gateway) {
-	const uint64_t interval_us = USEC_PER_SEC / SIP_STATELESS_PER_SECOND;
-	uint64_t now_us = gateway->runtime->now_us;
-
-	if (gateway->stateless_us < now_us)
-		gateway->stateless_us = now_us;
-	if (gateway->stateless_us - now_us > USEC_PER_SEC - interval_us) {
-		gateway->figures.dropped++;
-		return false;
-	}
-	gateway->stateless_us += interval_us;
-	return true;
+	if (rate_take(&gateway->stateless_us, gateway->runtime->now_us, USEC_PER_SEC / SIP_STATELESS_PER_SECOND,
+		      SIP_STATELESS_PER_SECOND))
+		return true;
+	gateway->figures.dropped++;
+	return false;
 }
 
 static void send_refusal(struct sip_gateway *gateway, const osip_via_t *via, const struct sip_flow *flow, unsigned status,

@@ -424,15 +424,7 @@ static bool better_owner_known(const struct chord *chord, const struct id *sende
  * are taken at a bounded rate, and refused ones are offered again.
  */
 static bool stranger_acceptable(struct chord *chord) {
-	const uint64_t each_us = CHORD_STRANGER_STORE_MS * USEC_PER_MSEC, burst_us = CHORD_STRANGER_STORES * each_us;
-	uint64_t now_us = chord_now(chord);
-
-	if (now_us > burst_us && chord->strangers_us < now_us - burst_us)
-		chord->strangers_us = now_us - burst_us;
-	if (chord->strangers_us + each_us > now_us)
-		return false;
-	chord->strangers_us += each_us;
-	return true;
+	return rate_take(&chord->strangers_us, chord_now(chord), CHORD_STRANGER_STORE_MS * USEC_PER_MSEC, CHORD_STRANGER_STORES);
 }
 
 static bool chord_replica_acceptable(struct topology *topology, const struct id *sender, const struct id *resource_id,

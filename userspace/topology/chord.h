@@ -138,7 +138,7 @@ struct chord {
 	bool replica_anew[CHORD_REPLICAS];  /* its link was lost since: it may have restarted with nothing, to be announced again */
 	size_t replica_count;
 	uint64_t replica_hold_us;
-	uint64_t strangers_us;			   /* so far their Stores have used up the time of CHORD_STRANGER_STORE_MS each */
+	uint64_t strangers_us;			   /* rate_take(): their Stores */
 	struct chord_range owners[CHORD_REPLICAS]; /* whose records we hold copies of, as announced to the storage */
 	size_t owner_count;
 

@@ -307,12 +307,40 @@ static void test_system(void **state) {
 	assert_true(clock_monotonic_us() >= earlier);
 }
 
+/* --- rates --- */
+
+static unsigned take_all(uint64_t *paid_us, uint64_t now_us) {
+	unsigned taken = 0;
+
+	while (taken < 100 && rate_take(paid_us, now_us, 1000, 5))
+		taken++;
+	return taken;
+}
+
+static void test_rate(void **state) {
+	uint64_t paid_us = 0;
+
+	(void)state;
+	assert_int_equal(take_all(&paid_us, 1), 5); /* a burst, also right at the start */
+	assert_int_equal(take_all(&paid_us, 1000), 0);
+	assert_int_equal(take_all(&paid_us, 1001), 1);
+	assert_int_equal(take_all(&paid_us, 3500), 2); /* what has come of the next one is not lost */
+	assert_int_equal(take_all(&paid_us, 4000), 0);
+	assert_int_equal(take_all(&paid_us, 4001), 1);
+	assert_int_equal(take_all(&paid_us, 1000000), 5); /* never more than a burst */
+}
+
 int main(void) {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_order),	       cmocka_unit_test(test_arming_again),
-		cmocka_unit_test(test_from_fire),      cmocka_unit_test(test_due_while_firing),
-		cmocka_unit_test(test_arming_for_now), cmocka_unit_test(test_random),
-		cmocka_unit_test(test_random_below),   cmocka_unit_test(test_random_spread),
+		cmocka_unit_test(test_rate),
+		cmocka_unit_test(test_order),
+		cmocka_unit_test(test_arming_again),
+		cmocka_unit_test(test_from_fire),
+		cmocka_unit_test(test_due_while_firing),
+		cmocka_unit_test(test_arming_for_now),
+		cmocka_unit_test(test_random),
+		cmocka_unit_test(test_random_below),
+		cmocka_unit_test(test_random_spread),
 		cmocka_unit_test(test_system),
 	};
 
