@@ -55,7 +55,7 @@ start_capture() {
 	: >"$WORK/tcpdump.log"
 	ip netns exec "$NETWORK-lan" tcpdump -i lan -s 0 -B 65536 -U -Z root -w "$PCAP" udp port 6084 2>"$WORK/tcpdump.log" &
 	capture_pid=$!
-	timeout --foreground 20 grep -q -m1 "listening on" < <(tail -n +1 -f --pid=$capture_pid "$WORK/tcpdump.log" 2>/dev/null) ||
+	timeout --foreground 60 grep -q -m1 "listening on" < <(tail -n +1 -F --pid=$capture_pid "$WORK/tcpdump.log" 2>/dev/null) ||
 		fail "tcpdump does not start: $(cat "$WORK/tcpdump.log")"
 }
 

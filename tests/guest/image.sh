@@ -331,7 +331,7 @@ cut_stores() {
 		ringgatectl store --kind 0xf0000001 --node self --value "'"$cut"'-$number" >/dev/null && echo "$number"
 	done' >"$WORK/acknowledged" &
 	storing=$!
-	timeout --foreground 600 grep -q -m1 "^$wanted$" < <(tail -n +1 -f "$WORK/acknowledged") || die "power cut $cut: no $wanted stores are acknowledged"
+	timeout --foreground 600 grep -q -m1 "^$wanted$" < <(tail -n +1 -F "$WORK/acknowledged" 2>/dev/null) || die "power cut $cut: no $wanted stores are acknowledged"
 	power_cut
 	kill $storing 2>/dev/null
 	wait $storing 2>/dev/null

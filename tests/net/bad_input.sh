@@ -148,7 +148,7 @@ try_early() {
 	refuse 78 "$1" "$BUILD/ringgated" --check --config "$state/ringgate.conf"
 	ip netns exec "$NETWORK-g1" "$BUILD/ringgated" --config "$state/ringgate.conf" >"$WORK/early.log" 2>&1 &
 	waiting=$!
-	timeout --foreground 60 grep -q -m1 "The clock is wrong: it says .* Waiting until the time is set" < <(tail -n +1 -f --pid="$waiting" "$WORK/early.log") ||
+	timeout --foreground 60 grep -q -m1 "The clock is wrong: it says .* Waiting until the time is set" < <(tail -n +1 -F --pid="$waiting" "$WORK/early.log" 2>/dev/null) ||
 		die "no word of the clock: $(cat "$WORK/early.log")"
 	kill -TERM "$waiting"
 	wait "$waiting"
@@ -209,7 +209,7 @@ hold() {
 	network_in g1 python3 tests/net/bad_input.py "$@" <"$directory/end" >"$directory/held" 2>&1 &
 	holder=$!
 	exec 9>"$directory/end"
-	timeout 20 grep -q held < <(tail -n +1 -f --pid=$holder "$directory/held" 2>/dev/null) || die "cannot hold $*: $(cat "$directory/held")"
+	timeout 60 grep -q held < <(tail -n +1 -F --pid=$holder "$directory/held" 2>/dev/null) || die "cannot hold $*: $(cat "$directory/held")"
 }
 release() { exec 9>&-; wait "$holder"; rm -f "$WORK/end"; }
 

@@ -123,7 +123,7 @@ network_in g5 nft -f - <<-NFT || network_refuse "the kernel has no nftables"
 NFT
 ip netns exec "$NETWORK-evil" python3 tests/net/discovery.py flood 192.0.2.66 example.org >"$WORK/flood" 2>&1 &
 flood=$!
-timeout 20 grep -q -m1 flooding < <(tail -n +1 -f --pid=$flood "$WORK/flood" 2>/dev/null) || die "no flood: $(cat "$WORK/flood")"
+timeout 60 grep -q -m1 flooding < <(tail -n +1 -F --pid=$flood "$WORK/flood" 2>/dev/null) || die "no flood: $(cat "$WORK/flood")"
 settings 5 "[links]\nbootstrap = $(gateway_address 3)\n$local_ways"
 gateway_start 5 && gateway_wait 5 1 60 || die "it does not join under a flood of answers"
 # Until the limit of messages has been reached, which takes as long as the flood needs for a hundred.
@@ -147,6 +147,6 @@ gateway_stop 3
 gateway_stop 4
 settings 5 "[discovery]\nmulticast-dns = yes\n"
 gateway_start 5 || die "gateway 5 alone"
-timeout 60 grep -q -m1 "None of 1 bootstrap nodes let us in" < <(tail -n +1 -f "$WORK/gateway-5/log" 2>/dev/null) || die "no word of a vain search"
+timeout 60 grep -q -m1 "None of 1 bootstrap nodes let us in" < <(tail -n +1 -F "$WORK/gateway-5/log" 2>/dev/null) || die "no word of a vain search"
 gateway_ctl 5 status | grep -q "^bootstrap *searching, round" || die "status does not say that it searches"
 echo "each way alone, all ways at once, liars and a flood: $lied packets to lied-about addresses, $answers answers to 1000 questions"

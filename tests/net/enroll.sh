@@ -18,7 +18,7 @@ die() { echo "$*"; tail -n 5 "$WORK"/*log "$WORK"/gateway-*/log 2>/dev/null; exi
 server_start() {
 	ip netns exec "$NETWORK-server" "$BUILD/ringgate-enrolld" --config "$WORK/enrolld.conf" >>"$WORK/server.log" 2>&1 &
 	SERVER_PID=$!
-	timeout 30 grep -q -m1 "Serving 1 overlay" < <(tail -n +1 -f --pid=$SERVER_PID "$WORK/server.log" 2>/dev/null) || die "the server does not start"
+	timeout 30 grep -q -m1 "Serving 1 overlay" < <(tail -n +1 -F --pid=$SERVER_PID "$WORK/server.log" 2>/dev/null) || die "the server does not start"
 }
 server_stop() { kill -TERM "$SERVER_PID"; wait "$SERVER_PID" || die "the server did not end in order"; : >"$WORK/server.log"; }
 add_user() { "$CTL" user add "$WORK/ca" "$1" --node-ids "${2:-1}" --json | sed -n 's/.*"password": "\(.*\)".*/\1/p'; }

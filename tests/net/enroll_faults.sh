@@ -69,7 +69,7 @@ server_start() {
 	: >"$WORK/server.log"
 	ip netns exec "$NETWORK-server" "${@:-$BUILD/ringgate-enrolld}" --config "$WORK/enrolld.conf" >>"$WORK/server.log" 2>&1 &
 	SERVER_PID=$!
-	timeout 30 grep -q -m1 "Serving 4 overlays" < <(tail -n +1 -f --pid=$SERVER_PID "$WORK/server.log" 2>/dev/null) || die "the server does not start"
+	timeout 30 grep -q -m1 "Serving 4 overlays" < <(tail -n +1 -F --pid=$SERVER_PID "$WORK/server.log" 2>/dev/null) || die "the server does not start"
 }
 server_stop() { kill -TERM "$SERVER_PID"; wait "$SERVER_PID" || die "the server did not end in order"; }
 bad_start() { # CERTIFICATE: the server that lies, at port 444
@@ -78,7 +78,7 @@ bad_start() { # CERTIFICATE: the server that lies, at port 444
 	ip netns exec "$NETWORK-server" python3 "$FAULTS" serve 192.0.2.5:444 "$WORK/$1.crt" "$WORK/$1.key" "$WORK/ca/published.xml" "$WORK/tls.crt" \
 		>>"$WORK/bad.log" 2>&1 &
 	BAD_PID=$!
-	timeout 30 grep -q -m1 serving < <(tail -n +1 -f --pid=$BAD_PID "$WORK/bad.log" 2>/dev/null) || die "the bad server does not start"
+	timeout 30 grep -q -m1 serving < <(tail -n +1 -F --pid=$BAD_PID "$WORK/bad.log" 2>/dev/null) || die "the bad server does not start"
 }
 client() { # CASE HOST [ARGUMENT…]
 	local case=$1 host=$2
@@ -245,7 +245,7 @@ if command -v systemd-socket-activate >/dev/null; then
 	: >"$WORK/server.log"
 	ip netns exec "$NETWORK-server" systemd-socket-activate -l 192.0.2.5:443 "$BUILD/ringgate-enrolld" --config "$WORK/enrolld.conf" >>"$WORK/server.log" 2>&1 &
 	SERVER_PID=$!
-	timeout 30 grep -q -m1 "Listening on" < <(tail -n +1 -f --pid=$SERVER_PID "$WORK/server.log" 2>/dev/null) || die "no socket"
+	timeout 30 grep -q -m1 "Listening on" < <(tail -n +1 -F --pid=$SERVER_PID "$WORK/server.log" 2>/dev/null) || die "no socket"
 else
 	server_start
 fi

@@ -26,7 +26,7 @@ until_true() {
 	done
 }
 # wait_log FILE PATTERN: until the file has such a line
-wait_log() { timeout --foreground 90 grep -q -m1 "$2" < <(tail -n +1 -f "$1" 2>/dev/null) || die "$1 does not say: $2"; }
+wait_log() { timeout --foreground 90 grep -q -m1 "$2" < <(tail -n +1 -F "$1" 2>/dev/null) || die "$1 does not say: $2"; }
 
 server_start() {
 	ip netns exec "$NETWORK-server" "$BUILD/ringgate-enrolld" --config "$WORK/enrolld.conf" >>"$WORK/server.log" 2>&1 &

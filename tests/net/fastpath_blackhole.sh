@@ -32,7 +32,7 @@ run() {
 	kernel=$(($(fastpath_figure 1 forwarded_kernel) - kernel))
 	[ "$wrong" -eq 0 ] && [ "$duplicates" -eq 0 ] || die "$wrong messages came to a wrong peer, $duplicates twice"
 }
-said() { timeout --foreground "${2:-30}" grep -q -m1 "$1" < <(tail -n +1 -f "$log") || die "not said in ${2:-30} s: $1"; }
+said() { timeout --foreground "${2:-30}" grep -q -m1 "$1" < <(tail -n +1 -F "$log" 2>/dev/null) || die "not said in ${2:-30} s: $1"; }
 network_require
 network_open
 overlay_create || die "no overlay"

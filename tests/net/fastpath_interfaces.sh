@@ -27,7 +27,7 @@ die() {
 SINK=203.0.113.2
 report=
 transit() { network_in g1 "$@"; }
-ready() { timeout 10 grep -q -m1 "$1" < <(tail -n +1 -f "$2"); }
+ready() { timeout 60 grep -q -m1 "$1" < <(tail -n +1 -F "$2" 2>/dev/null); }
 
 # space NAME: a namespace without a connection to anything.
 space() {

@@ -114,7 +114,7 @@ fastpath_gro side b
 : >"$WORK/numbers"
 ip netns exec "$NETWORK-lan" python3 tests/net/record_numbers.py "rg$$-g$entry" 6084 >"$WORK/numbers" &
 watcher=$!
-timeout 10 grep -q watching < <(tail -n +1 -f "$WORK/numbers") || die "the watcher does not start"
+timeout 60 grep -q watching < <(tail -n +1 -F "$WORK/numbers" 2>/dev/null) || die "the watcher does not start"
 
 # One that must not get anything.
 network_site c 192.0.2.103 && load_identity c && load_sink c c 192.0.2.103 "$(links_to 1 2 3 4)" || die "no bystander"

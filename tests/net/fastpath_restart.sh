@@ -117,7 +117,7 @@ more 20
 # Not through a function: then the process number would be that of a subshell.
 ip netns exec "$NETWORK-lan" python3 tests/net/record_numbers.py "rg$$-g$transit" 6084 >"$WORK/numbers" &
 watcher=$!
-timeout 10 grep -q watching < <(tail -n +1 -f "$WORK/numbers") || die "the watcher does not start"
+timeout 60 grep -q watching < <(tail -n +1 -F "$WORK/numbers" 2>/dev/null) || die "the watcher does not start"
 more 20
 
 # ---- killed

@@ -68,7 +68,7 @@ openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -su
 printf '%s A 192.0.2.201\n' far.example other.example >"$WORK/zone"
 : >"$WORK/dns.log"
 network_in dns python3 tests/net/dns_server.py 192.0.2.53 53 "$WORK/zone" >>"$WORK/dns.log" 2>&1 &
-timeout 20 grep -q -m1 serving < <(tail -n +1 -f "$WORK/dns.log" 2>/dev/null) || die "no name server"
+timeout 60 grep -q -m1 serving < <(tail -n +1 -F "$WORK/dns.log" 2>/dev/null) || die "no name server"
 network_in out python3 tests/net/tls_answer.py 192.0.2.201 5061 "$WORK/outside-ca.crt" "$WORK/outside.key" >"$WORK/tls_answer.log" 2>&1 &
 listens out 5061
 sipp_in alice message 192.0.2.101 -key uri "sip:info@far.example:5061;transport=tls" 192.0.2.11:5060 ||

@@ -34,7 +34,7 @@ cat >"$WORK/zone" <<-ZONE
 ZONE
 : >"$WORK/dns.log"
 network_in dns python3 tests/net/dns_server.py 192.0.2.53 53 "$WORK/zone" >>"$WORK/dns.log" 2>&1 &
-timeout 20 grep -q -m1 serving < <(tail -n +1 -f "$WORK/dns.log" 2>/dev/null) || die "no name server"
+timeout 60 grep -q -m1 serving < <(tail -n +1 -F "$WORK/dns.log" 2>/dev/null) || die "no name server"
 
 # in SITE SCENARIO ADDRESS ARGUMENT…
 sipp_in() {

@@ -80,7 +80,7 @@ make_tools() {
 		setsid $as "${0%/*}/$name" >>"$log" 2>&1 </dev/null &
 		echo $! >"/run/$name.pid"
 		case $name in ringgated) sign="Node [0-9a-f]* of overlay" ;; *) sign="Serving " ;; esac
-		timeout 30 grep -q -m1 "$sign" < <(tail -n +1 -f --pid=$! "$log" 2>/dev/null) || { cat "$log"; exit 1; }
+		timeout 30 grep -q -m1 "$sign" < <(tail -n +1 -F --pid=$! "$log" 2>/dev/null) || { cat "$log"; exit 1; }
 	TOOL
 	cat >"$WORK/bin/listen" <<-'TOOL'
 		import os, socket, sys

@@ -137,7 +137,7 @@ for number in 1 2 3; do gateway_wait "$number" 2 120 || die "gateway $number doe
 [ "$(links_over 1 DTLS-UDP-SR-NO-ICE)" -ge 1 ] && [ "$(links_over 1 TLS-TCP-FH-NO-ICE)" -ge 1 ] || die "not over both protocols"
 call 3
 says() { # gateway, words: both sides tell their operator why
-	timeout --foreground 60 grep -q -m1 -e "$2" < <(tail -n +1 -f --pid="${GATEWAY_PID[$1]}" "$WORK/gateway-$1/log") || die "gateway $1 does not say: $2"
+	timeout --foreground 60 grep -q -m1 -e "$2" < <(tail -n +1 -F --pid="${GATEWAY_PID[$1]}" "$WORK/gateway-$1/log" 2>/dev/null) || die "gateway $1 does not say: $2"
 }
 says 4 "its shared secret is not ours"
 says 1 "its shared secret is not ours"

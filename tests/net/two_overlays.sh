@@ -77,7 +77,7 @@ second_start() {
 	# As in gateway_start(): the process number is to be the daemon's.
 	ip netns exec "$NETWORK-g1" "$BUILD/ringgated" --config "$other/ringgate.conf" >>"$other/log" 2>&1 &
 	second=$!
-	timeout --foreground 30 grep -q -m1 "Node [0-9a-f]* of overlay" < <(tail -n +1 -f --pid="$second" "$other/log" 2>/dev/null) || return
+	timeout --foreground 30 grep -q -m1 "Node [0-9a-f]* of overlay" < <(tail -n +1 -F --pid="$second" "$other/log" 2>/dev/null) || return
 	"$BUILD/ringgatectl" --socket "$other/control" wait --timeout 60 >/dev/null
 }
 asked() { network_in "$1" timeout 40 python3 tests/net/long_message.py send "$2" "$3" 10; }

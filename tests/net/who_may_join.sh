@@ -32,7 +32,7 @@ finish() {
 }
 
 says() { # gateway, words
-	timeout --foreground 60 grep -q -m1 -e "$2" < <(tail -n +1 -f --pid="${GATEWAY_PID[$1]}" "$WORK/gateway-$1/log") || die "gateway $1 does not say: $2"
+	timeout --foreground 60 grep -q -m1 -e "$2" < <(tail -n +1 -F --pid="${GATEWAY_PID[$1]}" "$WORK/gateway-$1/log" 2>/dev/null) || die "gateway $1 does not say: $2"
 }
 
 # How many links gateway $1 has.

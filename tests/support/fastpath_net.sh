@@ -57,7 +57,7 @@ load_sink() {
 }
 
 load_wait() {
-	timeout --foreground 30 grep -q -m1 '^up' < <(tail -n +1 -f --pid="$1" "$2" 2>/dev/null) || {
+	timeout --foreground 30 grep -q -m1 '^up' < <(tail -n +1 -F --pid="$1" "$2" 2>/dev/null) || {
 		cat "$2"
 		return 1
 	}
@@ -75,7 +75,7 @@ load_source() {
 }
 LOAD_PREFIX=
 
-load_third() { timeout --foreground 30 grep -q -m1 '^third' < <(tail -n +1 -f --pid="$LOAD_SOURCE" "$LOAD_SOURCE_OUT" 2>/dev/null); }
+load_third() { timeout --foreground 30 grep -q -m1 '^third' < <(tail -n +1 -F --pid="$LOAD_SOURCE" "$LOAD_SOURCE_OUT" 2>/dev/null); }
 
 load_end() {
 	local result=0
