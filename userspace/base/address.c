@@ -19,6 +19,14 @@ bool address_same(const struct address *a, const struct address *b) {
 	return address_equal(a, &other);
 }
 
+bool address_same_host(const struct address *a, const struct address *b) {
+	return a->family == b->family && memcmp(a->octets, b->octets, sizeof(a->octets)) == 0;
+}
+
+bool address_likely_same_host(const struct address *a, const struct address *b) {
+	return a->family == b->family && memcmp(a->octets, b->octets, a->family == AF_INET ? 4 : 8) == 0;
+}
+
 struct address address_of_sockaddr(const struct sockaddr *sockaddr) {
 	struct address address = {0};
 

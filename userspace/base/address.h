@@ -22,6 +22,13 @@ bool address_equal(const struct address *a, const struct address *b);
 
 /* The same, whatever the protocols. */
 bool address_same(const struct address *a, const struct address *b);
+
+/* The same, whatever the ports and protocols. */
+bool address_same_host(const struct address *a, const struct address *b);
+
+/* What is likely one host, seen from elsewhere: the same IPv4 address, the same IPv6 /64. */
+bool address_likely_same_host(const struct address *a, const struct address *b);
+
 struct address address_of_sockaddr(const struct sockaddr *sockaddr);
 
 /* Returns the length of the socket address, 0 for no address. */

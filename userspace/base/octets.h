@@ -23,6 +23,11 @@ struct octets {
 struct octets octets_of_string(const char *string);
 bool octets_equal(struct octets a, struct octets b);
 
+/* In names that compare without case (of domains and hosts): ASCII alone, whatever the locale. */
+static inline char ascii_lower(char c) {
+	return (char)(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
+}
+
 /* Compares in constant time; for secrets and authentication tags. */
 bool octets_equal_secret(const void *a, const void *b, size_t length);
 
@@ -33,7 +38,7 @@ struct reader {
 	const uint8_t *data;
 	size_t length;
 	size_t position;
-	int error;              /* 0, or -EBADMSG once anything did not fit or was invalid */
+	int error;		/* 0, or -EBADMSG once anything did not fit or was invalid */
 	uint8_t node_id_length; /* octets of a Node-ID in this overlay, 16 unless set (RFC 6940 6.3.1.1) */
 };
 
@@ -81,9 +86,9 @@ int reader_finish_nested(struct reader *r, const struct reader *nested);
 struct writer {
 	uint8_t *data;
 	size_t capacity;
-	size_t length;          /* octets written so far */
-	size_t limit;           /* most octets a growing writer may hold; 0 for a writer over a fixed buffer */
-	int error;              /* 0, -ENOBUFS or -ENOMEM, sticky */
+	size_t length;		/* octets written so far */
+	size_t limit;		/* most octets a growing writer may hold; 0 for a writer over a fixed buffer */
+	int error;		/* 0, -ENOBUFS or -ENOMEM, sticky */
 	uint8_t node_id_length; /* as in struct reader */
 };
 

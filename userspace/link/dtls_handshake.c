@@ -400,11 +400,6 @@ int dtls_handshake_connect(struct dtls_link *link, const struct address *remote)
 	return 0;
 }
 
-/* Do two remote addresses belong to what is likely one host: the same IPv4 address, the same IPv6 /64? */
-static bool same_host(const struct address *a, const struct address *b) {
-	return a->family == b->family && memcmp(a->octets, b->octets, a->family == AF_INET ? 4 : 8) == 0;
-}
-
 static bool may_accept(const struct dtls_links *links, const struct address *remote) {
 	const struct dtls_handshake *handshake;
 	unsigned count = 0;
@@ -413,7 +408,7 @@ static bool may_accept(const struct dtls_links *links, const struct address *rem
 	    links->handshake_count >= LIMIT_HANDSHAKES_OPEN)
 		return false;
 	DL_FOREACH2(links->handshakes, handshake, next) {
-		if (handshake->session.server && same_host(&handshake->endpoint->to.remote, remote))
+		if (handshake->session.server && address_likely_same_host(&handshake->endpoint->to.remote, remote))
 			count++;
 	}
 	return count < DTLS_HANDSHAKES_PER_HOST;

@@ -327,11 +327,6 @@ void tls_connect_timer(struct timer *timer, void *userdata) {
 
 /* --- others' --- */
 
-/* Do two remote addresses belong to what is likely one host: the same IPv4 address, the same IPv6 /64? */
-static bool same_host(const struct address *a, const struct address *b) {
-	return a->family == b->family && memcmp(a->octets, b->octets, a->family == AF_INET ? 4 : 8) == 0;
-}
-
 /*
  * May one more be accepted? With all places for handshakes taken the oldest one goes: who is slow loses against who is there, and
  * filling all of them takes more strangers a round trip than their number.
@@ -343,7 +338,7 @@ static bool may_accept(struct tls_links *links, const struct address *remote) {
 	DL_FOREACH2(links->list, link, next) {
 		if (link->initiated)
 			continue;
-		bool same = same_host(&link->session.remote, remote);
+		bool same = address_likely_same_host(&link->session.remote, remote);
 		links_of_host += same;
 		if (link->state == TLS_UP)
 			continue;

@@ -22,8 +22,7 @@ static bool is_bootstrap_node(const struct clients *clients, uint16_t slot) {
 	struct address address = transport->ops->address(transport->object, slot);
 
 	for (size_t i = 0; i < config->bootstrap_count; i++)
-		if (config->bootstrap[i].family == address.family &&
-		    memcmp(config->bootstrap[i].octets, address.octets, sizeof(address.octets)) == 0)
+		if (address_same_host(&config->bootstrap[i], &address))
 			return true;
 	return false;
 }

@@ -331,7 +331,7 @@ bool users_serve_domain(const struct users *users, const char *domain) {
 	if (length > USER_NAME_MAX)
 		return false;
 	for (size_t i = 0; i <= length; i++)
-		lower[i] = (char)(domain[i] >= 'A' && domain[i] <= 'Z' ? domain[i] | 0x20 : domain[i]);
+		lower[i] = ascii_lower(domain[i]);
 	HASH_FIND_STR(users->domains, lower, found);
 	return found != NULL;
 }

@@ -144,7 +144,7 @@ bool sip_credentials_ours(struct sip_gateway *gateway, struct octets value) {
 	memcpy(realm, credentials.value[REALM].data, credentials.value[REALM].length);
 	realm[credentials.value[REALM].length] = 0;
 	for (char *c = realm; *c; c++)
-		*c = (char)(*c >= 'A' && *c <= 'Z' ? *c | 0x20 : *c);
+		*c = ascii_lower(*c);
 	return gateway->events.domain(gateway->events.userdata, realm);
 }
 

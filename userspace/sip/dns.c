@@ -345,7 +345,7 @@ static int make_key(const char *name, enum dns_type type, char key[static KEY_SI
 	if (length == 0 || length > DNS_NAME_SIZE - 3 || name[0] == '.')
 		return -EINVAL;
 	for (size_t i = 0, label = 0; i < length; i++) {
-		char c = (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] | 0x20 : name[i]);
+		char c = ascii_lower(name[i]);
 		label = c == '.' ? 0 : label + 1;
 		if (!strchr(allowed, c) || label > 63 || (c == '.' && name[i + 1] == '.'))
 			return -EINVAL;

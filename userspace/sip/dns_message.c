@@ -24,10 +24,6 @@ enum {
 
 /* --- names --- */
 
-static char lower(uint8_t c) {
-	return (char)(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
-}
-
 /* In text, without final dot, in lower case. Labels with anything that needs quoting are no host names: the name fails. */
 static void read_name(struct reader *r, struct octets message, char name[static DNS_NAME_SIZE]) {
 	struct reader at = *r;
@@ -68,7 +64,7 @@ static void read_name(struct reader *r, struct octets message, char name[static 
 				reader_fail(r);
 				return;
 			}
-			name[length++] = lower(label.data[i]);
+			name[length++] = ascii_lower((char)label.data[i]);
 		}
 	}
 	name[length] = 0;

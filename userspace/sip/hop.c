@@ -79,10 +79,6 @@ int sip_hop_of_uri(const osip_uri_t *uri, struct sip_hop *ret) {
 	return 0;
 }
 
-static bool same_host(const struct address *a, const struct address *b) {
-	return a->family == b->family && memcmp(a->octets, b->octets, sizeof(a->octets)) == 0;
-}
-
 /*
  * Over the connection while that is open; else to the host at its other end, at the port of the URI when it names this host, at the
  * port it came from when there is an address translator in between.
@@ -101,7 +97,7 @@ int sip_hop_of_flow(struct sip_gateway *gateway, const struct sip_flow *flow, co
 		*ret = hop;
 		return 0;
 	}
-	bool named = address_of_host(uri->host, &contact) && same_host(&contact, &flow->remote) &&
+	bool named = address_of_host(uri->host, &contact) && address_same_host(&contact, &flow->remote) &&
 		     sip_uri_port(uri, hop.transport, &port) == 0;
 	if (named)
 		hop.address.port = port;
@@ -190,7 +186,7 @@ const char *sip_flow_sent_by(struct sip_gateway *gateway, const struct sip_flow 
 		if (listened->family != address.family || listeners[i].peer != peer)
 			continue;
 		address.port = listened->port;
-		if (same_host(listened, &address))
+		if (address_same_host(listened, &address))
 			break;
 	}
 	address.scope = 0;

@@ -48,10 +48,8 @@ bool sip_sibling_hop(const struct sip_gateway *gateway, const osip_uri_t *uri, s
 }
 
 bool sip_sibling_at(const struct sip_gateway *gateway, const struct address *host) {
-	for (size_t i = 0; i < gateway->sibling_count; i++) {
-		const struct address *address = &gateway->siblings[i].address;
-		if (address->family == host->family && memcmp(address->octets, host->octets, sizeof(host->octets)) == 0)
+	for (size_t i = 0; i < gateway->sibling_count; i++)
+		if (address_same_host(&gateway->siblings[i].address, host))
 			return true;
-	}
 	return false;
 }

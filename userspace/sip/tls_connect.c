@@ -148,8 +148,7 @@ static void identity_of(const struct sip_hop *hop, bool peer, char text[static D
 static struct sip_connection *peer_connection(struct sip_gateway *gateway, const struct address *remote) {
 	for (struct sip_connection *connection = gateway->connections; connection; connection = connection->hh.next)
 		if (connection->peer && !connection->broken && !connection->finished && SSL_is_init_finished(connection->ssl) &&
-		    connection->flow.remote.family == remote->family &&
-		    memcmp(connection->flow.remote.octets, remote->octets, sizeof(remote->octets)) == 0)
+		    address_same_host(&connection->flow.remote, remote))
 			return connection;
 	return NULL;
 }

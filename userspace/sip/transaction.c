@@ -29,7 +29,7 @@ static void write_key(struct writer *w, const struct sip_request *request, const
 		writer_octets(w, octets_of_string(request->branch));
 		writer_u8(w, '\n');
 		for (const char *c = via->host; *c; c++)
-			writer_u8(w, (uint8_t)(*c >= 'A' && *c <= 'Z' ? *c | 0x20 : *c));
+			writer_u8(w, (uint8_t)ascii_lower(*c));
 		writer_u8(w, ':');
 		writer_octets(w, octets_of_string(via->port ? via->port : "5060"));
 	} else {
@@ -147,7 +147,7 @@ static bool write_plain_key(struct writer *w, struct octets via, struct octets m
 	writer_octets(w, octets_of_string(branch));
 	writer_u8(w, '\n');
 	for (const char *c = host; *c; c++)
-		writer_u8(w, (uint8_t)(*c >= 'A' && *c <= 'Z' ? *c | 0x20 : *c));
+		writer_u8(w, (uint8_t)ascii_lower(*c));
 	if (!strchr(host, ':'))
 		writer_octets(w, octets_of_string(":5060"));
 	writer_u8(w, '\n');

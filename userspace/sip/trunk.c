@@ -219,15 +219,11 @@ const osip_uri_t *sip_trunk_server(const struct sip_trunk *trunk) {
 
 /* --- calls that come --- */
 
-static bool same_host(const struct address *a, const struct address *b) {
-	return a->family == b->family && memcmp(a->octets, b->octets, sizeof(a->octets)) == 0;
-}
-
 void sip_trunk_found(struct sip_trunk *trunk, const struct sip_hop *hops, size_t count) {
 	for (size_t i = 0; i < count; i++) {
 		bool known = false;
 		for (size_t at = 0; at < SIP_TRUNK_HOSTS; at++)
-			known |= same_host(&trunk->hosts[at], &hops[i].address);
+			known |= address_same_host(&trunk->hosts[at], &hops[i].address);
 		if (!known)
 			trunk->hosts[trunk->host_count++ % SIP_TRUNK_HOSTS] = hops[i].address;
 	}
@@ -236,7 +232,7 @@ void sip_trunk_found(struct sip_trunk *trunk, const struct sip_hop *hops, size_t
 struct sip_trunk *sip_trunk_at(const struct sip_gateway *gateway, const struct address *host) {
 	for (size_t i = 0; i < gateway->trunk_count; i++)
 		for (size_t at = 0; at < SIP_TRUNK_HOSTS; at++)
-			if (gateway->trunks[i]->hosts[at].family != 0 && same_host(&gateway->trunks[i]->hosts[at], host))
+			if (gateway->trunks[i]->hosts[at].family != 0 && address_same_host(&gateway->trunks[i]->hosts[at], host))
 				return gateway->trunks[i];
 	return NULL;
 }

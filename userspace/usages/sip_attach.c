@@ -136,12 +136,9 @@ bool sip_attach_knows(const struct sip_attach *attach, const struct address *sou
 
 	DL_FOREACH (attach->peers, peer)
 		for (size_t i = 0; i < APPLICATIONS && peer->allowed_until_us > now_us; i++)
-			for (size_t j = 0; j < peer->offers[i].count; j++) {
-				const struct address *address = &peer->offers[i].places[j].address;
-				if (address->family == source->family &&
-				    memcmp(address->octets, source->octets, sizeof(address->octets)) == 0)
+			for (size_t j = 0; j < peer->offers[i].count; j++)
+				if (address_same_host(&peer->offers[i].places[j].address, source))
 					return true;
-			}
 	return false;
 }
 

@@ -122,6 +122,35 @@ static void test_equality(void **state) {
 }
 
 /* The zone counts for link-local addresses only: the same global address is one address whatever interface it came by. */
+static struct address parsed(const char *text) {
+	struct address address;
+
+	assert_int_equal(address_parse(text, RELOAD_PORT, &address), 0);
+	return address;
+}
+
+static void test_hosts(void **state) {
+	static const struct {
+		const char *a, *b;
+		bool same, likely;
+	} cases[] = {
+		{"192.0.2.1:5060", "192.0.2.1:6084", true, true},
+		{"192.0.2.1", "192.0.2.2", false, false},
+		{"[2001:db8::1]:1", "[2001:db8::1]:2", true, true},
+		{"2001:db8::1", "2001:db8::2", false, true},
+		{"2001:db8::1", "2001:db8:0:1::1", false, false},
+		{"192.0.2.1", "c000:201::", false, false}, /* the same octets, another family */
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct address a = parsed(cases[i].a), b = parsed(cases[i].b);
+		b.protocol = IPPROTO_TCP;
+		assert_int_equal(address_same_host(&a, &b), cases[i].same);
+		assert_int_equal(address_likely_same_host(&a, &b), cases[i].likely);
+	}
+}
+
 static void test_scope(void **state) {
 	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(1), .sin6_scope_id = 7};
 	struct address address;
@@ -152,7 +181,8 @@ static void test_none(void **state) {
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_round_trip), cmocka_unit_test(test_malformed), cmocka_unit_test(test_bytes),
-		cmocka_unit_test(test_equality),   cmocka_unit_test(test_scope),     cmocka_unit_test(test_none),
+		cmocka_unit_test(test_equality),   cmocka_unit_test(test_hosts),     cmocka_unit_test(test_scope),
+		cmocka_unit_test(test_none),
 	};
 
 	return cmocka_run_group_tests_name("base/address", tests, NULL, NULL);

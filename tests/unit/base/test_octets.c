@@ -35,6 +35,14 @@ static void test_views(void **state) {
 	octets_wipe(NULL, 10);
 }
 
+static void test_lower_case(void **state) {
+	static const char from[] = "@AZ[`az{0\xc4\xe4", to[] = "@az[`az{0\xc4\xe4";
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(from); i++)
+		assert_int_equal(ascii_lower(from[i]), to[i]);
+}
+
 static void test_integers_are_big_endian(void **state) {
 	struct reader r = reader_of(counting, sizeof(counting));
 
@@ -347,6 +355,7 @@ static void test_writer_growing(void **state) {
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_views),
+		cmocka_unit_test(test_lower_case),
 		cmocka_unit_test(test_integers_are_big_endian),
 		cmocka_unit_test(test_reads_stop_at_the_end),
 		cmocka_unit_test(test_error_is_sticky),
