@@ -4,6 +4,7 @@
 # are told (300, 302, 305, 404, 480, 482, 503); who may call as whom; and a device that is called by its own URI from the other site.
 # S-3.2-03 S-4.1-01 S-4.2-01 S-6-01
 set -u
+shopt -s extglob
 cd "$(dirname "$0")/../.." || exit 1
 BUILD=$(realpath "${BUILD:-build}")
 WORK=$(mktemp -d /tmp/ringgate.XXXXXX)
@@ -31,7 +32,7 @@ network_site far 192.0.2.102
 settings() {
 	for number in 1 2; do
 		mkdir -p "$WORK/gateway-$number/ringgate.conf.d"
-		printf '[sip]\ndigest-algorithms = MD5\nexpires-min = 1\nmode = %s\ndomains = voice.example.net\n' "$1" >"$WORK/gateway-$number/ringgate.conf.d/test.conf" # SIPp knows MD5
+		printf '[sip]\ndigest-algorithms = MD5\nexpires-min = 1\nlookup-seconds = 2\nmode = %s\ndomains = voice.example.net\n' "$1" >"$WORK/gateway-$number/ringgate.conf.d/test.conf" # SIPp knows MD5
 	done
 }
 # sipp_in SITE SCENARIO ADDRESS ARGUMENT…
@@ -78,6 +79,15 @@ is_answer() { # PATTERN SITE GATEWAY URI [FROM]
 	[[ $answer == $pattern ]] || die "$*: answered \"$answer\", not \"$pattern\""
 }
 
+# What the other gateway has found it may repeat for the seconds it is told, and no longer: asks until the answer fits.
+becomes() { # PATTERN SITE GATEWAY URI [FROM]
+	local answer pattern=$1 end=$(($(date +%s) + 60))
+	shift
+	until answer=$(asked "$@"); [[ $answer == $pattern ]]; do
+		[ "$(date +%s)" -lt $end ] || die "$*: still answered \"$answer\", not \"$pattern\""
+	done
+}
+
 settings redirect
 gateway_start 1 && gateway_wait 1 || die "the gateway does not start"
 gateway_start 2 && gateway_wait 2 1 || die "the second gateway does not start"
@@ -87,14 +97,25 @@ at_1 register_contact -s bob -key contact "<sip:bob@192.0.2.101>" -key expires 6
 sipp_in far register_contact 192.0.2.102 -s alice -key contact "<sip:alice@192.0.2.102>" -key expires 60 -au alice -ap lamp-alice-73 192.0.2.11:5060 &&
 	die "registered from outside"
 [ "$(registered alice)" = 0 ] || die "something was registered"
+is_answer "480" other 192.0.2.11 "sip:bob@$OVERLAY" # known here, though nobody has ever registered him
+is_answer "404" other 192.0.2.11 "sip:nobody@$OVERLAY"
 register alice '<sip:alice@192.0.2.101:5070>' 600
 network_in phone timeout 30 sipsak -s sip:192.0.2.11 >"$WORK/sipsak.log" 2>&1 || die "sipsak gets no answer to OPTIONS"
 is_answer "302 <sip:alice@192.0.2.101:5070>*" other 192.0.2.11 "sip:alice@$OVERLAY"
 register alice '<sip:alice@192.0.2.101:5071>;q=0.2, <sip:alice@192.0.2.101:5072>;q=0.9, <sip:alice@192.0.2.101:5070>;q=0.5' 600
 is_answer "302 <sip:alice@192.0.2.101:5072>*;q=0.900 <sip:alice@192.0.2.101:5070>*;q=0.500 <sip:alice@192.0.2.101:5071>*;q=0.200" \
 	other 192.0.2.11 "sip:alice@$OVERLAY"
+is_answer "300 <sip:alice@192.0.2.101:507?>*" far 192.0.2.12 "sip:alice@$OVERLAY" "carol@$OVERLAY"
+register alice '<sip:alice@192.0.2.101:5070>, <sip:alice@192.0.2.101:5071>;expires=0, <sip:alice@192.0.2.101:5072>;expires=0' 600
+becomes "302 <sip:alice@192.0.2.101:5070>;expires=+([0-9])" far 192.0.2.12 "sip:alice@$OVERLAY" "carol@$OVERLAY"
 register alice '*' 0
 [ "$(registered alice)" = 0 ] || die "Contact: * leaves something"
+becomes "480" far 192.0.2.12 "sip:alice@$OVERLAY" "carol@$OVERLAY"
+register alice '<sip:alice@192.0.2.101:5073>' 600
+is_answer "302 <sip:alice@192.0.2.101:5073>*" other 192.0.2.11 "sip:alice@$OVERLAY" # at her own gateway at once
+becomes "302 <sip:alice@192.0.2.101:5073>*" far 192.0.2.12 "sip:alice@$OVERLAY" "carol@$OVERLAY"
+register alice '*' 0
+echo "what changes at one site is seen at the other"
 is_answer "480" other 192.0.2.11 "sip:alice@$OVERLAY"
 is_answer "404" other 192.0.2.11 "sip:nobody@$OVERLAY"
 DOMAIN=voice.example.net register bob '<sip:bob@192.0.2.101:5070>' 600

@@ -463,7 +463,7 @@ static void on_route_query(struct control_request *request) {
 static void on_resolved(void *userdata, int error, const struct sip_contact *contacts, size_t count) {
 	struct control_request *request = userdata;
 
-	if (error < 0 && error != -ENOENT) {
+	if (error < 0 && error != -ENOENT && error != -ENODATA) {
 		control_fail(request,
 			     error == -ELOOP ? "The registrations of this name form a loop." : "The overlay is not reachable.");
 		return;

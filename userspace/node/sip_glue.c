@@ -45,6 +45,7 @@ struct found {
 	size_t count;
 	unsigned waiting; /* gateways that have not answered */
 	int error;	  /* of one that did not */
+	bool known;	  /* the user has stored something once */
 };
 
 /* An answer of a gateway is for this look-up. */
@@ -286,6 +287,22 @@ static void on_known_user(void *userdata, const struct storage_outcome *outcome,
 	answer(pending, outcome->error < 0 && outcome->error != -EREMOTEIO ? 503 : known ? 480 : 404, NULL);
 }
 
+/* A user of this site, who may not have registered since the site was set up. */
+static bool is_known_here(const struct pending *pending) {
+	const struct sip_glue *glue = pending->glue;
+	const char *at = strrchr(pending->aor, '@');
+	char ha1[SIP_DIGEST_SIZE];
+
+	if (users_find(glue->node->users, pending->aor))
+		return true;
+	/* A certificate comes with the first registration, and a password is given to nobody but users. */
+	if (!at || !glue->passwords || !enroller_takes_user(glue->node->enroller, pending->aor))
+		return false;
+	bool known = passwords_ha1(glue->passwords, pending->aor, at + 1, SIP_DIGEST_SHA_256, ha1);
+	octets_wipe(ha1, sizeof(ha1));
+	return known;
+}
+
 static void ask_whether_known(struct pending *pending) {
 	struct id resource_id =
 		resource_id_of_name(octets_of_string(pending->aor), router_config(pending->glue->node->router)->node_id_length);
@@ -303,8 +320,8 @@ static void found_answer(struct pending *pending) {
 	if (found->count > 0) {
 		pending->resolve_done(pending->userdata, 302, found->contacts, found->count, 0);
 		pending_free(pending);
-	} else if (found->error < 0) {
-		answer(pending, 480, NULL); /* registered at a gateway that cannot be reached */
+	} else if (found->error < 0 || found->known || is_known_here(pending)) {
+		answer(pending, 480, NULL); /* perhaps registered at a gateway that cannot be reached */
 	} else {
 		ask_whether_known(pending);
 	}
@@ -393,7 +410,7 @@ static void ask_gateway(struct pending *pending, const struct sip_contact *conta
 static void on_resolved(void *userdata, int error, const struct sip_contact *contacts, size_t count) {
 	struct pending *pending = userdata;
 
-	if (error < 0 && error != -ENOENT) {
+	if (error < 0 && error != -ENOENT && error != -ENODATA) {
 		answer(pending, error == -ELOOP ? 482 : 503, NULL);
 		return;
 	}
@@ -402,6 +419,7 @@ static void on_resolved(void *userdata, int error, const struct sip_contact *con
 		answer(pending, 503, NULL);
 		return;
 	}
+	pending->found->known = error == -ENODATA;
 	for (size_t i = 0; error == 0 && i < count; i++) {
 		struct sip_redirect_contact *contact = NULL;
 		/* A GRUU says itself at which gateway its phone is (RFC 7904 6). */

@@ -24,6 +24,7 @@ struct resolution {
 	struct sip_contact contacts[SIP_CONTACTS_MAX];
 	size_t contact_count;
 	bool looped;
+	bool known;	    /* somebody has stored something for this AoR, or for one that it stands for */
 	int error;	    /* of the first Fetch that failed */
 	struct timer timer; /* for an answer without a Fetch */
 	sip_resolve_done done;
@@ -34,7 +35,10 @@ static void finish(struct resolution *resolution) {
 	int error = 0;
 
 	if (resolution->contact_count == 0)
-		error = resolution->error < 0 ? resolution->error : resolution->looped ? -ELOOP : -ENOENT;
+		error = resolution->error < 0 ? resolution->error
+			: resolution->looped  ? -ELOOP
+			: resolution->known   ? -ENODATA
+					      : -ENOENT;
 	resolution->done(resolution->userdata, error, resolution->contacts, resolution->contact_count);
 	free(resolution);
 }
@@ -147,8 +151,10 @@ static void add_value(struct resolution *resolution, const struct fetched_value 
 	uint32_t lifetime_s = value->lifetime_s < limit_s ? value->lifetime_s : limit_s;
 	struct sip_registration registration;
 
-	if (!value->value.exists || !value->signer || value->rolled_back ||
-	    sip_registration_read(value->value.value, &registration) < 0)
+	if (!value->signer || value->rolled_back)
+		return;
+	resolution->known = true; /* removed as it may be */
+	if (!value->value.exists || sip_registration_read(value->value.value, &registration) < 0)
 		return;
 	if (registration.type == SIP_REGISTRATION_URI)
 		add_uri(resolution, value, registration.uri, lifetime_s);

@@ -254,6 +254,37 @@ static void test_bound(void **state) {
 	assert_int_equal(f->asked, 1);
 }
 
+/* Users with many long Contacts fill the room before there are too many of them. */
+static void test_bound_of_octets(void **state) {
+	struct sip_redirect_contact contacts[LOCATION_CONTACTS + 1];
+	char uri[512], aor[64];
+	struct fixture *f = *state;
+
+	memset(uri, 'u', sizeof(uri) - 1);
+	uri[sizeof(uri) - 1] = 0;
+	for (size_t i = 0; i < ARRAY_LENGTH(contacts); i++)
+		contacts[i] = (struct sip_redirect_contact){.uri = uri, .expires_s = 100};
+	const unsigned most = LOCATION_OCTETS / (LOCATION_CONTACTS * sizeof(uri));
+	for (unsigned i = 0; i < 2 * most; i++) {
+		snprintf(aor, sizeof(aor), "user%u@example.org", i);
+		f->asked = f->answered = 0;
+		call(f, aor);
+		f->questions[0].done(f->questions[0].userdata, 302, contacts, ARRAY_LENGTH(contacts), 0);
+		f->answered = 1;
+		assert_int_equal(f->count, LOCATION_CONTACTS);
+		assert_true(location_figures(f->location).octets <= LOCATION_OCTETS);
+	}
+	struct location_figures figures = location_figures(f->location);
+	assert_in_range(figures.entries, most / 2, most);
+	assert_int_equal(figures.displaced, 2 * most - figures.entries);
+	f->asked = f->answered = 0;
+	call(f, aor); /* the last one is known */
+	assert_int_equal(f->asked, 0);
+	assert_int_equal(f->count, LOCATION_CONTACTS);
+	call(f, "user0@example.org");
+	assert_int_equal(f->asked, 1);
+}
+
 static void test_off(void **state) {
 	struct fixture *f = *state;
 
@@ -275,6 +306,7 @@ int main(void) {
 		cmocka_unit_test_setup_teardown(test_forget, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_again_from_within, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bound, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_bound_of_octets, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_off, setup_off, teardown),
 	};
 
