@@ -38,7 +38,7 @@ run_unit() {
 	fi
 	if [ "$count_failed" -gt 0 ]; then
 		printf 'FAIL  %-44s %3d s, status %s, see %s\n' "$name" "$SECONDS" "$status" "$log"
-		grep -vE '^\[( RUN|       OK|----------|==========)' "$log" | head -n 25 | sed 's/^/      /'
+		grep -vE '^\[( RUN|       OK|----------|==========)' "$log" | head -n 40 | sed 's/^/      /'
 	else
 		printf 'ok    %-44s %3d s, %d tests\n' "$name" "$SECONDS" "$count_ok"
 	fi
@@ -57,7 +57,9 @@ run_one() {
 	77) printf 'skip  %-44s %s\n' "$name" "$last" && set -- 0 0 1 ;;
 	*)
 		printf 'FAIL  %-44s %3d s, status %s, see %s\n' "$name" "$SECONDS" "$status" "$log"
-		tail -n 25 "$log" | sed 's/^/      /'
+		# A script says why before it prints what others have logged.
+		tail -n 40 "$log" | sed 's/^/      /'
+		grep -aE '^(FAIL|FAILED|SKIP)\b' "$log" | tail -n 20 | cut -c 1-400 | sed 's/^/      /'
 		set -- 0 1 0
 		;;
 	esac
