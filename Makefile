@@ -335,10 +335,10 @@ image:  ## make the appliance: disk image, update and root for containers (root,
 
 image-check: deps  ## make the image if it is not there, and test it in a virtual machine and in containers
 	$(Q)appliance/install-packages.sh $(IMAGE_PACKAGES) qemu-system-x86 qemu-utils ovmf systemd-container lintian
-	$(Q)$(MAKE) $(PARALLEL) CI=1 programs
+	$(Q)$(MAKE) $(PARALLEL) CI=1 programs net
 	$(Q)images/build.sh
 	$(Q)BUILD=$(BUILD) tests/net/packages.sh
-	$(Q)BUILD=$(BUILD) tests/net/appliance.sh
+	$(Q)BUILD=$(BUILD) BOOT_LIMIT_MS=$${BOOT_LIMIT_MS:-5000} RESTART_LIMIT_MS=$${RESTART_LIMIT_MS:-2000} tests/net/appliance.sh
 	$(Q)BUILD=$(BUILD) IMAGE=1 tests/guest/image.sh
 
 clean:  ## remove what was built

@@ -163,7 +163,8 @@ prune_kernel() {
 		net/ax25 net/netrom net/rose net/batman-adv net/openvswitch net/9p net/dccp net/atm drivers/atm drivers/fpga drivers/counter \
 		drivers/platform/x86 drivers/firewire drivers/md/bcache drivers/md/persistent-data drivers/md/dm-vdo drivers/block/drbd drivers/scsi/lpfc \
 		drivers/scsi/qla2xxx drivers/scsi/bfa drivers/net/ethernet/mellanox/mlxsw drivers/net/wwan drivers/net/hamradio drivers/net/arcnet \
-		drivers/net/ieee802154 drivers/net/thunderbolt drivers/crypto drivers/xen drivers/nvdimm drivers/dax drivers/cxl drivers/ntb; do
+		drivers/net/ieee802154 drivers/net/thunderbolt drivers/crypto drivers/xen drivers/nvdimm drivers/dax drivers/cxl drivers/ntb \
+		arch/x86/kvm virt drivers/vfio drivers/vhost drivers/input/mouse drivers/input/misc; do
 		rm -rf "${modules:?}/kernel/$each"
 	done
 	rm -f "$root"/boot/System.map-* "$root"/boot/config-*
@@ -222,7 +223,7 @@ finish_root() {
 	done
 	for each in systemd-bootctl.socket systemd-creds.socket systemd-hostnamed.socket systemd-initctl.socket systemd-pcrextend.socket \
 		systemd-pcrlock.socket systemd-sysext.socket sys-fs-fuse-connections.mount dev-hugepages.mount sys-kernel-debug.mount \
-		sys-kernel-tracing.mount proc-sys-fs-binfmt_misc.automount systemd-ask-password-console.path systemd-ask-password-wall.path; do
+		sys-kernel-tracing.mount sys-kernel-config.mount modprobe@drm.service proc-sys-fs-binfmt_misc.automount systemd-ask-password-console.path systemd-ask-password-wall.path; do
 		ln -sf /dev/null "$root/etc/systemd/system/$each"
 	done
 	mkdir -p "$root/etc/systemd/system-generators"

@@ -10,6 +10,7 @@
 #   BOOT_LIMIT=60                      seconds of the first start that are too many (default 900: machines that test do other things, too)
 #   EXTRA="systemd.journald.forward_to_console=1"   more for the kernel command line, to see what the machine does
 #   SEED=1                             for the moments of the power cuts
+#   PROFILE=1                          says what the first start spent its time on
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 BUILD=$(realpath "${BUILD:-build}")
@@ -201,6 +202,7 @@ on cat /sys/block/dm-0/dm/uuid | grep -q CRYPT-VERITY || die "the root is not ve
 memory=$(on 'for p in $(pidof ringgated ringgate-enrolld); do awk "/^Pss:/ { print \$2 }" /proc/$p/smaps_rollup; done' | awk '{ n += $1 } END { print n }')
 [ "${memory:-999999}" -le $((60 * 1024)) ] || die "the processes of Ringgate use $memory KB"
 say "in the overlay, XDP native, $((memory / 1024)) MB"
+[ -z "${PROFILE:-}" ] || LIMIT=600 on "systemd-analyze time; systemd-analyze critical-chain --no-pager ringgated.service; systemd-analyze blame --no-pager | head -n 40; dmesg; journalctl -b -o short-monotonic --no-pager | head -n 400" >"$BUILD/first-start.txt"
 
 # ---- a restart keeps identity, records and settings
 

@@ -36,6 +36,7 @@ backup_usable() {
 	grep -qx ringgate/node.key "$RUN/names" || { complain "$file has no key of a node in it."; return 1; }
 }
 
+# Leaves ringgated stopped: settings come with a backup, and who called has services take them first.
 backup_restore() {
 	local file=$1 fresh=$ROOT/var/lib/ringgate-restore
 	mkdir -p "$RUN"
@@ -47,13 +48,15 @@ backup_restore() {
 	}
 	[ -n "$ROOT" ] || systemctl stop ringgated.service 2>/dev/null
 	mkdir -p -m 0700 "$NODE/users" "$STATE"
-	[ ! -d "$fresh/ringgate-appliance" ] || cp -a "$fresh/ringgate-appliance/." "$STATE/"
-	cp -a "$fresh/ringgate/." "$NODE/"
+	{ [ ! -d "$fresh/ringgate-appliance" ] || cp -a "$fresh/ringgate-appliance/." "$STATE/"; } && cp -a "$fresh/ringgate/." "$NODE/" || {
+		complain "What $file has cannot be put in its place: is the disk full?"
+		rm -rf "$fresh"
+		return 1
+	}
 	rm -rf "$fresh" "$NODE"/records.db* "$NODE"/phones.db* "$NODE/peers"
 	chown -R ringgate:ringgate "$NODE" 2>/dev/null
 	chmod -R go= "$NODE" "$STATE"
 	sync -f "$STATE"
-	[ -n "$ROOT" ] || systemctl start --no-block ringgated.service 2>/dev/null
 	echo "Identity, users and settings are those of $file."
 }
 

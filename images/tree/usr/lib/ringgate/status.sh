@@ -5,6 +5,9 @@ HEALTH_LEAST_FREE_KB=32768 # of the state partition; below, records and journal 
 
 addresses() { ip -brief address show scope global 2>/dev/null | awk '$1 != "lo" { for (i = 3; i <= NF; i++) printf "%s%s", n++ ? " " : "", $i }'; }
 
+# The last line of the daemon itself: what systemd says of its end tells nobody why.
+gateway_said() { journalctl -q -b _SYSTEMD_UNIT=ringgated.service "$@" -n 1 -o cat 2>/dev/null; }
+
 figure() { sed -n "s/^ *\"$1\": \"\{0,1\}\([^\",]*\)\"\{0,1\},*$/\1/p" <<<"$2" | head -n 1; }
 
 # What the node's certificate says, read again when it has changed: CERTIFICATE[fingerprint], [notBefore] and [notAfter] in UTC.
@@ -43,6 +46,7 @@ troubles() {
 	local options free
 	[ ! -s "$RUN/problem" ] || sed 's/^ringgate-appliance: //' "$RUN/problem"
 	[ ! -s "$RUN/state-problem" ] || cat "$RUN/state-problem"
+	[ ! -s "$RUN/state-problem.repaired" ] || cat "$RUN/state-problem.repaired" # no reason to be unhealthy
 	options=$(findmnt -n -o OPTIONS -M "$ROOT/var" 2>/dev/null)
 	if [[ ,$options, == *,ro,* ]]; then echo "The state partition cannot be written: nothing new is kept. Restart; if it stays so, replace the disk and restore the backup."; fi
 	free=$(df -P -k "$ROOT/var" 2>/dev/null | awk 'NR == 2 { print $4 }')
@@ -66,7 +70,7 @@ status_print() {
 	if [ -z "$state" ]; then
 		state=$(systemctl show -p StatusText --value ringgated.service 2>/dev/null)
 		state=${state:-$(systemctl is-active ringgated.service 2>/dev/null)}
-		failed=$(journalctl -q -b -u ringgated.service -p warning -n 1 -o cat 2>/dev/null)
+		failed=$(gateway_said -p warning)
 	fi
 	registrations=$(timeout 5 ringgatectl --json registrations 2>/dev/null | grep -c '"contact"')
 	calls=$(timeout 5 ringgatectl metrics 2>/dev/null | awk '$1 == "ringgate_sip_responses_3xx_total" { n = $2 } END { print n + 0 }')
@@ -112,13 +116,13 @@ health_once() {
 	done
 	[ -e "$RUN/enrolls" ] || [ -e "$NODE/overlay.xml" ] || return 0
 	if [ -e "$NODE/node.key" ] && ! timeout 5 ringgatectl status >/dev/null 2>&1; then
-		echo "ringgated does not answer: $(journalctl -q -b -u ringgated.service -n 1 -o cat 2>/dev/null)"
+		echo "ringgated does not answer: $(gateway_said)"
 		return 1
 	fi
 	# Not enrolled yet: the server may be away, which no other version would mend. That the daemon tries is enough.
 	case $(systemctl is-active ringgated.service 2>/dev/null) in
 	active | activating) return 0 ;;
-	*) echo "ringgated does not run: $(journalctl -q -b -u ringgated.service -n 1 -o cat 2>/dev/null)"; return 1 ;;
+	*) echo "ringgated does not run: $(gateway_said)"; return 1 ;;
 	esac
 }
 
