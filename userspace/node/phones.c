@@ -16,7 +16,7 @@
 #include <unistd.h>
 #include <utlist.h>
 
-enum statement { PUT, REMOVE, REMOVE_EXPIRED, LIST, STATEMENTS };
+enum statement { PUT, RENEW, REMOVE, REMOVE_EXPIRED, LIST, STATEMENTS };
 
 /* Rows are found by rowid in the order in which Contacts came. */
 static const char *const statements[STATEMENTS] = {
@@ -26,6 +26,7 @@ static const char *const statements[STATEMENTS] = {
 		"SET "
 		"call_id = ?3, cseq = ?4, q = ?5, expires_s = ?6, until_ms = ?7, source = ?8, local = ?9, transport = ?10, "
 		"uri = ?11, path = ?12, instance = ?13, reg_id = ?14, device = ?15",
+	[RENEW] = "UPDATE phone SET cseq = ?3, until_ms = ?4 WHERE aor = ?1 AND contact = ?2",
 	[REMOVE] = "DELETE FROM phone WHERE aor = ?1 AND contact = ?2",
 	[REMOVE_EXPIRED] = "DELETE FROM phone WHERE until_ms <= ?1",
 	[LIST] = "SELECT aor, contact, call_id, cseq, q, until_ms, source, local, transport, uri, path, instance, reg_id, device "
@@ -131,10 +132,27 @@ static const char *name_of(const struct sip_binding_request *request) {
 	return request->name ? request->name : request->contact;
 }
 
+static uint64_t until_ms_of(const struct phones *phones, const struct sip_binding_request *request) {
+	return runtime_realtime_ms(phones->settings.runtime) + request->expires_s * UINT64_C(1000);
+}
+
+/* -ENOENT when there is no such row. */
+static int renew(struct phones *phones, const struct sip_binding_request *request) {
+	sqlite3_stmt *statement = prepare(phones, RENEW);
+
+	if (!statement)
+		return -EIO;
+	bind_text(statement, 1, request->aor);
+	bind_text(statement, 2, name_of(request));
+	sqlite3_bind_int64(statement, 3, request->cseq);
+	sqlite3_bind_int64(statement, 4, (sqlite3_int64)until_ms_of(phones, request));
+	int error = run(statement);
+	return error == 0 && sqlite3_changes(phones->database) == 0 ? -ENOENT : error;
+}
+
 static int put(struct phones *phones, const struct sip_binding_request *request) {
 	sqlite3_stmt *statement = prepare(phones, PUT);
 	char source[ADDRESS_TEXT_SIZE], local[ADDRESS_TEXT_SIZE];
-	uint64_t until_ms = runtime_realtime_ms(phones->settings.runtime) + request->expires_s * UINT64_C(1000);
 
 	if (!statement)
 		return -EIO;
@@ -144,7 +162,7 @@ static int put(struct phones *phones, const struct sip_binding_request *request)
 	sqlite3_bind_int64(statement, 4, request->cseq);
 	sqlite3_bind_int(statement, 5, request->q);
 	sqlite3_bind_int64(statement, 6, request->expires_s);
-	sqlite3_bind_int64(statement, 7, (sqlite3_int64)until_ms);
+	sqlite3_bind_int64(statement, 7, (sqlite3_int64)until_ms_of(phones, request));
 	bind_text(statement, 8, address_format(&request->source, source));
 	bind_text(statement, 9, address_format(&request->local, local));
 	sqlite3_bind_int(statement, 10, (int)request->transport);
@@ -154,6 +172,13 @@ static int put(struct phones *phones, const struct sip_binding_request *request)
 	sqlite3_bind_int64(statement, 14, request->reg_id);
 	sqlite3_bind_int64(statement, 15, (sqlite3_int64)request->device);
 	return run(statement);
+}
+
+/* What was there before may be gone, as its time was over. */
+static int put_or_renew(struct phones *phones, const struct sip_binding_request *request) {
+	int error = request->repeats ? renew(phones, request) : -ENOENT;
+
+	return error == -ENOENT ? put(phones, request) : error;
 }
 
 static int remove_row(struct phones *phones, const struct sip_binding_request *request) {
@@ -180,7 +205,7 @@ static void write_binding(struct phones *phones, const struct sip_binding_reques
 	int error = begin(phones);
 
 	if (error == 0)
-		error = request->expires_s > 0 ? put(phones, request) : remove_row(phones, request);
+		error = request->expires_s > 0 ? put_or_renew(phones, request) : remove_row(phones, request);
 	if (error == 0 && phones->settings.runtime->now_us >= phones->purge_us)
 		error = purge(phones);
 	if (error < 0)

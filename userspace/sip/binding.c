@@ -109,6 +109,55 @@ static struct binding_more *more_free(struct binding_more *more) {
 	return NULL;
 }
 
+static struct sip_contact_uri *contact_release(struct sip_contact_uri *contact) {
+	if (!contact || --contact->references > 0)
+		return NULL;
+	uri_free(contact->parsed);
+	free(contact);
+	return NULL;
+}
+
+static void contact_take(struct binding *binding, struct sip_contact_uri *contact) {
+	contact->references++;
+	binding->contact_uri = contact;
+	binding->contact = contact->text;
+	binding->uri = contact->parsed;
+}
+
+int binding_set_contact(struct binding *binding, const char *text) {
+	struct sip_contact_uri *contact = malloc(sizeof(*contact) + strlen(text) + 1);
+
+	if (!contact)
+		return -ENOMEM;
+	contact->references = 0;
+	strcpy(contact->text, text);
+	contact->parsed = uri_parse(text);
+	if (!contact->parsed || !uri_is_sip(contact->parsed)) {
+		uri_free(contact->parsed);
+		free(contact);
+		return -EINVAL;
+	}
+	contact_take(binding, contact);
+	return 0;
+}
+
+struct binding *binding_again(const struct binding *binding) {
+	_cleanup_(binding_freep) struct binding *again = calloc(1, sizeof(*again));
+
+	if (!again)
+		return NULL;
+	contact_take(again, binding->contact_uri);
+	again->call_id = strdup(binding->call_id);
+	if (!again->call_id)
+		return NULL;
+	again->q = binding->q;
+	again->expires_s = binding->expires_s;
+	again->source = binding->source;
+	again->flow = binding->flow;
+	again->repeats = true;
+	return TAKE(again);
+}
+
 static char *copy_of(const char *text) {
 	return text ? strdup(text) : NULL;
 }
@@ -118,10 +167,7 @@ struct binding *binding_like(const struct binding *binding) {
 
 	if (!like)
 		return NULL;
-	like->contact = strdup(binding->contact);
-	like->uri = uri_parse(binding->contact);
-	if (!like->contact || !like->uri)
-		return NULL;
+	contact_take(like, binding->contact_uri);
 	if (!has_flow(binding))
 		return TAKE(like);
 	like->more = calloc(1, sizeof(*like->more));
@@ -211,8 +257,10 @@ void registration_commit(struct registration *registration, struct binding *bind
 
 	if (device)
 		device->bindings++; /* so that it stays the same one */
-	binding_free(former);
 	binding->registration = registration;
+	sip_again_commit(binding, former);
+	binding->repeats = false; /* it is the one to be replaced now */
+	binding_free(former);
 	DL_APPEND2(registration->bindings, binding, previous, next);
 	registration->binding_count++;
 	registration->gateway->figures.bindings++;
@@ -239,9 +287,10 @@ struct binding *binding_free(struct binding *binding) {
 		registration->gateway->figures.bindings--;
 		timer_disarm(registration->gateway->runtime, &binding->timer);
 	}
-	free(binding->contact);
+	if (binding->again)
+		sip_again_free(registration ? registration->gateway : NULL, binding->again);
+	contact_release(binding->contact_uri);
 	free(binding->call_id);
-	uri_free(binding->uri);
 	more_free(binding->more);
 	free(binding);
 	return NULL;
@@ -319,19 +368,20 @@ int sip_gateway_restore(struct sip_gateway *gateway, const struct sip_binding_re
 
 	if (!binding)
 		return -ENOMEM;
-	binding->uri = uri_parse(request->contact);
-	if (!binding->uri || !uri_is_sip(binding->uri) || request->expires_s == 0 || strlen(request->aor) > SIP_AOR_OCTETS)
+	if (request->expires_s == 0 || strlen(request->aor) > SIP_AOR_OCTETS)
 		return -EINVAL;
-	binding->contact = strdup(request->contact);
+	int error = binding_set_contact(binding, request->contact);
+	if (error < 0)
+		return error;
 	binding->call_id = strdup(request->call_id);
-	if (!binding->contact || !binding->call_id)
+	if (!binding->call_id)
 		return -ENOMEM;
 	binding->cseq = request->cseq;
 	binding->q = request->q;
 	binding->expires_s = request->expires_s;
 	binding->source = request->source;
 	binding->flow = former_flow(gateway, request);
-	int error = restore_more(binding, request);
+	error = restore_more(binding, request);
 	if (error < 0)
 		return error;
 	struct registration *registration = registration_get(gateway, request->aor);

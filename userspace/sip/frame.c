@@ -34,6 +34,7 @@ static const struct {
 	[SIP_FIELD_ROUTE] = {NAME("route"), 0, true, false, NULL},
 	[SIP_FIELD_PROXY_REQUIRE] = {NAME("proxy-require"), 0, true, false, NULL},
 	[SIP_FIELD_MAX_BREADTH] = {NAME("max-breadth"), 0, true, false, NULL},
+	[SIP_FIELD_AUTHORIZATION] = {NAME("authorization"), 0, true, false, NULL},
 };
 
 /* `octets` from `start`, at most `length` of them. */
@@ -96,12 +97,12 @@ typedef uint8_t vector __attribute__((vector_size(16)));
 
 enum { PIECE = sizeof(vector) };
 
-/* In each octet: 1 in a control character, 2 in what may begin an escape, 4 in a separator. */
+/* In each octet: 1 in a control character that ends no line, 2 in what may begin an escape, 4 in a separator, 8 in a CR. */
 static vector kinds_of(vector v) {
-	vector control = ((v < ' ') & (v != '\t')) | (v == 0x7f), separator = (v == ';') | (v == ',') | (v == '&'),
-	       escape = v == '%';
+	vector control = ((v < ' ') & (v != '\t') & (v != '\n') & (v != '\r')) | (v == 0x7f),
+	       separator = (v == ';') | (v == ',') | (v == '&'), escape = v == '%', end = v == '\r';
 
-	return (control & 1) | (escape & 2) | (separator & 4);
+	return (control & 1) | (escape & 2) | (separator & 4) | (end & 8);
 }
 
 static unsigned sum_of(vector v) {
@@ -112,30 +113,54 @@ static unsigned sum_of(vector v) {
 	return sum;
 }
 
-/* Whether octets are clean is told apart from what they mean, so that no later stage meets a NUL, a bare CR or an escaped NUL. */
-static void check_line(struct sip_frame *frame, struct octets line, unsigned *separators) {
-	vector seen = {0}, found = {0};
+/* What there is in a header, whatever it means. */
+struct content {
+	unsigned separators, carriage_returns;
+	bool controls, escapes; /* control characters other than line ends; what may begin an escape */
+};
+
+static struct content content_of(struct octets header) {
+	vector seen = {0}, separators = {0}, ends = {0};
+	struct content content = {0};
 	unsigned pieces = 0;
 
-	for (size_t at = 0; at < line.length; at += PIECE) {
+	for (size_t at = 0; at < header.length; at += PIECE) {
 		vector piece = (vector){0} + ' ';
-		memcpy(&piece, &line.data[at], line.length - at < PIECE ? line.length - at : PIECE);
+		memcpy(&piece, &header.data[at], header.length - at < PIECE ? header.length - at : PIECE);
 		vector kinds = kinds_of(piece);
 		seen |= kinds;
-		found += kinds >> 2;
+		separators += (kinds >> 2) & 1;
+		ends += kinds >> 3;
 		if (++pieces % UINT8_MAX == 0) { /* before one of the sixteen counts overflows */
-			*separators += sum_of(found);
-			found = (vector){0};
+			content.separators += sum_of(separators);
+			content.carriage_returns += sum_of(ends);
+			separators = ends = (vector){0};
 		}
 	}
-	*separators += sum_of(found);
+	content.separators += sum_of(separators);
+	content.carriage_returns += sum_of(ends);
 	uint64_t halves[2];
 	memcpy(halves, &seen, sizeof(halves));
-	uint64_t any = halves[0] | halves[1];
-	if (any & UINT64_C(0x0101010101010101))
-		check_controls(frame, line);
-	if (any & UINT64_C(0x0202020202020202) && memmem(line.data, line.length, "%00", 3))
+	content.controls = (halves[0] | halves[1]) & UINT64_C(0x0101010101010101);
+	content.escapes = (halves[0] | halves[1]) & UINT64_C(0x0202020202020202);
+	return content;
+}
+
+/*
+ * Whether octets are clean is told apart from what they mean, so that no later stage meets a NUL, a bare CR or an escaped NUL.
+ * `line_ends`: the carriage returns that belong to line ends. Returns the number of separators.
+ */
+static unsigned check_octets(struct sip_frame *frame, unsigned line_ends) {
+	struct content content = content_of(frame->header);
+	struct reader r = reader_of_octets(frame->header);
+	struct octets line;
+
+	if (content.controls || content.carriage_returns != line_ends)
+		while (read_line(&r, &line))
+			check_controls(frame, line);
+	if (content.escapes && memmem(frame->header.data, frame->header.length, "%00", 3))
 		refuse(frame, 400, "Escaped NUL in Header");
+	return content.separators;
 }
 
 static struct octets until_space(struct reader *r) {
@@ -220,7 +245,7 @@ static enum sip_field field_named(struct octets name) {
 
 	for (; i < SIP_FIELDS; i++) {
 		if (name.length == fields[i].length
-			    ? starts_with(name, fields[i].name)
+			    ? (name.data[0] | 0x20) == fields[i].name[0] && starts_with(name, fields[i].name)
 			    : name.length == 1 && (name.data[0] | 0x20) == fields[i].compact && fields[i].compact != 0)
 			break;
 	}
@@ -262,7 +287,7 @@ static void finish_field(struct sip_frame *frame, struct octets input, size_t st
 
 /* Reads lines up to the empty one. */
 static int read_header(struct reader *r, struct octets input, struct sip_frame *frame) {
-	unsigned lines = 0, separators = 0;
+	unsigned lines = 0, line_ends = 0;
 	size_t field_start = 0, line_start = 0; /* field_start 0: still in the first line */
 	struct octets line;
 
@@ -270,9 +295,9 @@ static int read_header(struct reader *r, struct octets input, struct sip_frame *
 		line_start = r->position;
 		if (!read_line(r, &line))
 			return reader_left(r) + line_start > SIP_HEADER_OCTETS ? -EMSGSIZE : -EAGAIN;
+		line_ends += r->position - line_start > line.length + 1;
 		if (line_start == 0) {
 			frame->start = line;
-			check_line(frame, line, &separators);
 			read_start(frame);
 			continue;
 		}
@@ -286,10 +311,10 @@ static int read_header(struct reader *r, struct octets input, struct sip_frame *
 		}
 		if (line.length == 0)
 			break;
-		check_line(frame, line, &separators);
 		lines++;
 	}
 	frame->header = part(input, 0, r->position);
+	unsigned separators = check_octets(frame, line_ends);
 	if (frame->header.length > SIP_HEADER_OCTETS || lines > SIP_HEADER_LINES || separators > SIP_SEPARATORS)
 		refuse(frame, 513, "Header Too Large");
 	return 0;

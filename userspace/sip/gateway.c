@@ -187,6 +187,7 @@ int sip_gateway_new(const struct sip_gateway_settings *settings, const struct si
 	runtime_random(gateway->runtime, gateway->merge_hash_key, sizeof(gateway->merge_hash_key));
 	runtime_random(gateway->runtime, gateway->tag_key, sizeof(gateway->tag_key));
 	runtime_random(gateway->runtime, gateway->dialog_key, sizeof(gateway->dialog_key));
+	runtime_random(gateway->runtime, gateway->again_key, sizeof(gateway->again_key));
 	if (settings->dialog_key)
 		memcpy(gateway->dialog_key, settings->dialog_key, sizeof(gateway->dialog_key));
 	gateway->gruu = settings->gruu ? strdup(settings->gruu) : NULL;

@@ -101,6 +101,7 @@ struct sip_binding_request {
 	const char *path, *instance; /* RFC 3327, RFC 5626; NULL without */
 	uint32_t reg_id;	     /* 0: none */
 	uint64_t device;	     /* number of the device in its temporary GRUUs; 0: none */
+	bool repeats;		     /* the former one of this name, but for its CSeq and its time */
 };
 
 /* Status to answer a phone with: 200, 403 not allowed, 404 no such user here, 500, 503 overlay not reachable. */
@@ -298,6 +299,7 @@ struct sip_figures {
 	uint64_t outside_refused;   /* requests of strangers beyond what they may send */
 	uint64_t keep_alives;	    /* of phones, answered by STUN */
 	uint64_t retargets_refused; /* branches to hosts that do not answer */
+	uint64_t repeated;	    /* REGISTERs that said what the one before said */
 	uint64_t callers_refused;   /* calls in the name of somebody else */
 	uint64_t answers;	    /* responses to our requests */
 	uint64_t proxied;	    /* requests placed on behalf of others */

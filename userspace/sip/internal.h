@@ -39,6 +39,7 @@ enum sip_field {
 	SIP_FIELD_ROUTE,
 	SIP_FIELD_PROXY_REQUIRE,
 	SIP_FIELD_MAX_BREADTH,
+	SIP_FIELD_AUTHORIZATION,
 	SIP_FIELDS,
 };
 
@@ -201,6 +202,9 @@ bool uri_names_address(const osip_uri_t *uri, const struct address *address);
 /* SipHash-2-4: strangers choose what goes into our hash tables. */
 uint64_t keyed_hash(const uint64_t key[static 2], struct octets octets);
 
+/* SipHash-2-4-128: nobody without the key finds two texts with the same. */
+void keyed_hash_long(const uint64_t key[static 2], struct octets octets, uint64_t ret[static 2]);
+
 /* --- udp.c, tcp.c --- */
 
 /* How long requests wait in one queue: see overload.c. */
@@ -330,6 +334,13 @@ bool sip_transaction_merged(struct sip_gateway *gateway, struct sip_request *req
 /* Returns -ENOBUFS at the bound, -ENOMEM. */
 int sip_transaction_new(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow,
 			struct sip_transaction **ret);
+
+/*
+ * The same for a request without To tag of which only the frame is known. Also -EINVAL for a Via that sip_transaction_find_plain()
+ * cannot read, -EEXIST when the request is here already, in its transaction or in another.
+ */
+int sip_transaction_new_plain(struct sip_gateway *gateway, const struct sip_frame *frame, const struct sip_flow *flow,
+			      struct octets from_tag, uint32_t cseq, struct sip_transaction **ret);
 struct sip_transaction *sip_transaction_free(struct sip_transaction *transaction);
 
 /* From now on *owner is this transaction, until it has a final response. */
@@ -356,6 +367,13 @@ struct address sip_reply_address(const osip_via_t *via, const struct sip_flow *f
 void sip_vias_write(const struct sip_request *request, const struct sip_flow *flow, struct writer *w);
 void sip_echo_rest_write(struct sip_gateway *gateway, const struct sip_request *request, struct writer *w);
 void sip_echo_write(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow, struct writer *w);
+
+/*
+ * The same for a request without To tag of which only the frame is known, and that sip_transaction_find_plain() can read. Returns
+ * the port the answer goes to.
+ */
+uint16_t sip_echo_write_plain(struct sip_gateway *gateway, const struct sip_frame *frame, const struct sip_flow *flow,
+			      struct writer *w);
 
 /* Writes a whole response. Texts are cut of anything but printable characters. */
 void sip_response_write(unsigned status, const char *reason, struct octets echo, struct octets fields, struct writer *w);
@@ -467,10 +485,19 @@ void sip_call_orphan(struct sip_call *call);
 
 /* --- binding.c: who is registered here --- */
 
+/* A Contact URI. Those of a binding and of the one that replaces it are mostly the same. */
+struct sip_contact_uri {
+	unsigned references;
+	osip_uri_t *parsed;
+	char text[];
+};
+
 struct binding {
 	struct registration *registration; /* NULL until it is committed */
-	char *contact, *call_id;
-	osip_uri_t *uri;
+	struct sip_contact_uri *contact_uri;
+	const char *contact; /* its text */
+	const osip_uri_t *uri;
+	char *call_id;
 	uint32_t cseq;
 	int q;		     /* thousandths, -1 without */
 	unsigned expires_s;  /* as granted */
@@ -479,6 +506,8 @@ struct binding {
 	struct sip_flow flow; /* that its REGISTER came over; its address is `source` */
 	struct timer timer;
 	struct binding_more *more; /* owned; NULL: it is one of RFC 3261 */
+	struct sip_again *again;   /* owned; NULL: not to be recognized */
+	bool repeats;		   /* what the one to be replaced says */
 	struct binding *previous, *next;
 };
 
@@ -528,6 +557,9 @@ struct binding *registration_contact(const struct registration *registration, co
 /* The binding that this one, which is not of the table, is to replace: of the same flow of its device, else with an equal URI. */
 struct binding *registration_same(const struct registration *registration, const struct binding *binding);
 
+/* Gives a new binding its Contact: what anyone may have written. -EINVAL, -ENOMEM. */
+int binding_set_contact(struct binding *binding, const char *text);
+
 /* Adds a binding, in the place of the same one. The registration owns it from now on; its time begins. */
 void registration_commit(struct registration *registration, struct binding *binding);
 
@@ -536,6 +568,9 @@ const char *binding_name(const struct binding *binding);
 
 /* A new one outside the table that names the same; NULL: no memory. */
 struct binding *binding_like(const struct binding *binding);
+
+/* A new one that says the same over the same flow, of a binding of RFC 3261. It has no CSeq yet. */
+struct binding *binding_again(const struct binding *binding);
 
 /* A connection is gone, and with it the flows that phones have bound to it (RFC 5626 7). */
 void sip_bindings_lost(struct sip_connection *connection);
@@ -551,6 +586,23 @@ unsigned binding_seconds_left(const struct binding *binding);
 #define USE_PROXY_PARAMETER "use-proxy" /* parameter of the Contact of our 305 */
 
 void sip_register(struct sip_gateway *gateway, struct sip_transaction *transaction, const struct sip_request *request);
+
+/* --- again.c: a REGISTER that says what the one before said --- */
+
+/* What a REGISTER said, by which the next one is recognized. */
+struct sip_again {
+	uint64_t key[2];
+	struct binding *binding;	/* once it is in the table */
+	uint16_t tag_start, tag_length; /* where the tag is in the From field */
+	UT_hash_handle hh;
+};
+
+/* Takes a REGISTER that renews a binding as the one before did, without a closer look. False: it needs one. */
+bool sip_register_again(struct sip_gateway *gateway, const struct sip_frame *frame, const struct sip_flow *flow);
+
+/* A binding has come into the table, in the place of another or of none. */
+void sip_again_commit(struct binding *binding, struct binding *former);
+struct sip_again *sip_again_free(struct sip_gateway *gateway, struct sip_again *again);
 
 /* Removes a binding that is lost from the table and from the overlay. */
 void sip_register_forget(struct binding *binding);
@@ -653,7 +705,7 @@ struct sip_gateway {
 	struct runtime *runtime;
 	struct sip_gateway_events events;
 	unsigned expires_min_s, expires_default_s, expires_max_s;
-	uint64_t hash_key[2], merge_hash_key[2], tag_key[2], dialog_key[2];
+	uint64_t hash_key[2], merge_hash_key[2], tag_key[2], dialog_key[2], again_key[2];
 	struct sip_listener listeners[SIP_LISTENERS];
 	size_t listener_count;
 	struct sip_listener secure[2 * SIP_LISTENERS]; /* for TLS, of phones and of gateways; have no UDP */
@@ -674,6 +726,7 @@ struct sip_gateway {
 	struct registration *registrations; /* by AoR */
 	size_t reserved_bindings;	    /* promised to REGISTERs being worked on */
 	struct sip_retarget targets[SIP_RETARGETS];
+	struct sip_again *agains;   /* by key */
 	struct sip_device *devices; /* by number */
 	char *gruu;		    /* owned: settings.gruu */
 	struct sip_auth auth;

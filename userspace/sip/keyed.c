@@ -23,14 +23,14 @@ static inline void rounds(uint64_t v[static 4], unsigned count) {
 	}
 }
 
-/* Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012. */
-uint64_t keyed_hash(const uint64_t key[static 2], struct octets octets) {
-	uint64_t v[4] = {
-		key[0] ^ UINT64_C(0x736f6d6570736575),
-		key[1] ^ UINT64_C(0x646f72616e646f6d),
-		key[0] ^ UINT64_C(0x6c7967656e657261),
-		key[1] ^ UINT64_C(0x7465646279746573),
-	};
+static inline void start(uint64_t v[static 4], const uint64_t key[static 2]) {
+	v[0] = key[0] ^ UINT64_C(0x736f6d6570736575);
+	v[1] = key[1] ^ UINT64_C(0x646f72616e646f6d);
+	v[2] = key[0] ^ UINT64_C(0x6c7967656e657261);
+	v[3] = key[1] ^ UINT64_C(0x7465646279746573);
+}
+
+static inline void absorb(uint64_t v[static 4], struct octets octets) {
 	uint64_t word = 0;
 	size_t at = 0;
 
@@ -47,7 +47,32 @@ uint64_t keyed_hash(const uint64_t key[static 2], struct octets octets) {
 	v[3] ^= word;
 	rounds(v, 2);
 	v[0] ^= word;
-	v[2] ^= 0xff;
+}
+
+static inline uint64_t finish(uint64_t v[static 4]) {
 	rounds(v, 4);
 	return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+/* Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012. */
+uint64_t keyed_hash(const uint64_t key[static 2], struct octets octets) {
+	uint64_t v[4];
+
+	start(v, key);
+	absorb(v, octets);
+	v[2] ^= 0xff;
+	return finish(v);
+}
+
+/* As its authors have it for twice as many octets. */
+void keyed_hash_long(const uint64_t key[static 2], struct octets octets, uint64_t ret[static 2]) {
+	uint64_t v[4];
+
+	start(v, key);
+	v[1] ^= 0xee;
+	absorb(v, octets);
+	v[2] ^= 0xee;
+	ret[0] = finish(v);
+	v[1] ^= 0xdd;
+	ret[1] = finish(v);
 }

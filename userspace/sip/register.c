@@ -267,6 +267,7 @@ static bool ask(struct register_job *job, const char *name, unsigned expires_s, 
 		request.instance = more ? more->instance : NULL;
 		request.reg_id = more ? more->reg_id : 0;
 		request.device = more ? more->number : 0;
+		request.repeats = binding->repeats;
 	}
 	gateway->events.bind(gateway->events.userdata, &request, bind_done, call);
 	return true;
@@ -380,7 +381,7 @@ static unsigned check_domain(struct sip_gateway *gateway, const struct sip_reque
  * Step 4: whoever showed a password, `user`, may register that user's phones, and those of others only where the site says so.
  * Without passwords From tells who asks.
  */
-static bool authorized(const struct sip_gateway *gateway, const char *user, const char *from, const char *aor) {
+bool register_authorized(const struct sip_gateway *gateway, const char *user, const char *from, const char *aor) {
 	const struct sip_gateway_events *events = &gateway->events;
 
 	if (!user)
@@ -392,15 +393,14 @@ static bool authorized(const struct sip_gateway *gateway, const char *user, cons
 
 /* Steps 4 and 5. `user` is NULL without passwords. Returns 0 or the status to refuse with. */
 static unsigned check_user(struct sip_gateway *gateway, const struct sip_request *request, const char *user,
-			   char aor[static SIP_AOR_OCTETS + 1], const char **ret_reason) {
+			   char aor[static SIP_AOR_OCTETS + 1], char from[static SIP_AOR_OCTETS + 1], const char **ret_reason) {
 	const osip_message_t *message = request->message;
-	char from[SIP_AOR_OCTETS + 1];
 
 	*ret_reason = "Not Found";
 	if (gateway_aor(gateway, message->to->url, aor) < 0)
 		return 404;
 	*ret_reason = "Third-Party Registration Not Allowed";
-	if (gateway_aor(gateway, message->from->url, from) < 0 || !authorized(gateway, user, from, aor))
+	if (gateway_aor(gateway, message->from->url, from) < 0 || !register_authorized(gateway, user, from, aor))
 		return 403;
 	*ret_reason = "Not Found";
 	if (!gateway->events.user(gateway->events.userdata, aor))
@@ -409,8 +409,7 @@ static unsigned check_user(struct sip_gateway *gateway, const struct sip_request
 	return request->frame.field[SIP_FIELD_CALL_ID].length > SIP_CALL_ID_OCTETS ? 400 : 0;
 }
 
-static struct register_job *job_new(struct registration *registration, const struct sip_request *request) {
-	struct octets call_id = request->frame.field[SIP_FIELD_CALL_ID];
+struct register_job *register_job_new(struct registration *registration, struct octets call_id, uint32_t cseq) {
 	struct register_job *job = calloc(1, sizeof(*job));
 
 	if (!job)
@@ -418,8 +417,7 @@ static struct register_job *job_new(struct registration *registration, const str
 	job->call_id = strndup((const char *)call_id.data, call_id.length);
 	if (!job->call_id)
 		return register_job_free(job);
-	job->cseq = request->cseq;
-	job->direct = osip_list_size(&request->message->vias) == 1;
+	job->cseq = cseq;
 	job->registration = registration;
 	DL_APPEND2(registration->jobs, job, previous, next);
 	registration->job_count++;
@@ -464,8 +462,14 @@ void sip_register_forget(struct binding *binding) {
 		run(registration);
 }
 
+void register_job_begin(struct register_job *job, struct sip_transaction *transaction) {
+	sip_transaction_own(transaction, &job->transaction);
+	if (job->registration->jobs == job)
+		run(job->registration);
+}
+
 void sip_register(struct sip_gateway *gateway, struct sip_transaction *transaction, const struct sip_request *request) {
-	char aor[SIP_AOR_OCTETS + 1], realm[SIP_AOR_OCTETS + 1], user[SIP_AOR_OCTETS + 1];
+	char aor[SIP_AOR_OCTETS + 1], realm[SIP_AOR_OCTETS + 1], user[SIP_AOR_OCTETS + 1], from[SIP_AOR_OCTETS + 1];
 	const char *reason = NULL;
 
 	unsigned status = check_domain(gateway, request, &transaction->flow, realm, &reason);
@@ -473,7 +477,7 @@ void sip_register(struct sip_gateway *gateway, struct sip_transaction *transacti
 	if (status == 0 && gateway->auth.on && !sip_authenticate(gateway, transaction, request, realm, false, user))
 		return;
 	if (status == 0)
-		status = check_user(gateway, request, gateway->auth.on ? user : NULL, aor, &reason);
+		status = check_user(gateway, request, gateway->auth.on ? user : NULL, aor, from, &reason);
 	if (status != 0) {
 		refuse(gateway, transaction, status, reason);
 		return;
@@ -483,12 +487,15 @@ void sip_register(struct sip_gateway *gateway, struct sip_transaction *transacti
 		refuse(gateway, transaction, 500, "Out of Memory");
 		return;
 	}
-	struct register_job *job = registration->job_count < SIP_REGISTERS_PER_AOR ? job_new(registration, request) : NULL;
+	struct register_job *job = registration->job_count < SIP_REGISTERS_PER_AOR
+					   ? register_job_new(registration, request->frame.field[SIP_FIELD_CALL_ID], request->cseq)
+					   : NULL;
 	if (!job) {
 		refuse(gateway, transaction, 503, "Too Many Registrations at Once");
 		registration_release(registration);
 		return;
 	}
+	job->direct = osip_list_size(&request->message->vias) == 1;
 	status = register_extensions_read(job, request, &reason);
 	if (status == 0)
 		status = register_contacts_read(job, request, &transaction->flow, &reason);
@@ -498,7 +505,6 @@ void sip_register(struct sip_gateway *gateway, struct sip_transaction *transacti
 		registration_release(registration);
 		return;
 	}
-	sip_transaction_own(transaction, &job->transaction);
-	if (registration->jobs == job)
-		run(registration);
+	register_again_note(job, request, &transaction->flow, realm, from);
+	register_job_begin(job, transaction);
 }

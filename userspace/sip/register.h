@@ -34,6 +34,21 @@ struct register_job {
 	struct register_job *previous, *next;
 };
 
+/* Another one of this registration, behind those that are there. NULL: no memory. */
+struct register_job *register_job_new(struct registration *registration, struct octets call_id, uint32_t cseq);
+
+/* From now on it runs, when it is the first, and answers. */
+void register_job_begin(struct register_job *job, struct sip_transaction *transaction);
+
+/* May `user`, who showed a password (NULL: nobody has one), register the phones of `aor` in the name of `from`? */
+bool register_authorized(const struct sip_gateway *gateway, const char *user, const char *from, const char *aor);
+
+/* --- again.c --- */
+
+/* Remembers what this REGISTER said, if the next one can be recognized by that; `from` is who it came from. */
+void register_again_note(struct register_job *job, const struct sip_request *request, const struct sip_flow *flow,
+			 const char *realm, const char *from);
+
 /* --- register_read.c --- */
 
 /* What the phone knows, and the Path it came along; then its Contacts. Return 0 or the status to refuse with. */

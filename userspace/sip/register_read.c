@@ -78,20 +78,19 @@ static int wish_of(const struct register_job *job, const osip_contact_t *contact
 		return -ENOMEM;
 	if (!contact->url || osip_uri_to_str(contact->url, &text) != OSIP_SUCCESS || !text)
 		return -EINVAL;
-	wish->contact = strdup(text);
+	int error = binding_set_contact(wish, text);
 	osip_free(text);
+	if (error < 0)
+		return error;
 	wish->call_id = strdup(job->call_id);
-	if (!wish->contact || !wish->call_id)
+	if (!wish->call_id)
 		return -ENOMEM;
-	wish->uri = uri_parse(wish->contact);
-	if (!wish->uri || !uri_is_sip(wish->uri))
-		return -EINVAL;
 	wish->cseq = job->cseq;
 	wish->q = parse_q(sip_parameter(&contact->gen_params, "q"));
 	wish->expires_s = expires_s;
 	wish->source = flow->remote;
 	wish->flow = *flow;
-	int error = read_more(job, contact, wish);
+	error = read_more(job, contact, wish);
 	if (error == 0)
 		*ret = TAKE(wish);
 	return error;

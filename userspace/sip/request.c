@@ -220,7 +220,8 @@ void sip_receive(struct sip_gateway *gateway, const struct sip_flow *flow, const
 	gateway->figures.requests++;
 	unsigned status = frame->status;
 	sip_overload_watch(gateway);
-	if (status == 0 && (sip_transaction_acknowledge(gateway, frame, flow) || sip_overload_take(gateway, frame, flow)))
+	if (status == 0 && (sip_transaction_acknowledge(gateway, frame, flow) || sip_overload_take(gateway, frame, flow) ||
+			    sip_register_again(gateway, frame, flow)))
 		return;
 	if (status == 0) {
 		int error = sip_request_parse(frame, &request, &reason);

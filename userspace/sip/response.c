@@ -298,17 +298,25 @@ static uint16_t write_plain_via(struct octets via, const struct sip_flow *flow, 
 	return port == 0 ? flow->remote.port : port;
 }
 
+uint16_t sip_echo_write_plain(struct sip_gateway *gateway, const struct sip_frame *frame, const struct sip_flow *flow,
+			      struct writer *w) {
+	uint16_t port = write_plain_via(frame->field[SIP_FIELD_VIA], flow, w);
+
+	write_field(w, frame, SIP_FIELD_FROM);
+	write_to(gateway, frame, false, w);
+	write_field(w, frame, SIP_FIELD_CALL_ID);
+	write_field(w, frame, SIP_FIELD_CSEQ);
+	write_field(w, frame, SIP_FIELD_TIMESTAMP);
+	return port;
+}
+
 void sip_refuse_plain(struct sip_gateway *gateway, const struct sip_frame *frame, const struct sip_flow *flow, const char *reason) {
 	uint8_t text[2 * SIP_HEADER_OCTETS], echo_text[2 * SIP_HEADER_OCTETS];
 	struct writer w = writer_fixed(text, sizeof(text)), echo = writer_fixed(echo_text, sizeof(echo_text));
 	struct address to = flow->remote;
 	char fields[64];
 
-	to.port = write_plain_via(frame->field[SIP_FIELD_VIA], flow, &echo);
-	write_field(&echo, frame, SIP_FIELD_FROM);
-	write_to(gateway, frame, false, &echo);
-	write_field(&echo, frame, SIP_FIELD_CALL_ID);
-	write_field(&echo, frame, SIP_FIELD_CSEQ);
+	to.port = sip_echo_write_plain(gateway, frame, flow, &echo);
 	snprintf(fields, sizeof(fields), "Retry-After: %u\r\n", spread_retry(gateway, frame));
 	sip_response_write(503, reason, writer_octets_written(&echo), octets_of_string(fields), &w);
 	if (writer_finish(&echo) == 0 && writer_finish(&w) == 0)

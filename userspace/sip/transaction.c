@@ -46,13 +46,13 @@ static void write_key(struct writer *w, const struct sip_request *request, const
 	writer_octets(w, octets_of_string(method));
 }
 
-static void write_merge_key(struct writer *w, const struct sip_request *request) {
-	writer_u32(w, request->cseq);
-	writer_octets(w, octets_of_string(request->message->sip_method));
+static void write_merge_key(struct writer *w, const struct sip_frame *frame, struct octets from_tag, uint32_t cseq) {
+	writer_u32(w, cseq);
+	writer_octets(w, frame->method);
 	writer_u8(w, '\n');
-	writer_octets(w, octets_of_string(request->from_tag));
+	writer_octets(w, from_tag);
 	writer_u8(w, '\n');
-	writer_octets(w, request->frame.field[SIP_FIELD_CALL_ID]);
+	writer_octets(w, frame->field[SIP_FIELD_CALL_ID]);
 }
 
 static bool merges(const struct sip_request *request) {
@@ -197,7 +197,7 @@ bool sip_transaction_merged(struct sip_gateway *gateway, struct sip_request *req
 
 	if (!merges(request))
 		return false;
-	write_merge_key(&w, request);
+	write_merge_key(&w, &request->frame, octets_of_string(request->from_tag), request->cseq);
 	struct octets key = writer_octets_written(&w);
 	request->merge_hash = hash_value(gateway->merge_hash_key, key);
 	HASH_FIND_BYHASHVALUE(merge_hh, gateway->merges, key.data, key.length, request->merge_hash, transaction);
@@ -363,8 +363,7 @@ static void transaction_due(struct timer *timer, void *userdata) {
  * Room for one more; transactions that only wait for repetitions make place, the oldest first. The last places are for calls in
  * progress: who has begun can go on and hang up, however many others want to begin.
  */
-static bool make_room(struct sip_gateway *gateway, const struct sip_request *request) {
-	bool begins = !request->to_tag && !request->route_set.dialog && request->method != SIP_CANCEL;
+static bool make_room(struct sip_gateway *gateway, bool begins) {
 	unsigned most = LIMIT_SIP_TRANSACTIONS - (begins ? SIP_TRANSACTIONS_KEPT : 0);
 
 	while (gateway->finished &&
@@ -373,38 +372,35 @@ static bool make_room(struct sip_gateway *gateway, const struct sip_request *req
 	return HASH_CNT(hh, gateway->transactions) < most && gateway->transaction_octets <= SIP_TRANSACTION_OCTETS;
 }
 
-int sip_transaction_new(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow,
-			struct sip_transaction **ret) {
-	uint8_t text[2 * KEY_OCTETS + 2 * SIP_HEADER_OCTETS];
-	struct writer w = writer_fixed(text, sizeof(text));
+/* What is kept of a request: its keys, with their hashes, and the fields to repeat. */
+struct texts {
+	struct writer w;
+	size_t merge_start, echo_start, echo_rest_start;
+	unsigned key_hash, merge_hash;
+	struct address reply_to;
+	bool invite;
+};
 
-	if (!make_room(gateway, request))
-		return -ENOBUFS;
-	write_key(&w, request, request->message->sip_method);
-	size_t merge_start = w.length;
-	if (merges(request))
-		write_merge_key(&w, request);
-	size_t echo_start = w.length;
-	sip_vias_write(request, flow, &w);
-	size_t via_length = w.length - echo_start;
-	sip_echo_rest_write(gateway, request, &w);
-	struct sip_transaction *transaction = writer_finish(&w) == 0 ? malloc(sizeof(*transaction) + w.length) : NULL;
+/* From the heap, with the texts behind it. */
+static int keep(struct sip_gateway *gateway, const struct texts *texts, const struct sip_flow *flow, struct sip_transaction **ret) {
+	const struct writer *w = &texts->w;
+	struct sip_transaction *transaction = writer_finish(w) == 0 ? malloc(sizeof(*transaction) + w->length) : NULL;
+
 	if (!transaction)
 		return -ENOMEM;
 	*transaction = (struct sip_transaction){
 		.gateway = gateway,
 		.flow = *flow,
-		.reply_to = sip_reply_address(request->via, flow),
+		.reply_to = texts->reply_to,
 		.state = SIP_STATE_TRYING,
-		.invite = request->method == SIP_INVITE,
-		.key = OCTETS(transaction->room, merge_start),
-		.merge_key = OCTETS(&transaction->room[merge_start], echo_start - merge_start),
-		.echo = OCTETS(&transaction->room[echo_start], w.length - echo_start),
-		.via_length = via_length,
+		.invite = texts->invite,
+		.key = OCTETS(transaction->room, texts->merge_start),
+		.merge_key = OCTETS(&transaction->room[texts->merge_start], texts->echo_start - texts->merge_start),
+		.echo = OCTETS(&transaction->room[texts->echo_start], w->length - texts->echo_start),
+		.via_length = texts->echo_rest_start - texts->echo_start,
 	};
-	memcpy(transaction->room, text, w.length);
-	HASH_ADD_KEYPTR_BYHASHVALUE(hh, gateway->transactions, transaction->key.data, transaction->key.length,
-				    request->hashed ? request->key_hash : hash_value(gateway->hash_key, transaction->key),
+	memcpy(transaction->room, w->data, w->length);
+	HASH_ADD_KEYPTR_BYHASHVALUE(hh, gateway->transactions, transaction->key.data, transaction->key.length, texts->key_hash,
 				    transaction);
 	if (!transaction->hh.tbl) {
 		free(transaction);
@@ -412,10 +408,8 @@ int sip_transaction_new(struct sip_gateway *gateway, const struct sip_request *r
 	}
 	if (transaction->merge_key.length > 0)
 		HASH_ADD_KEYPTR_BYHASHVALUE(merge_hh, gateway->merges, transaction->merge_key.data, transaction->merge_key.length,
-					    request->hashed ? request->merge_hash
-							    : hash_value(gateway->merge_hash_key, transaction->merge_key),
-					    transaction);
-	gateway->transaction_octets += sizeof(*transaction) + w.length;
+					    texts->merge_hash, transaction);
+	gateway->transaction_octets += sizeof(*transaction) + w->length;
 	struct sip_connection *connection = sip_connection_of(gateway, flow);
 	if (connection)
 		connection->pending++;
@@ -424,6 +418,69 @@ int sip_transaction_new(struct sip_gateway *gateway, const struct sip_request *r
 	arm(transaction, gateway->runtime->now_us + (transaction->invite ? TRYING_INVITE_US : TRYING_OTHER_US));
 	*ret = transaction;
 	return 0;
+}
+
+/* The octets written since `start`, hashed. */
+static unsigned hash_since(const uint64_t key[static 2], const struct writer *w, size_t start) {
+	struct reader r = reader_of_octets(writer_octets_written(w));
+
+	reader_octets(&r, start);
+	return hash_value(key, reader_rest(&r));
+}
+
+int sip_transaction_new(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow,
+			struct sip_transaction **ret) {
+	uint8_t text[2 * KEY_OCTETS + 2 * SIP_HEADER_OCTETS];
+	struct texts texts = {
+		.w = writer_fixed(text, sizeof(text)),
+		.reply_to = sip_reply_address(request->via, flow),
+		.invite = request->method == SIP_INVITE,
+		.key_hash = request->key_hash,
+		.merge_hash = request->merge_hash,
+	};
+
+	if (!make_room(gateway, !request->to_tag && !request->route_set.dialog && request->method != SIP_CANCEL))
+		return -ENOBUFS;
+	write_key(&texts.w, request, request->message->sip_method);
+	texts.merge_start = texts.w.length;
+	if (!request->hashed)
+		texts.key_hash = hash_since(gateway->hash_key, &texts.w, 0);
+	if (merges(request))
+		write_merge_key(&texts.w, &request->frame, octets_of_string(request->from_tag), request->cseq);
+	texts.echo_start = texts.w.length;
+	if (!request->hashed)
+		texts.merge_hash = hash_since(gateway->merge_hash_key, &texts.w, texts.merge_start);
+	sip_vias_write(request, flow, &texts.w);
+	texts.echo_rest_start = texts.w.length;
+	sip_echo_rest_write(gateway, request, &texts.w);
+	return keep(gateway, &texts, flow, ret);
+}
+
+int sip_transaction_new_plain(struct sip_gateway *gateway, const struct sip_frame *frame, const struct sip_flow *flow,
+			      struct octets from_tag, uint32_t cseq, struct sip_transaction **ret) {
+	uint8_t text[2 * KEY_OCTETS + 2 * SIP_HEADER_OCTETS];
+	struct texts texts = {.w = writer_fixed(text, sizeof(text)), .reply_to = flow->remote};
+	struct sip_transaction *same = NULL;
+
+	if (!write_plain_key(&texts.w, frame->field[SIP_FIELD_VIA], frame->method))
+		return -EINVAL;
+	texts.key_hash = hash_since(gateway->hash_key, &texts.w, 0);
+	texts.merge_start = texts.w.length;
+	HASH_FIND_BYHASHVALUE(hh, gateway->transactions, text, texts.merge_start, texts.key_hash, same);
+	if (same)
+		return -EEXIST;
+	write_merge_key(&texts.w, frame, from_tag, cseq);
+	texts.merge_hash = hash_since(gateway->merge_hash_key, &texts.w, texts.merge_start);
+	texts.echo_start = texts.w.length;
+	HASH_FIND_BYHASHVALUE(merge_hh, gateway->merges, &text[texts.merge_start], texts.echo_start - texts.merge_start,
+			      texts.merge_hash, same);
+	if (same)
+		return -EEXIST;
+	if (!make_room(gateway, true))
+		return -ENOBUFS;
+	texts.reply_to.port = sip_echo_write_plain(gateway, frame, flow, &texts.w);
+	texts.echo_rest_start = texts.w.length; /* nobody else sees this request */
+	return keep(gateway, &texts, flow, ret);
 }
 
 void sip_transaction_own(struct sip_transaction *transaction, struct sip_transaction **owner) {

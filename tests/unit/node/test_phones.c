@@ -207,6 +207,53 @@ static void test_changes(void **state) {
 	assert_int_equal(f->last.cseq, 3);
 }
 
+/* What is only renewed keeps what it said; when it is not there any more, all is written. */
+static void test_renewed(void **state) {
+	struct fixture *f = *state;
+	struct sip_binding_request request = {.aor = "alice@example.org",
+					      .contact = "sip:alice@192.0.2.7",
+					      .expires_s = 600,
+					      .call_id = "call'1",
+					      .cseq = 4,
+					      .q = 500};
+
+	bind_contact(f, request.aor, request.contact, 600, 3);
+	bind_contact(f, "bob@example.org", request.contact, 600, 3);
+	answer(f, 200);
+	answer(f, 200);
+	phones_commit(f->phones);
+	f->realtime_ms += 400 * 1000;
+	assert_int_equal(address_parse("192.0.2.9:5070", 0, &request.source), 0);
+	assert_int_equal(address_parse("192.0.2.1:5060", 0, &request.local), 0);
+	request.repeats = true;
+	phones_bind(f->phones, &request, on_done, f);
+	answer(f, 200);
+	phones_commit(f->phones);
+	assert_int_equal(f->told, 3);
+	assert_int_equal(list(f), 2);
+	f->realtime_ms += 300 * 1000;
+	restart(f);
+	assert_int_equal(list(f), 1); /* bob's has expired */
+	assert_int_equal(f->last.expires_s, 300);
+	assert_int_equal(f->last.cseq, 4);
+	assert_int_equal(f->last.q, 250);
+	assert_string_equal(f->call_id, "call'1");
+	f->realtime_ms += 4000 * 1000;
+	f->runtime.now_us += 4000 * USEC_PER_SEC;
+	bind_contact(f, "bob@example.org", request.contact, 60, 9); /* with which alice's row goes */
+	answer(f, 200);
+	phones_commit(f->phones);
+	phones_bind(f->phones, &request, on_done, f);
+	answer(f, 200);
+	phones_commit(f->phones);
+	assert_int_equal(list(f), 2);
+	f->realtime_ms += 100 * 1000;
+	assert_int_equal(list(f), 1);
+	assert_string_equal(f->contact, request.contact);
+	assert_int_equal(f->last.q, 500);
+	assert_int_equal(f->last.expires_s, 500);
+}
+
 /* One after the other, not all at once; what its phone has refreshed, or has expired, is left out. */
 static void test_stored_again(void **state) {
 	struct fixture *f = *state;
@@ -372,6 +419,7 @@ int main(void) {
 		cmocka_unit_test_setup_teardown(test_written_before_answered, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_changes, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_renewed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_stored_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_damaged, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_flow, setup, teardown),

@@ -344,6 +344,66 @@ static void test_third_party(void **state) {
 	expect_status(f, 403); /* not alice */
 }
 
+/* A REGISTER that says what the one before said shows its password like any other. */
+static void test_again(void **state) {
+	struct fixture *f = *state;
+	unsigned cseq = 0;
+
+#define SAY(...) send_text(f, REQUEST(f, .method = "REGISTER", .call_id = "desk", .cseq = ++cseq, .fields = SHOW(__VA_ARGS__)))
+	get_challenge(f);
+	SAY(.count = 1);
+	expect_status(f, 200);
+	assert_int_equal(figures(f).repeated, 0);
+	SAY(.count = 2);
+	expect_status(f, 200);
+	assert_int_equal(figures(f).repeated, 1);
+	SAY(.count = 2); /* overheard */
+	expect_status(f, 401);
+	expect_text(f, "stale=true");
+	take_nonce(f);
+	SAY(.count = 1, .password = "guessed");
+	expect_status(f, 401);
+	assert_int_equal(figures(f).auth_failures, 1);
+	SAY(.count = 1, .username = "admin"); /* may register others, not alice */
+	expect_status(f, 403);
+	SAY(.count = 2, .uri = "mailto:alice@example.org");
+	expect_status(f, 400);
+	SAY(.count = 2, .uri = "sip:example.com");
+	expect_status(f, 400);
+	send_text(f, REQUEST(f, .method = "REGISTER", .call_id = "desk", .cseq = ++cseq, .fields = PHONE));
+	expect_status(f, 401);
+	assert_int_equal(f->asked, 2); /* none of these got so far */
+	take_nonce(f);
+	SAY(.count = 1, .algorithm = "SHA-256");
+	expect_status(f, 200);
+	strcpy(password, "another one");
+	SAY(.count = 2);
+	expect_status(f, 401);
+	take_nonce(f);
+	SAY(.count = 1, .password = "another one");
+	expect_status(f, 200);
+	assert_int_equal(figures(f).repeated, 9);
+	assert_int_equal(binding_count(f), 1);
+#undef SAY
+}
+
+static void test_again_third_party(void **state) {
+	struct fixture *f = *state;
+	const char *const bob = "<sip:bob@example.org>";
+
+	get_challenge(f);
+	for (unsigned i = 1; i < 3; i++) {
+		send_text(f, REQUEST(f, .method = "REGISTER", .call_id = "desk", .cseq = i, .to = bob, .from = bob,
+				     .fields = SHOW(.count = i, .username = "admin")));
+		expect_status(f, 200);
+		assert_int_equal(figures(f).repeated, i - 1);
+	}
+	send_text(f, REQUEST(f, .method = "REGISTER", .call_id = "desk", .cseq = 3, .to = bob, .from = bob,
+			     .fields = SHOW(.count = 3, .username = "alice")));
+	expect_status(f, 403);
+	assert_int_equal(f->asked, 2);
+}
+
 static void test_guessing(void **state) {
 	struct fixture *f = *state;
 	unsigned barred = 0;
@@ -447,6 +507,8 @@ int main(void) {
 		cmocka_unit_test_setup_teardown(test_third_party, setup_auth, teardown),
 		cmocka_unit_test_setup_teardown(test_guessing, setup_auth, teardown),
 		cmocka_unit_test_setup_teardown(test_domains, setup_auth, teardown),
+		cmocka_unit_test_setup_teardown(test_again, setup_auth, teardown),
+		cmocka_unit_test_setup_teardown(test_again_third_party, setup_auth, teardown),
 		cmocka_unit_test_setup_teardown(test_invite_needs_none, setup_auth, teardown),
 	};
 

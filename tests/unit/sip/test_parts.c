@@ -289,6 +289,26 @@ static void test_keyed_hash(void **state) {
 		assert_true(keyed_hash(key, OCTETS(octets, rows[i].length)) == rows[i].hash);
 }
 
+/* The same for the variant with 128 bits. */
+static void test_keyed_hash_long(void **state) {
+	static const uint64_t key[2] = {UINT64_C(0x0706050403020100), UINT64_C(0x0f0e0d0c0b0a0908)};
+	static const struct {
+		size_t length;
+		uint64_t hash[2];
+	} rows[] = {
+		{0, {UINT64_C(0xe6a825ba047f81a3), UINT64_C(0x930255c71472f66d)}},
+		{1, {UINT64_C(0x44af996bd8c187da), UINT64_C(0x45fc229b11597634)}},
+	};
+	const uint8_t octets[1] = {0};
+	uint64_t hash[2];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
+		keyed_hash_long(key, OCTETS(octets, rows[i].length), hash);
+		assert_memory_equal(hash, rows[i].hash, sizeof(hash));
+	}
+}
+
 static void test_response(void **state) {
 	uint8_t text[256];
 	struct writer w = writer_fixed(text, sizeof(text));
@@ -303,9 +323,10 @@ static void test_response(void **state) {
 
 int main(void) {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_frame),	    cmocka_unit_test(test_frame_refusals), cmocka_unit_test(test_frame_bounds),
-		cmocka_unit_test(test_uri_equal),   cmocka_unit_test(test_uri_aor),	   cmocka_unit_test(test_uri_parse),
-		cmocka_unit_test(test_uri_address), cmocka_unit_test(test_keyed_hash),	   cmocka_unit_test(test_response),
+		cmocka_unit_test(test_frame),		cmocka_unit_test(test_frame_refusals), cmocka_unit_test(test_frame_bounds),
+		cmocka_unit_test(test_uri_equal),	cmocka_unit_test(test_uri_aor),	       cmocka_unit_test(test_uri_parse),
+		cmocka_unit_test(test_uri_address),	cmocka_unit_test(test_keyed_hash),     cmocka_unit_test(test_response),
+		cmocka_unit_test(test_keyed_hash_long),
 	};
 
 	parser_init();
