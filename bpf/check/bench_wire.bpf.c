@@ -122,9 +122,10 @@ int wire_generate(struct xdp_md *context) {
 			struct wire_flood *flood = bpf_map_lookup_elem(&floods, &place);
 			if (!flood || !frame_put(context, flood->octets, flood->length, WIRE_FLOOD_MAX))
 				return XDP_ABORTED;
-			/* Late: not made up for by a burst, which would not fit the ring. */
-			w->next_flood_ns =
-				now_ns - w->next_flood_ns < w->flood_ns ? w->next_flood_ns + w->flood_ns : now_ns + w->flood_ns;
+			/* Very late: not made up for by a burst, which would not fit the ring. */
+			w->next_flood_ns = now_ns - w->next_flood_ns < WIRE_FLOOD_LATE * w->flood_ns
+						   ? w->next_flood_ns + w->flood_ns
+						   : now_ns + w->flood_ns;
 			w->flooded++;
 			return (int)bpf_redirect_map(&far, 0, 0);
 		}
@@ -197,8 +198,12 @@ int wire_sink(struct xdp_md *context) {
 		w->flooded_before = *(volatile __u64 *)&w->flooded;
 		if (++w->delivered == w->total)
 			w->last_ns = bpf_ktime_get_ns();
-		if (w->delivered % WIRE_SLICE_MESSAGES == 0)
-			w->used_ns[(w->delivered / WIRE_SLICE_MESSAGES - 1) % WIRE_SLICES] = peer_used_ns();
+		if (w->delivered % WIRE_SLICE_MESSAGES == 0) {
+			__u64 slice = (w->delivered / WIRE_SLICE_MESSAGES - 1) % WIRE_SLICES;
+
+			w->at_ns[slice] = bpf_ktime_get_ns();
+			w->used_ns[slice] = peer_used_ns();
+		}
 	} else if (ip->daddr == w->a && length == w->ack_length) {
 		if (w->acks_received % WIRE_CAPTURE_EVERY == 0) {
 			frame_capture(context, &w->ack, length);

@@ -14,8 +14,9 @@ enum {
 	WIRE_CAPTURE_EVERY = 64,
 	WIRE_FLOODS = 4096, /* prepared datagrams of a flood */
 	WIRE_FLOOD_MAX = 508,
+	WIRE_FLOOD_LATE = 8, /* datagrams of it that may be late */
 	WIRE_FLOOD_WINDOW =
-		32, /* a peer that stands still, because others have its core, is not flooded on: its ring would overflow */
+		24, /* a peer that stands still, because others have its core, is not flooded on: its ring would overflow */
 };
 
 struct wire_frame {
@@ -60,7 +61,8 @@ struct wire {
 	__u32 latency_ns[WIRE_SAMPLES]; /* of message n % WIRE_SAMPLES */
 	struct wire_frame message, ack; /* every WIRE_CAPTURE_EVERYth of them, as it came; `captured` of both */
 	__u64 captured_message, captured_ack;
-	__u64 used_ns[WIRE_SLICES]; /* by the peer's tasks when WIRE_SLICE_MESSAGES * (n + 1) messages were there; 0: not known */
+	__u64 at_ns[WIRE_SLICES];   /* when WIRE_SLICE_MESSAGES * (n + 1) messages were there (CLOCK_MONOTONIC) */
+	__u64 used_ns[WIRE_SLICES]; /* by the peer's tasks up to then; 0: not known */
 };
 
 /* Who has the transit peer's processor, kept by wire_switch. */

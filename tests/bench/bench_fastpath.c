@@ -10,18 +10,23 @@
  * ack by B is consumed, else the run fails; some of each run are opened and compared.
  *
  * REPETITIONS turns, one topology after the other in each, so that what else the machine does meets all of them. Each round of
- * messages is cut into slices of WIRE_SLICE_MESSAGES, and a figure is the median of the costs of all slices of all turns: time that
- * a hypervisor takes away, which counts as the peer's, falls out where it comes in bursts, and on all sides alike. A slice holds
- * its share of what happens now and then, above all of pad making, which goes on every 140 messages. What the same figures are by
- * whole rounds, and the ratio within each turn, goes to stderr for comparison, as rounds do.
- *
+ * messages is cut into slices of WIRE_SLICE_MESSAGES, and a figure is the median of the costs of all slices of all turns in which
+ * T's core was saturated: busy for SATURATED of the slice's time or more. Where a hypervisor takes core 0 away for a while, T waits
+ * for single frames, and wakes up for each of them; that is not what a message costs at saturation, and which way it meets is
+ * chance. The same rule holds for all ways. Time that is taken away from T's own core counts as the peer's, and falls out where it
+ * comes in bursts, on all sides alike. A slice holds its share of what happens now and then, above all of pad making, which goes
+ * on every 140 messages. Where fewer than SLICES_LEAST slices of some way were saturated after REPETITIONS turns, that way is
+ * measured again, up to TURNS_MAX turns in all; if there are still fewer, the benchmark prints no such figure and fails. How many
+ * slices counted, what the same figures are by whole rounds, and the ratio within each turn, goes to stderr, as rounds do.
  *
  *     transit_user_ns_SIZE       sockets; the cheapest of the four that follow
  *     transit_user_CIPHER_ns_SIZE, transit_user_run_CIPHER_ns_SIZE    by cipher; every datagram alone (UDP_GRO off), or in runs as
  *                                the kernel joins them, which is what the daemon asks for
  *     transit_xdp_ns_SIZE        fast path with pads
  *     transit_xdp_nopad_ns_SIZE  fast path that computes every keystream itself
- *     transit_xdp_floor_ns       a program that redirects the same frames without reading them (LATENCY_SIZE octets)
+ *     transit_xdp_floor_ns       a program that redirects the same frames without reading them (LATENCY_SIZE octets); the neighbors
+ *                                are slower than that, so that this one is not of a saturated core, but of all slices
+ *     transit_saturated_share    of all slices but the floor's, those that counted
  *     transit_ratio_SIZE         transit_user_ns_SIZE by transit_xdp_ns_SIZE
  *     pad_hit_ratio              of the records of transit_xdp_ns_*, those that found their pad
  *     transit_*_latency_us_p50   from A's wire to B's wire at 1000 messages of 400 octets a second, T asleep in between; the
@@ -31,6 +36,7 @@
  *                                all that they cost counted to the messages; random: any octets from anywhere, forged: records
  *                                of A's address with a wrong tag, hello: ClientHellos from thousands of addresses
  *     transit_flood_KIND_ns      what one datagram of the flood costs T
+ *     transit_flood_datagrams_per_second    as many came indeed: core 0 makes the flood besides all else
  *     transit_foreign_load       share of the machine that other programs took meanwhile; above some hundredths figures are too
  *                                high
  */
@@ -39,23 +45,28 @@
 #include <stddef.h>
 
 enum {
-	REPETITIONS = 5,
+	REPETITIONS = 9,
+	TURNS_MAX = 15,
+	EXTRA_TURNS_S = 300, /* later none is begun */
+	FLOOD_ROUNDS = 2,    /* of a turn: each a calm one and one of each flood */
+	SLICES_LEAST = 48,
 	USER_MESSAGES = 8192, /* of a round */
 	XDP_MESSAGES = 16384,
-	SLICES_MAX = REPETITIONS * XDP_MESSAGES / WIRE_SLICE_MESSAGES,
-	WARM_UP_MESSAGES = 4096, /* before those of a round */
-	WINDOW = 96,		 /* data, acks and answers together fit the 256 places of an interface's ring */
+	SLICES_MAX = TURNS_MAX * FLOOD_ROUNDS * 3 * XDP_MESSAGES / WIRE_SLICE_MESSAGES, /* calm rounds between floods are most */
+	WARM_UP_MESSAGES = 4096,							/* before those of a round */
+	WINDOW = 96, /* data, acks and answers together fit the 256 places of an interface's ring */
 	LATENCY_MESSAGES = 300,
 	LATENCY_INTERVAL_NS = 1000000,
 	LATENCY_SIZE = 400,
 	FLOOD_RATE = 100000,
 	FLOOD_SIZE = 400,  /* of messages */
-	FLOOD_WINDOW = 64, /* room for the flood */
+	FLOOD_WINDOW = 88, /* room for the flood */
 	QUIET_MS = 20,
 	SIZES = 4,
 };
+_Static_assert((WARM_UP_MESSAGES + XDP_MESSAGES) / WIRE_SLICE_MESSAGES <= WIRE_SLICES, "slices of a round");
 
-static const double CALM_SHARE = 0.1;
+static const double CALM_SHARE = 0.1, SATURATED = 0.9;
 static const size_t sizes[SIZES] = {200, 400, 800, 1300};
 
 enum topology { USER_CHACHA, USER_AES, RUN_CHACHA, RUN_AES, XDP, NOPAD, FLOOR, TOPOLOGY_COUNT };
@@ -85,13 +96,17 @@ struct samples {
 
 /* What messages cost: nanoseconds each. */
 struct costs {
-	struct samples slices, turns, rounds; /* of slices, their medians in each turn, and of whole rounds */
+	struct samples slices, turns, rounds; /* of slices, their medians in each turn (0: there are none), and of whole rounds */
+	unsigned measured;		      /* slices, saturated or not */
 };
 
 static struct {
 	struct costs cost[TOPOLOGY_COUNT][SIZES], calm, flooded[FLOOD_COUNT];
-	struct samples latency[TOPOLOGY_COUNT], flood_ns[FLOOD_COUNT];
+	struct samples latency[TOPOLOGY_COUNT], flood_ns[FLOOD_COUNT], flood_rate;
 	uint64_t hits, misses;
+	unsigned turn;
+	bool lacks;  /* slices of some way */
+	bool failed; /* to measure a figure */
 } result;
 
 static void keep(struct samples *samples, double value) {
@@ -109,7 +124,7 @@ static int compare(const void *a, const void *b) {
 
 /* Of those from the `first` on, the one that `share` of them are below. 0: there are none. */
 static double quantile(const struct samples *samples, unsigned first, double share) {
-	double sorted[SLICES_MAX];
+	static double sorted[SLICES_MAX];
 	unsigned count = samples->count - first;
 
 	if (count == 0)
@@ -140,6 +155,7 @@ static void release(void) {
 		costs_release(&result.flooded[flood]);
 		free(result.flood_ns[flood].values);
 	}
+	free(result.flood_rate.values);
 }
 
 /* Arguments choose parts (user, xdp, nopad, floor, flood) and sizes; of what is not named, all. */
@@ -167,39 +183,62 @@ static bool wanted_size(size_t size) {
 /* ---- rounds ---- */
 
 /*
- * Sends WARM_UP_MESSAGES and `count` more, and waits until all is done that they cause. Returns nanoseconds of each of the latter.
- * In one go, because between two the kernel takes its time. `links`: there are some.
+ * Sends WARM_UP_MESSAGES and `count` more, and waits until all is done that they cause; keeps what each of the latter costs. In one
+ * go, because between two the kernel takes its time. `links`: there are some, else it is the floor, which nobody can saturate.
+ * Returns the share of its time in which T's core was busy.
  */
-static double round_cost(size_t length, unsigned count, unsigned window, bool links, struct costs *costs) {
+static double measure_round(size_t length, unsigned count, unsigned window, bool links, struct costs *costs) {
 	const unsigned all = WARM_UP_MESSAGES + count, before = WARM_UP_MESSAGES / WIRE_SLICE_MESSAGES - 1,
-		       first = costs->slices.count;
-	const __u64 *used_ns = wire.state->used_ns;
+		       last = all / WIRE_SLICE_MESSAGES - 1, first = costs->slices.count;
+	const __u64 *used_ns = wire.state->used_ns, *at_ns = wire.state->at_ns;
 
 	if (links)
 		frames_prepare(length, all);
 	wire_run(all, window, 0);
 	usleep(QUIET_MS * 1000);
-	for (unsigned i = before; i + 1 < all / WIRE_SLICE_MESSAGES; i++)
-		if (used_ns[i] != 0 && used_ns[i + 1] != 0)
-			keep(&costs->slices, (double)(used_ns[i + 1] - used_ns[i]) / WIRE_SLICE_MESSAGES);
-	if (used_ns[before] == 0 || costs->slices.count == first)
-		fail("no slice could be measured");
+	for (unsigned i = before; i < last; i++) {
+		double used = (double)(used_ns[i + 1] - used_ns[i]), passed = (double)(at_ns[i + 1] - at_ns[i]);
+		if (used_ns[i] == 0 || used_ns[i + 1] == 0)
+			continue;
+		costs->measured++;
+		if (!links || used >= SATURATED * passed)
+			keep(&costs->slices, used / WIRE_SLICE_MESSAGES);
+	}
+	if (used_ns[before] == 0 || used_ns[last] == 0)
+		fail("a round could not be measured");
 	keep(&costs->rounds, (double)(wire_used_ns() - used_ns[before]) / count);
 	keep(&costs->turns, quantile(&costs->slices, first, 0.5));
 	if (links)
 		frames_check(length, all);
-	return costs->turns.values[costs->turns.count - 1];
+	return (double)(used_ns[last] - used_ns[before]) / (double)(at_ns[last] - at_ns[before]);
+}
+
+static double last_of(const struct samples *samples) {
+	return samples->values[samples->count - 1];
+}
+
+/* Are these costs to be measured in this turn? Notes when there are still too few of them. */
+static bool is_due(const struct costs *costs) {
+	return result.turn < REPETITIONS || costs->slices.count < SLICES_LEAST;
+}
+
+static void note_lack(const struct costs *costs) {
+	if (costs->slices.count < SLICES_LEAST)
+		result.lacks = true;
 }
 
 static void measure_cost(enum topology topology, unsigned s) {
-	const unsigned count = topologies[topology].messages;
 	struct costs *costs = &result.cost[topology][s];
-	double cost = round_cost(sizes[s], count, WINDOW, topology != FLOOR, costs),
-	       whole = costs->rounds.values[costs->rounds.count - 1];
-	uint64_t used_ns = wire.state->used_ns[(WARM_UP_MESSAGES + count) / WIRE_SLICE_MESSAGES - 1] - wire.state->used_ns[0];
+	unsigned before = costs->slices.count, measured = costs->measured;
+	double busy;
 
-	fprintf(stderr, "  %s, %zu octets: %.0f ns, whole round %.0f ns, core busy %.2f\n", topologies[topology].name, sizes[s],
-		cost, whole, (double)used_ns / (double)(wire.state->last_ns - wire.state->first_ns));
+	if (!is_due(costs))
+		return;
+	busy = measure_round(sizes[s], topologies[topology].messages, WINDOW, topology != FLOOR, costs);
+	note_lack(costs);
+	fprintf(stderr, "  %s, %zu octets: %.0f ns in %u of %u slices, whole round %.0f ns, core busy %.2f\n",
+		topologies[topology].name, sizes[s], last_of(&costs->turns), costs->slices.count - before,
+		costs->measured - measured, last_of(&costs->rounds), busy);
 }
 
 static void measure_latency(enum topology topology) {
@@ -220,14 +259,24 @@ static void measure_latency(enum topology topology) {
 
 /* ---- sockets ---- */
 
+static bool any_due(enum topology topology) {
+	for (unsigned s = 0; s < SIZES; s++)
+		if (wanted_size(sizes[s]) && is_due(&result.cost[topology][s]))
+			return true;
+	return false;
+}
+
 static void measure_user(enum topology topology) {
 	struct transit transit = topologies[topology].transit;
-	pthread_t thread = transit_start(&transit);
+	pthread_t thread;
 
+	if (!any_due(topology))
+		return;
+	thread = transit_start(&transit);
 	for (unsigned s = 0; s < SIZES; s++)
 		if (wanted_size(sizes[s]))
 			measure_cost(topology, s);
-	if (!transit.join)
+	if (!transit.join && result.turn < REPETITIONS)
 		measure_latency(topology);
 	transit_stop(thread);
 }
@@ -354,24 +403,40 @@ static void flood_prepare(enum flood flood) {
 	wire.state->floods = WIRE_FLOODS;
 }
 
+static double measure_flooded(struct costs *costs, enum flood flood) {
+	double busy = measure_round(FLOOD_SIZE, XDP_MESSAGES, FLOOD_WINDOW, true, costs);
+
+	fprintf(stderr, "  %s: %.0f ns, core busy %.2f, %llu datagrams, %llu answers\n",
+		flood == FLOOD_COUNT ? "calm" : flood_names[flood], last_of(&costs->turns), busy,
+		(unsigned long long)wire.state->flooded, (unsigned long long)wire.state->answers);
+	return last_of(&costs->turns);
+}
+
+/* Each kind by itself, with a calm round in front of it: what the machine gives changes by the second. */
 static void measure_floods(void) {
-	wire.state->flood_ns = 0;
-	double calm = round_cost(FLOOD_SIZE, XDP_MESSAGES, FLOOD_WINDOW, true, &result.calm);
 	for (enum flood flood = 0; flood < FLOOD_COUNT; flood++) {
+		wire.state->flood_ns = 0;
+		double calm = measure_flooded(&result.calm, FLOOD_COUNT);
 		flood_prepare(flood);
 		wire.state->flood_ns = 1000000000 / FLOOD_RATE;
-		double cost = round_cost(FLOOD_SIZE, XDP_MESSAGES, FLOOD_WINDOW, true, &result.flooded[flood]);
+		double cost = measure_flooded(&result.flooded[flood], flood);
 		wire.state->flood_ns = 0;
-		uint64_t flooded = wire.state->flooded, answers = wire.state->answers;
-		if (flooded == 0)
+		if (wire.state->flooded == 0)
 			fail("there was no flood");
+		if (calm == 0 || cost == 0)
+			continue;
 		/* The messages took longer than their share of the core where the neighbors were too slow: then more of the flood
 		 * is counted to each of them than had to be. */
-		double each = (cost - calm) * (WARM_UP_MESSAGES + XDP_MESSAGES) / (double)flooded;
+		double each = (cost - calm) * (WARM_UP_MESSAGES + XDP_MESSAGES) / (double)wire.state->flooded;
 		keep(&result.flood_ns[flood], each > 0 ? each : 0);
-		fprintf(stderr, "  flood of %s: %.0f ns, calm %.0f ns; %llu datagrams of %.0f ns, %llu answers\n",
-			flood_names[flood], cost, calm, (unsigned long long)flooded, each, (unsigned long long)answers);
+		keep(&result.flood_rate, 1e9 * (double)wire.state->flooded / (double)(wire.state->last_ns - wire.state->first_ns));
 	}
+}
+
+static void note_flood_lack(void) {
+	note_lack(&result.calm);
+	for (enum flood flood = 0; flood < FLOOD_COUNT; flood++)
+		note_lack(&result.flooded[flood]);
 }
 
 /* Both links become hot and get pads. */
@@ -383,17 +448,22 @@ static void links_warm(void) {
 
 static void measure_fastpath(bool floods) {
 	struct transit transit = topologies[XDP].transit;
-	pthread_t thread = transit_start(&transit);
+	bool xdp = !floods && wanted("xdp") && any_due(XDP), nopad = !floods && wanted("nopad") && any_due(NOPAD);
+	pthread_t thread;
 
+	if (!floods && !xdp && !nopad)
+		return;
+	thread = transit_start(&transit);
 	wire.explain = explain;
 	links_warm();
-	if (floods)
+	for (unsigned i = 0; floods && i < FLOOD_ROUNDS; i++)
 		measure_floods();
-	if (!floods && wanted("xdp")) {
+	if (xdp) {
 		measure_kernel(XDP);
-		measure_latency(XDP);
+		if (result.turn < REPETITIONS)
+			measure_latency(XDP);
 	}
-	if (!floods && wanted("nopad")) {
+	if (nopad) {
 		set_rings(false);
 		measure_kernel(NOPAD);
 		set_rings(true);
@@ -459,6 +529,20 @@ static double cheapest(unsigned s, size_t kind, double share, unsigned at) {
 	return least;
 }
 
+/* The median of saturated slices, 0: not asked for, or too few of them, and this is said. */
+static double cost_of(const struct costs *costs, const char *name) {
+	if (costs->measured == 0)
+		return 0;
+	if (costs->slices.count >= SLICES_LEAST)
+		return median(&costs->slices);
+	fprintf(stderr,
+		"%s: T's core was saturated in %u of %u slices only, so there is no figure; the neighbors' core, or the host, was "
+		"too slow\n",
+		name, costs->slices.count, costs->measured);
+	result.failed = true;
+	return 0;
+}
+
 /* The same ratio in other ways, for who wants to know how sure it is: in each turn, of the calmest slices, and by whole rounds. */
 static void explain_ratio(unsigned s) {
 	const struct costs *xdp = &result.cost[XDP][s];
@@ -469,35 +553,58 @@ static void explain_ratio(unsigned s) {
 	if (user_whole == 0 || calm == 0 || whole == 0)
 		return;
 	fprintf(stderr, "%zu octets, ratios of turns:", sizes[s]);
-	for (unsigned i = 0; i < xdp->turns.count; i++) {
-		keep(&ratios, cheapest(s, offsetof(struct costs, turns), 0, i) / xdp->turns.values[i]);
-		fprintf(stderr, " %.2f", ratios.values[i]);
+	for (unsigned i = 0; i < xdp->turns.count && i < REPETITIONS; i++) {
+		double user = cheapest(s, offsetof(struct costs, turns), 0, i);
+		if (xdp->turns.values[i] == 0 || user == 0)
+			continue;
+		keep(&ratios, user / xdp->turns.values[i]);
+		fprintf(stderr, " %.2f", last_of(&ratios));
 	}
 	fprintf(stderr, ", median %.3f; tenth of the calmest slices: %.0f by %.0f ns, %.3f; whole rounds: %.0f by %.0f ns, %.3f\n",
 		median(&ratios), user_calm, calm, user_calm / calm, user_whole, whole, user_whole / whole);
 	free(ratios.values);
 }
 
-static void print_costs(void) {
+/* The sockets' figure is the least of all of theirs, or none. */
+static void print_costs_of(unsigned s) {
 	char name[64];
+	double cost[FLOOR], user = 0;
+	bool all = true;
+
+	for (enum topology t = 0; t < FLOOR; t++) {
+		snprintf(name, sizeof(name), "transit_%s_ns_%zu", topologies[t].name, sizes[s]);
+		cost[t] = cost_of(&result.cost[t][s], name);
+		if (cost[t] > 0)
+			printf("%s %.0f\n", name, cost[t]);
+		if (t > RUN_AES)
+			continue;
+		all = all && cost[t] > 0;
+		if (cost[t] > 0 && (user == 0 || cost[t] < user))
+			user = cost[t];
+	}
+	if (all) {
+		printf("transit_user_ns_%zu %.0f\n", sizes[s], user);
+		snprintf(name, sizeof(name), "transit_ratio_%zu", sizes[s]);
+		print_ratio(name, user, cost[XDP]);
+	}
+	explain_ratio(s);
+	if (median(&result.cost[FLOOR][s].slices) > 0)
+		printf("transit_xdp_floor_ns %.0f\n", median(&result.cost[FLOOR][s].slices));
+}
+
+static void print_costs(void) {
+	unsigned counted = 0, measured = 0;
 
 	for (unsigned s = 0; s < SIZES; s++) {
-		double user = cheapest(s, offsetof(struct costs, slices), 0.5, 0), xdp = median(&result.cost[XDP][s].slices);
-
+		if (wanted_size(sizes[s]))
+			print_costs_of(s);
 		for (enum topology t = 0; t < FLOOR; t++) {
-			double cost = median(&result.cost[t][s].slices);
-			if (cost == 0)
-				continue;
-			printf("transit_%s_ns_%zu %.0f\n", topologies[t].name, sizes[s], cost);
+			counted += result.cost[t][s].slices.count;
+			measured += result.cost[t][s].measured;
 		}
-		if (user > 0)
-			printf("transit_user_ns_%zu %.0f\n", sizes[s], user);
-		snprintf(name, sizeof(name), "transit_ratio_%zu", sizes[s]);
-		print_ratio(name, user, xdp);
-		explain_ratio(s);
-		if (median(&result.cost[FLOOR][s].slices) > 0)
-			printf("transit_xdp_floor_ns %.0f\n", median(&result.cost[FLOOR][s].slices));
 	}
+	if (measured > 0)
+		printf("transit_saturated_share %.3f\n", (double)counted / measured);
 	if (result.hits + result.misses > 0)
 		printf("pad_hit_ratio %.4f\n", (double)result.hits / (double)(result.hits + result.misses));
 }
@@ -518,19 +625,55 @@ static void print_latencies(void) {
 }
 
 static void print_floods(void) {
+	double calm = cost_of(&result.calm, "transit of the calm rounds between floods"), cost;
 	char name[64];
 
-	if (result.calm.slices.count == 0)
+	if (result.calm.measured == 0)
 		return;
-	printf("transit_flood_datagrams_per_second %u\n", FLOOD_RATE);
+	printf("transit_flood_datagrams_per_second %.0f\n", median(&result.flood_rate));
 	for (enum flood flood = 0; flood < FLOOD_COUNT; flood++) {
 		snprintf(name, sizeof(name), "transit_flood_%s_ratio", flood_names[flood]);
-		print_ratio(name, median(&result.calm.slices), median(&result.flooded[flood].slices));
-		printf("transit_flood_%s_ns %.0f\n", flood_names[flood], median(&result.flood_ns[flood]));
+		cost = cost_of(&result.flooded[flood], name);
+		print_ratio(name, calm, cost);
+		if (calm > 0 && cost > 0)
+			printf("transit_flood_%s_ns %.0f\n", flood_names[flood], median(&result.flood_ns[flood]));
 	}
 }
 
+/* Is there another turn to be made? Counts it. */
+static bool another_turn(uint64_t start_ns) {
+	bool more = result.turn < REPETITIONS || (result.lacks && result.turn < TURNS_MAX &&
+						  clock_ns(CLOCK_MONOTONIC) - start_ns < EXTRA_TURNS_S * UINT64_C(1000000000));
+
+	result.lacks = false;
+	return more;
+}
+
+static void measure_transit(uint64_t start_ns) {
+	for (result.turn = 0; another_turn(start_ns); result.turn++) {
+		for (enum topology t = USER_CHACHA; t <= RUN_AES; t++)
+			if (wanted("user"))
+				measure_user(t);
+		if (wanted("xdp") || wanted("nopad"))
+			measure_fastpath(false);
+		if (wanted("floor") && result.turn < REPETITIONS)
+			measure_floor_of_links();
+	}
+	print_costs();
+	print_latencies();
+}
+
+static void measure_flood(uint64_t start_ns) {
+	for (result.turn = 0; another_turn(start_ns); result.turn++) {
+		measure_fastpath(true);
+		note_flood_lack();
+	}
+	print_floods();
+}
+
 int main(int argc, char **argv) {
+	uint64_t start_ns = clock_ns(CLOCK_MONOTONIC);
+
 	argument_count = argc;
 	arguments = argv;
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -540,22 +683,11 @@ int main(int argc, char **argv) {
 	pin(0, CORE_FAR);
 	wire_open();
 	prefer(0, PRIORITY_GENERATOR);
-	for (unsigned i = 0; i < REPETITIONS; i++) {
-		for (enum topology t = USER_CHACHA; t <= RUN_AES; t++)
-			if (wanted("user"))
-				measure_user(t);
-		if (wanted("xdp") || wanted("nopad"))
-			measure_fastpath(false);
-		if (wanted("floor"))
-			measure_floor_of_links();
-	}
-	print_costs();
-	print_latencies();
-	for (unsigned i = 0; i < REPETITIONS && wanted("flood"); i++)
-		measure_fastpath(true);
-	print_floods();
+	measure_transit(start_ns);
+	if (wanted("flood"))
+		measure_flood(start_ns);
 	printf("transit_foreign_load %.3f\n", wire.foreign_ns > 0 ? wire.foreign_ns / wire.all_ns : 0);
 	release();
 	support_overlay_release(&overlay);
-	return EXIT_SUCCESS;
+	return result.failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -36,7 +36,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CORE_FAR, CORE_NEAR, WIRE_GIVE_UP_MS = 5000 };
+enum { CORE_FAR, CORE_NEAR, WIRE_GIVE_UP_MS = 5000, WIRE_LOOK_NS = 40000 };
 /* Of the generator in one call, most of which find no room. Between two calls lie tens of milliseconds. */
 enum { WIRE_RUNS = 1 << 20, WIRE_RUNS_SPARSE = 1 << 18 };
 /* The sink comes before the generator on its core, the pad worker before the thread that polls on the other one. */
@@ -190,10 +190,12 @@ static void set_attribute(unsigned which, const char *attribute, unsigned value)
 
 /*
  * The neighbors look for frames themselves every so often, as a card that moderates its interrupts does: else T's core would spend
- * a sixth of its time on waking the other one. Off: they are woken by each frame.
+ * a sixth of its time on waking the other one. Off: they are woken by each frame. It is on during a round only, because they go on
+ * looking for a long time. Every WIRE_LOOK_NS: twenty messages of the window have arrived by then. More often would take a third
+ * of the neighbors' core (a timer's interrupt and two changes of tasks each), so that they, and not T, would be the limit.
  */
 static void wire_moderate(bool on) {
-	set_attribute(1, "gro_flush_timeout", on ? 10000 : 0);
+	set_attribute(1, "gro_flush_timeout", on ? WIRE_LOOK_NS : 0);
 	set_attribute(1, "napi_defer_hard_irqs", on ? 1000000 : 0);
 }
 
@@ -406,6 +408,7 @@ static void wire_run(uint64_t total, uint64_t window, uint64_t interval_ns) {
 	w->flooded = w->flooded_before = w->next_flood_ns = w->answers = 0;
 	w->captured_message = w->captured_ack = UINT64_MAX;
 	memset(w->used_ns, 0, sizeof(w->used_ns));
+	memset(w->at_ns, 0, sizeof(w->at_ns));
 	__atomic_store_n(&w->total, total, __ATOMIC_SEQ_CST);
 	for (;;) {
 		if (bpf_prog_test_run_opts(bpf_program__fd(wire.programs->progs.wire_generate), &options) < 0)
@@ -421,6 +424,7 @@ static void wire_run(uint64_t total, uint64_t window, uint64_t interval_ns) {
 		     (unsigned long long)w->acks_received, (unsigned long long)w->strange);
 	}
 	wire_load(1);
+	wire_moderate(false);
 	if (w->delivered != total || w->acks_received != total || w->strange != 0)
 		fail("%llu messages, %llu acks, %llu strange frames came of %llu", (unsigned long long)w->delivered,
 		     (unsigned long long)w->acks_received, (unsigned long long)w->strange, (unsigned long long)total);
