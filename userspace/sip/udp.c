@@ -2,6 +2,7 @@
 #include "sip/internal.h"
 
 #include <errno.h>
+#include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -102,6 +103,17 @@ static int receive_some(const struct sip_listener *listener, struct sip_datagram
 	return count;
 }
 
+/* How many datagrams the system has dropped by now: what it says with a datagram is how many it had when that one came. */
+static uint32_t dropped_until_now(const struct sip_listener *listener, uint32_t said) {
+	uint32_t figures[SK_MEMINFO_VARS];
+	socklen_t length = sizeof(figures);
+
+	if (getsockopt(listener->udp, SOL_SOCKET, SO_MEMINFO, figures, &length) < 0 ||
+	    length <= SK_MEMINFO_DROPS * sizeof(figures[0]))
+		return said;
+	return figures[SK_MEMINFO_DROPS];
+}
+
 /* What the system says of the first of them tells how all of them fare. */
 static void note_wait(struct sip_gateway *gateway, struct sip_listener *listener, struct msghdr *message, bool emptied) {
 	uint64_t now_ms = runtime_realtime_ms(gateway->runtime), arrived_ms = now_ms;
@@ -118,10 +130,14 @@ static void note_wait(struct sip_gateway *gateway, struct sip_listener *listener
 			memcpy(&lost, CMSG_DATA(control), sizeof(lost));
 		}
 	}
-	if (lost != listener->lost) {
+	/* Datagrams are dropped while the queue is full, and then more are in it than fit into one call. */
+	if (!emptied)
+		lost = dropped_until_now(listener, lost);
+	if ((int32_t)(lost - listener->lost) > 0) {
 		gateway->figures.dropped += lost - listener->lost;
 		listener->lost = lost;
-		sip_overload_lost(gateway, &listener->wait);
+		if (!emptied) /* else nothing is left that could be refused */
+			sip_overload_lost(gateway, &listener->wait);
 	}
 	if (arrived_ms > now_ms || now_ms - arrived_ms >= WAIT_MAX_MS)
 		return;

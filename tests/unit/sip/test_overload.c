@@ -239,6 +239,45 @@ static void lost_datagrams_are_overload(void **state) {
 	expect_served(f);
 }
 
+/* Nobody reads meanwhile. */
+static void flood(struct fixture *f, unsigned count) {
+	for (unsigned i = 0; i < count; i++) {
+		const char *text = REQUEST(f, .method = "INVITE", .uri = "sip:bob@example.org", .to = "<sip:bob@example.org>");
+		send_octets(f, text, strlen(text));
+	}
+}
+
+/* A full queue is overload as soon as the first of it is looked at, not when what came after the dropped ones is: by then it is
+ * empty. */
+static void full_queue_is_overload_at_once(void **state) {
+	struct fixture *f = *state;
+	struct sip_listener *listener = &f->gateway->listeners[0];
+	const int size = 128 << 10;
+
+	know_bob(f);
+	assert_int_equal(setsockopt(listener->udp, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)), 0);
+	flood(f, 1000);
+	sip_udp_receive(f->gateway, listener);
+	assert_true(figures(f).overloaded);
+	assert_true(figures(f).dropped > 0 && figures(f).dropped < 1000);
+	assert_int_equal(figures(f).shed, SIP_DATAGRAMS_AT_ONCE);
+	assert_int_equal(figures(f).overloads, 1);
+	pump(f);
+	assert_int_equal(figures(f).dropped + figures(f).shed, 1000);
+	note(f, 0, true); /* the system's clock is not the virtual one */
+	assert_false(figures(f).overloaded);
+	while (received(f)[0] != 0)
+		expect_text(f, "SIP/2.0 503 Overloaded\r\n");
+	expect_served(f);
+	/* As many as there is room for are a burst: all of them are served. */
+	flood(f, 2 * SIP_DATAGRAMS_AT_ONCE / 3);
+	pump(f);
+	assert_int_equal(figures(f).overloads, 1);
+	while (received(f)[0] != 0)
+		expect_text(f, "SIP/2.0 302 ");
+	expect_served(f);
+}
+
 /* One queue says nothing about another. */
 static void each_queue_counts(void **state) {
 	struct fixture *f = *state;
@@ -302,6 +341,7 @@ int main(void) {
 		TEST(forgets_acks_of_refusals),
 		TEST(recovers_at_once),
 		TEST(lost_datagrams_are_overload),
+		TEST(full_queue_is_overload_at_once),
 		TEST(each_queue_counts),
 		TEST(late_timers_are_overload),
 		TEST(strangers_get_few_answers),
