@@ -52,9 +52,9 @@ phase() {
 	before=$(fastpath_figure "$entry" forwarded_kernel)
 	load_third || die "$name: the load does not begin"
 	"$@" || die "$name: $*"
-	load_end || die "$name: the load ended badly"
+	load_end || die "$name: the load ended badly: $(tail -qn 3 "$LOAD_SOURCE_OUT" "$LOAD_SINK_OUT" | tr '\n' ' ')"
 	kernel=$(($(fastpath_figure "$entry" forwarded_kernel) - before))
-	echo "$name: sent=$sent refused=$refused received=$received highest=$highest duplicates=$duplicates wrong=$wrong gap_us=$gap_us pause_us=$pause_us latency_us_max=$latency_us_max kernel=$kernel"
+	echo "$name: sent=$sent refused=$refused received=$received highest=$highest duplicates=$duplicates wrong=$wrong gap_us=$gap_us pause_us=$pause_us latency_us_max=$latency_us_max stalled_us=$stalled_us kernel=$kernel"
 	[ "$wrong" -eq 0 ] && [ "$duplicates" -eq 0 ] || die "$name: $wrong messages came to a wrong peer, $duplicates twice"
 	[ "$gap_us" -le "$limit" ] || die "$name: nothing that was sent in $gap_us us arrived"
 	[ "$pause_us" -le "$limit" ] || die "$name: nothing arrived for $pause_us us"

@@ -9,13 +9,14 @@
  *     received=… highest=… duplicates=… wrong=… pieces=… gap_us=… pause_us=… latency_us_p50=… latency_us_max=…
  *     pieces: fragments, from which messages were put together. highest: the largest number plus one. wrong: messages for others,
  * or damaged. gap_us: the longest time in which what was sent did not arrive. pause_us: the longest time from one arrival to the
- * next.
+ * next. Both without the time in which the source, or for the pause the sink, asked for the processor and did not get it: that is
+ * the machine's, not the network's. latency_us_max holds it.
  *
  * transit_load source OVERLAY.xml CERTIFICATE KEY LOCAL TRANSIT NODE-ID RATE MILLISECONDS SIZE [FIRST]
  *
  *     has a link to TRANSIT, says "up NODE-ID", and sends RATE messages a second of SIZE octets to NODE-ID: sent=… refused=… us=…
- *     FIRST: number of the first one (0), so that a sink can tell several sources apart. RATE 0: as many as the link takes, no more
- * than 256 unacknowledged. After a third of the time it says "third".
+ * stalled_us=… FIRST: number of the first one (0), so that a sink can tell several sources apart. RATE 0: as many as the link
+ * takes, no more than 256 unacknowledged. After a third of the time it says "third".
  */
 #include "base/log.h"
 #include "forward/fragment.h"
@@ -36,7 +37,9 @@ enum {
 	UP_LIMIT_MS = 20000,
 	IN_FLIGHT_MAX = 256,
 	MARK = 0x52474c44,
-	TRANSACTION_AT = 20
+	TRANSACTION_AT = 20,
+	STALL_US = 20000, /* sleeping longer than asked for by less is usual */
+	SINK_TURN_US = 5000,
 };
 
 struct load {
@@ -51,11 +54,14 @@ struct load {
 	size_t transit_count;
 	struct reassembly *reassembly;
 
+	uint64_t turned_us;  /* end of the last turn of the loop, 0: none yet */
+	uint64_t stalled_us; /* in all turns: beyond what was asked for */
+
 	/* of the sink, by number */
 	uint32_t *latencies_us; /* 0: did not come */
-	uint64_t *sent_us;
+	uint64_t *sent_us, *source_stalled_us;
 	uint64_t received, duplicates, wrong, highest, pieces;
-	uint64_t last_us, pause_us;
+	uint64_t last_us, last_stalled_us, last_source_stalled_us, pause_us; /* of the last one that came */
 };
 
 static void on_up(void *userdata, uint16_t slot, bool initiated) {
@@ -69,7 +75,7 @@ static void on_up(void *userdata, uint16_t slot, bool initiated) {
 static void on_down(void *userdata, uint16_t slot, enum link_reason reason) {
 	struct load *load = userdata;
 
-	(void)reason;
+	fprintf(stderr, "transit_load: link %u is down: %s\n", slot, link_reason_text(reason));
 	for (size_t i = 0; i < load->transit_count; i++)
 		if (load->slots[i] == slot) {
 			load->up[i] = false;
@@ -93,6 +99,22 @@ static bool for_us(const struct load *load, const struct message *message) {
 	return id_equal(&node, &load->credential->node_id);
 }
 
+static uint64_t later(uint64_t a, uint64_t b) {
+	return a > b ? a - b : 0;
+}
+
+static void note_arrival(struct load *load, uint64_t now_us, uint64_t source_stalled_us) {
+	uint64_t own_us = later(load->stalled_us, load->last_stalled_us),
+		 source_us = later(source_stalled_us, load->last_source_stalled_us),
+		 pause_us = load->last_us == 0 ? 0 : later(now_us - load->last_us, own_us > source_us ? own_us : source_us);
+
+	if (pause_us > load->pause_us)
+		load->pause_us = pause_us;
+	load->last_us = now_us;
+	load->last_stalled_us = load->stalled_us;
+	load->last_source_stalled_us = source_stalled_us;
+}
+
 static void receive_message(struct load *load, struct octets octets) {
 	struct message message;
 	uint64_t now_us = clock_monotonic_us();
@@ -103,7 +125,7 @@ static void receive_message(struct load *load, struct octets octets) {
 	reader_u16(&body);
 	if (reader_u32(&body) != MARK)
 		return;
-	uint64_t number = reader_u64(&body), sent_us = reader_u64(&body);
+	uint64_t number = reader_u64(&body), sent_us = reader_u64(&body), source_stalled_us = reader_u64(&body);
 	if (body.error < 0 || !for_us(load, &message) || number >= NUMBERS_MAX || sent_us == 0 || sent_us > now_us) {
 		load->wrong++;
 		return;
@@ -113,10 +135,9 @@ static void receive_message(struct load *load, struct octets octets) {
 		return;
 	}
 	load->sent_us[number] = sent_us;
+	load->source_stalled_us[number] = source_stalled_us;
 	load->latencies_us[number] = (uint32_t)(now_us - sent_us);
-	if (load->last_us != 0 && now_us - load->last_us > load->pause_us)
-		load->pause_us = now_us - load->last_us;
-	load->last_us = now_us;
+	note_arrival(load, now_us, source_stalled_us);
 	load->received++;
 	if (number >= load->highest)
 		load->highest = number + 1;
@@ -142,6 +163,12 @@ static void on_receive(void *userdata, uint16_t slot, uint8_t *octets, size_t le
 	}
 }
 
+static void note_turn(struct load *load, uint64_t limit_us, uint64_t now_us) {
+	if (load->turned_us != 0 && now_us - load->turned_us > limit_us + STALL_US)
+		load->stalled_us += now_us - load->turned_us - limit_us;
+	load->turned_us = now_us;
+}
+
 /* One turn of the loop: waits at most `limit_us` for something to happen. False: standard input has ended. */
 static bool turn(struct load *load, uint64_t limit_us, bool input) {
 	struct pollfd polls[3];
@@ -157,6 +184,7 @@ static bool turn(struct load *load, uint64_t limit_us, bool input) {
 	struct timespec wait = {.tv_sec = (time_t)(limit_us / 1000000), .tv_nsec = (long)(limit_us % 1000000 * 1000)};
 	ppoll(polls, count + 1, &wait, NULL);
 	load->runtime.now_us = clock_monotonic_us();
+	note_turn(load, limit_us, load->runtime.now_us);
 	for (size_t i = 0; i < count; i++)
 		if (polls[i].revents)
 			dtls_links_receive(load->links, fds[i]);
@@ -194,15 +222,17 @@ static int compare(const void *a, const void *b) {
 }
 
 static void report(struct load *load) {
-	uint64_t gap_us = 0, last_us = 0;
+	uint64_t gap_us = 0, last_us = 0, last_stalled_us = 0;
 	size_t count = 0;
 
 	for (uint64_t i = 0; i < load->highest; i++) {
 		if (load->sent_us[i] == 0)
 			continue;
-		if (last_us != 0 && load->sent_us[i] > last_us && load->sent_us[i] - last_us > gap_us)
-			gap_us = load->sent_us[i] - last_us;
+		uint64_t one_us = later(later(load->sent_us[i], last_us), later(load->source_stalled_us[i], last_stalled_us));
+		if (last_us != 0 && one_us > gap_us)
+			gap_us = one_us;
 		last_us = load->sent_us[i];
+		last_stalled_us = load->source_stalled_us[i];
 		load->latencies_us[count++] = load->latencies_us[i];
 	}
 	qsort(load->latencies_us, count, sizeof(load->latencies_us[0]), compare);
@@ -215,19 +245,21 @@ static void report(struct load *load) {
 static int run_sink(struct load *load) {
 	load->latencies_us = calloc(NUMBERS_MAX, sizeof(*load->latencies_us));
 	load->sent_us = calloc(NUMBERS_MAX, sizeof(*load->sent_us));
-	if (!load->latencies_us || !load->sent_us)
+	load->source_stalled_us = calloc(NUMBERS_MAX, sizeof(*load->source_stalled_us));
+	if (!load->latencies_us || !load->sent_us || !load->source_stalled_us)
 		return 1;
-	while (turn(load, 1000000, true)) {
+	while (turn(load, SINK_TURN_US, true)) {
 	}
 	report(load);
 	free(load->latencies_us);
 	free(load->sent_us);
+	free(load->source_stalled_us);
 	return 0;
 }
 
 /* ---- source ---- */
 
-/* A Ping to `node`: number and time are written into its padding later, at *ret_at. */
+/* A Ping to `node`: number, time and stalled time are written into its padding later, at *ret_at. */
 static size_t make_message(struct load *load, const struct id *node, size_t size, uint8_t *out, size_t *ret_at) {
 	const struct overlay_config *config = trust_config(load->trust);
 	uint8_t list[32], body_octets[MESSAGE_MAX] = {0}, contents_octets[MESSAGE_MAX];
@@ -246,10 +278,10 @@ static size_t make_message(struct load *load, const struct id *node, size_t size
 		.destination_list = writer_octets_written(&destination),
 	};
 	forwarding_header_write(&w, &header);
-	size_t rest = size > w.length + 40 ? size - w.length - 40 : 0;
-	writer_u16(&body, (uint16_t)(20 + rest));
+	size_t rest = size > w.length + 48 ? size - w.length - 48 : 0;
+	writer_u16(&body, (uint16_t)(28 + rest));
 	writer_u32(&body, MARK);
-	for (size_t i = 0; i < 16 + rest; i++)
+	for (size_t i = 0; i < 24 + rest; i++)
 		writer_u8(&body, 0);
 	message_contents_write(&contents, PING_REQ, writer_octets_written(&body), OCTETS_NONE);
 	*ret_at = w.length + 2 + 4 + 6; /* code, length of the body, length of the padding, mark */
@@ -291,6 +323,7 @@ static int run_source(struct load *load, char **argv) {
 			put_u64(message + at, first + sent);
 			put_u64(message + TRANSACTION_AT, first + sent + 1); /* pieces of different messages differ in it */
 			put_u64(message + at + 8, clock_monotonic_us());
+			put_u64(message + at + 16, load->stalled_us);
 			if (load->transport.ops->send(load->transport.object, load->slots[0], &part, 1, 0) < 0) {
 				refused++;
 				break;
@@ -308,7 +341,8 @@ static int run_source(struct load *load, char **argv) {
 	/* Acks of the last ones. */
 	for (uint64_t end_us = clock_monotonic_us() + 200000; clock_monotonic_us() < end_us;)
 		turn(load, 50000, false);
-	printf("sent=%" PRIu64 " refused=%" PRIu64 " us=%" PRIu64 "\n", sent, refused, now_us - begin_us);
+	printf("sent=%" PRIu64 " refused=%" PRIu64 " us=%" PRIu64 " stalled_us=%" PRIu64 "\n", sent, refused, now_us - begin_us,
+	       load->stalled_us);
 	return load->up[0] ? 0 : 1;
 }
 

@@ -12,7 +12,7 @@
 #   load_source NAME SITE LOCAL TRANSIT NODE-ID RATE MILLISECONDS SIZE     starts it, goes on once it has its link
 #   load_third                        waits until a third of the load's time is over
 #   load_end                          waits for the source, ends the sink: $sent, $refused, $received, $highest, $duplicates, $wrong, $gap_us, $pause_us,
-#                                     $latency_us_p50, $latency_us_max
+#                                     $latency_us_p50, $latency_us_max, $stalled_us
 
 fastpath_settings() {
 	mkdir -p "$WORK/gateway-$1/ringgate.conf.d"
