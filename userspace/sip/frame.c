@@ -126,7 +126,10 @@ static struct content content_of(struct octets header) {
 
 	for (size_t at = 0; at < header.length; at += PIECE) {
 		vector piece = (vector){0} + ' ';
-		memcpy(&piece, &header.data[at], header.length - at < PIECE ? header.length - at : PIECE);
+		if (header.length - at >= PIECE)
+			memcpy(&piece, &header.data[at], PIECE); /* one instruction */
+		else
+			memcpy(&piece, &header.data[at], header.length - at);
 		vector kinds = kinds_of(piece);
 		seen |= kinds;
 		separators += (kinds >> 2) & 1;

@@ -28,6 +28,7 @@ struct register_job *register_job_free(struct register_job *job) {
 		binding_free(job->steps[i].binding);
 		free(job->steps[i].former);
 	}
+	free(job->steps);
 	free(job->call_id);
 	free(job->path);
 	free(job);
@@ -220,6 +221,11 @@ static unsigned plan(struct register_job *job, const char **ret_reason) {
 			if (out_of_order(job, former))
 				return 400;
 	*ret_reason = "Out of Memory";
+	/* A removal and an addition for each wish at most. */
+	size_t most = 2 * job->wish_count + (job->everything ? registration->binding_count : 0);
+	job->steps = most > 0 ? calloc(most, sizeof(*job->steps)) : NULL;
+	if (most > 0 && !job->steps)
+		return 500;
 	if (job->everything)
 		for (const struct binding *former = registration->bindings; former; former = former->next)
 			if (plan_removal(job, former, false) < 0)

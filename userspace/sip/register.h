@@ -13,8 +13,6 @@ struct step {
 	uint64_t former_expires_us;
 };
 
-enum { STEPS = 2 * SIP_CONTACTS_PER_AOR };
-
 struct register_job {
 	struct registration *registration;
 	struct sip_transaction *transaction; /* NULL once the phone has its answer */
@@ -28,7 +26,7 @@ struct register_job {
 	bool forget;	    /* ours: removes what is lost */
 	struct binding *wishes[SIP_CONTACTS_PER_AOR];
 	size_t wish_count;
-	struct step steps[STEPS];
+	struct step *steps; /* owned; NULL until they are planned */
 	size_t step_count, step, reserved;
 	bool started, undo;
 	struct register_job *previous, *next;
