@@ -4,6 +4,7 @@
 
 #include "base/address.h"
 #include "base/cleanup.h"
+#include "node/network_prefix.h"
 
 #include <limits.h>
 #include <stdint.h>
@@ -24,11 +25,6 @@ enum {
 	SETTINGS_OVERLAY_ROUTES_MAX = 8,
 	SETTINGS_TRUNK_NAME_SIZE = 32,
 	SETTINGS_REASON_SIZE = 512,
-};
-
-struct network_prefix {
-	struct address address;
-	unsigned bits;
 };
 
 /* Which calls between gateways go over TLS. */
@@ -130,7 +126,3 @@ DEFINE_CLEANUP(struct settings *, settings_free)
 
 /* What certificate and key have in common, when they are STEM.crt and STEM.key. -EINVAL. */
 int settings_stem(const char *certificate, const char *key, char stem[static PATH_MAX]);
-
-/* "192.0.2.0/24", "2001:db8::/32"; without a length the one address. An IPv4 prefix in IPv6 form is one of IPv4. -EINVAL. */
-int network_prefix_parse(const char *text, struct network_prefix *ret);
-bool network_prefix_contains(const struct network_prefix *prefix, const struct address *address);
