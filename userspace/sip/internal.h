@@ -152,6 +152,12 @@ struct sip_request {
 /* Parses what `frame` found. Returns -EBADMSG with *ret_reason when the request is to be refused with 400. */
 int sip_request_parse(const struct sip_frame *frame, struct sip_request *ret, const char **ret_reason);
 void sip_request_release(struct sip_request *request);
+
+/* Does it begin something that may be refused when there is much to do? What belongs to a call in progress does not. */
+static inline bool sip_request_begins(const struct sip_request *request) {
+	return !request->to_tag && !request->route_set.dialog && request->method != SIP_ACK && request->method != SIP_CANCEL &&
+	       request->method != SIP_IN_DIALOG;
+}
 void sip_route_set_release(struct sip_route_set *set);
 
 /* A decimal number. Returns -EINVAL for anything else than digits, -ERANGE for what does not fit. */

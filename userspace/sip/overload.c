@@ -88,8 +88,7 @@ void sip_overload_close(struct sip_gateway *gateway) {
 /* --- what is refused --- */
 
 bool sip_overload_refuses(const struct sip_gateway *gateway, const struct sip_request *request) {
-	return gateway->overload.shedding > 0 && !request->to_tag && !request->route_set.dialog && request->method != SIP_ACK &&
-	       request->method != SIP_CANCEL && request->method != SIP_IN_DIALOG;
+	return gateway->overload.shedding > 0 && sip_request_begins(request);
 }
 
 /* In doubt it has one, and is served. */

@@ -439,7 +439,7 @@ int sip_transaction_new(struct sip_gateway *gateway, const struct sip_request *r
 		.merge_hash = request->merge_hash,
 	};
 
-	if (!make_room(gateway, !request->to_tag && !request->route_set.dialog && request->method != SIP_CANCEL))
+	if (!make_room(gateway, sip_request_begins(request)))
 		return -ENOBUFS;
 	write_key(&texts.w, request, request->message->sip_method);
 	texts.merge_start = texts.w.length;
