@@ -5,8 +5,9 @@
  * that were used with it are remembered, so that an answer that was overheard is of no use (RFC 7616 5.5).
  */
 #include "base/log.h"
-#include "sip/internal.h"
+#include "sip/sibling.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -261,8 +262,8 @@ static struct sip_failures *failures_of(struct sip_gateway *gateway, const struc
 	return oldest;
 }
 
-static void note_failure(struct sip_gateway *gateway, const struct sip_flow *flow, const char *username, const char *realm) {
-	struct sip_failures *failures = failures_of(gateway, &flow->remote);
+static void note_failure(struct sip_gateway *gateway, const struct address *source, const char *username, const char *realm) {
+	struct sip_failures *failures = failures_of(gateway, source);
 	uint64_t now_us = gateway->runtime->now_us;
 	char text[ADDRESS_TEXT_SIZE];
 
@@ -270,7 +271,7 @@ static void note_failure(struct sip_gateway *gateway, const struct sip_flow *flo
 	/* One line when it begins: who guesses shall not fill the log. */
 	if (failures->level_us <= now_us)
 		log_notice("SIP: wrong password or unknown user name \"%s\" (domain %s) from %s.", username, realm,
-			   address_format(&flow->remote, text));
+			   address_format(source, text));
 	failures->level_us = (failures->level_us > now_us ? failures->level_us : now_us) + SIP_AUTH_FAILURE_SECONDS * USEC_PER_SEC;
 }
 
@@ -299,9 +300,16 @@ static int digest_response(struct sip_gateway *gateway, const struct credentials
 	return error < 0 ? error : digest_parts(digest, parts, ARRAY_LENGTH(parts), ret);
 }
 
+static bool has_address(const osip_uri_t *uri) {
+	uint8_t octets[16];
+
+	return inet_pton(strchr(uri->host, ':') ? AF_INET6 : AF_INET, uri->host, octets) == 1;
+}
+
 /*
  * The URI the digest is over is the one that is asked for (RFC 7616 3.4.6), perhaps in another spelling. A registrar is one thing
- * under all its names, and some phones write its address.
+ * under all its names, and some phones write its address, or that of the gateway of another overlay that has passed on what they
+ * sent.
  */
 static bool names_request(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow,
 			  struct octets octets) {
@@ -317,7 +325,7 @@ static bool names_request(struct sip_gateway *gateway, const struct sip_request 
 	uri = uri_parse(text);
 	if (!uri || !uri_is_sip(uri) || request->method != SIP_REGISTER)
 		return uri && uri_equal(uri, request->message->req_uri);
-	return gateway_owns_address(gateway, uri, flow) ||
+	return gateway_owns_address(gateway, uri, flow) || (sip_sibling_at(gateway, &flow->remote) && has_address(uri)) ||
 	       (uri_domain(uri, domain) == 0 && gateway->events.domain(gateway->events.userdata, domain));
 }
 
@@ -332,7 +340,8 @@ static bool complete(const struct credentials *credentials) {
 }
 
 static enum verdict judge(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow,
-			  const struct credentials *credentials, const char *realm, char username[static SIP_AOR_OCTETS + 1]) {
+			  const struct address *source, const struct credentials *credentials, const char *realm,
+			  char username[static SIP_AOR_OCTETS + 1]) {
 	struct octets name = credentials->value[USERNAME], answer = credentials->value[RESPONSE];
 	char ha1[SIP_DIGEST_SIZE] = "", wanted[SIP_DIGEST_SIZE] = "";
 	uint64_t count = 0, serial = 0;
@@ -341,7 +350,7 @@ static enum verdict judge(struct sip_gateway *gateway, const struct sip_request 
 	    !names_request(gateway, request, flow, credentials->value[URI]))
 		return MALFORMED;
 	/* Without a look at the password: else guesses with made-up nonces would be told from right ones, and never counted. */
-	if (!nonce_ours(gateway, credentials->value[NONCE], &flow->remote, &serial))
+	if (!nonce_ours(gateway, credentials->value[NONCE], source, &serial))
 		return STALE;
 	memcpy(username, name.data, name.length);
 	username[name.length] = 0;
@@ -370,7 +379,8 @@ static bool offered(const struct sip_gateway *gateway, struct credentials *crede
 
 /* Of several fields the one for our realm counts (RFC 3261 22.3), of those the first. */
 static enum verdict find_and_judge(struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow,
-				   const char *realm, bool proxy, char username[static SIP_AOR_OCTETS + 1]) {
+				   const struct address *source, const char *realm, bool proxy,
+				   char username[static SIP_AOR_OCTETS + 1]) {
 	const char *name = proxy ? "Proxy-Authorization" : "Authorization";
 	struct credentials credentials;
 	struct octets field;
@@ -382,19 +392,44 @@ static enum verdict find_and_judge(struct sip_gateway *gateway, const struct sip
 			return MALFORMED;
 		if (error == 0 && credentials.value[REALM].data && same_word(credentials.value[REALM], realm) &&
 		    offered(gateway, &credentials))
-			return judge(gateway, request, flow, &credentials, realm, username);
+			return judge(gateway, request, flow, source, &credentials, realm, username);
 	}
 	return NONE;
+}
+
+/*
+ * Whose answer it is: the phone's, as far as a gateway of another overlay tells, which passes on what many phones send. It is named
+ * in the settings, and what it writes about who has sent a request is believed.
+ */
+static struct address asker(const struct sip_gateway *gateway, const struct sip_request *request, const struct sip_flow *flow) {
+	struct address address = flow->remote, found = {0};
+	const char *host, *port;
+
+	const osip_via_t *via = sip_sibling_at(gateway, &flow->remote) ? osip_list_get(&request->message->vias, 1) : NULL;
+	if (!via)
+		return address;
+	host = sip_parameter(&via->via_params, "received");
+	port = sip_parameter(&via->via_params, "rport");
+	if (!host)
+		host = via->host;
+	found.family = strchr(host, ':') ? AF_INET6 : AF_INET;
+	uint32_t number = 0;
+	if (inet_pton(found.family, host, found.octets) != 1)
+		return address;
+	if (port && sip_number_parse(octets_of_string(port), &number) == 0 && number <= UINT16_MAX)
+		found.port = (uint16_t)number;
+	return found;
 }
 
 /* --- answers --- */
 
 /* The strongest first (RFC 8760 2.4); one nonce will do for all. */
-static void challenge(struct sip_gateway *gateway, struct sip_transaction *transaction, const char *realm, bool proxy, bool stale) {
+static void challenge(struct sip_gateway *gateway, struct sip_transaction *transaction, const struct address *source,
+		      const char *realm, bool proxy, bool stale) {
 	struct writer w = writer_growing(LIMIT_SIP_MESSAGE);
 	char nonce[NONCE_DIGITS + 1];
 
-	nonce_write(gateway, &transaction->flow.remote, nonce);
+	nonce_write(gateway, source, nonce);
 	for (unsigned i = 0; i < SIP_DIGESTS; i++)
 		if (gateway->auth.digests[i])
 			writer_format(&w, "%s: Digest realm=\"%s\", nonce=\"%s\", algorithm=%s, qop=\"auth\"%s\r\n",
@@ -408,23 +443,23 @@ static void challenge(struct sip_gateway *gateway, struct sip_transaction *trans
 
 bool sip_authenticate(struct sip_gateway *gateway, struct sip_transaction *transaction, const struct sip_request *request,
 		      const char *realm, bool proxy, char user[static SIP_AOR_OCTETS + 1]) {
-	const struct sip_flow *flow = &transaction->flow;
 	char username[SIP_AOR_OCTETS + 1] = "";
+	const struct address source = asker(gateway, request, &transaction->flow);
 
-	uint64_t barred = barred_us(gateway, &flow->remote);
+	uint64_t barred = barred_us(gateway, &source);
 	if (barred > 0) {
 		sip_respond_unavailable(transaction, "Too Many Wrong Passwords", (unsigned)(barred / USEC_PER_SEC) + 1);
 		return false;
 	}
-	enum verdict verdict = find_and_judge(gateway, request, flow, realm, proxy, username);
+	enum verdict verdict = find_and_judge(gateway, request, &transaction->flow, &source, realm, proxy, username);
 	if (verdict == MALFORMED) {
 		sip_transaction_respond(transaction, 400, "Malformed Authorization", OCTETS_NONE);
 		return false;
 	}
 	if (verdict == BAD)
-		note_failure(gateway, flow, username, realm);
+		note_failure(gateway, &source, username, realm);
 	if (verdict != GOOD) {
-		challenge(gateway, transaction, realm, proxy, verdict == STALE);
+		challenge(gateway, transaction, &source, realm, proxy, verdict == STALE);
 		return false;
 	}
 	int length = strchr(username, '@') ? snprintf(user, SIP_AOR_OCTETS + 1, "%s", username)

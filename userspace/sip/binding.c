@@ -190,9 +190,12 @@ static void lose(struct binding *binding) {
 	timer_arm(runtime, &binding->timer, until_us < binding->expires_us ? until_us : binding->expires_us);
 }
 
+/* The flow of a phone behind a Path is the last proxy's; that one tells when it breaks (RFC 5626 5.3: 430). */
 static void watch_flow(struct binding *binding) {
 	struct sip_connection *connection = sip_connection_of(binding->registration->gateway, &binding->flow);
 
+	if (binding->more->path)
+		return;
 	if (connection)
 		DL_APPEND2(connection->flows, binding, more->previous_flow, more->next_flow);
 	else if (binding->flow.connection != 0)
@@ -202,7 +205,7 @@ static void watch_flow(struct binding *binding) {
 static void unwatch_flow(struct binding *binding) {
 	struct sip_connection *connection = sip_connection_of(binding->registration->gateway, &binding->flow);
 
-	if (connection && !binding->more->lost)
+	if (connection && !binding->more->lost && !binding->more->path)
 		DL_DELETE2(connection->flows, binding, more->previous_flow, more->next_flow);
 }
 

@@ -259,6 +259,11 @@ static void write_request(const struct branch *branch, const struct sip_flow *fl
 	if (branch->trunk && proxy->number[0])
 		writer_octets(&lines, octets_of_string(sip_trunk_caller(branch->trunk, caller)));
 	writer_octets(&lines, octets_of_string(branch->authorization ? branch->authorization : ""));
+	if (proxy->registrar) {
+		sip_path_write(gateway, &proxy->flow, flow, proxy->direct, record_route);
+		writer_octets(&lines, octets_of_string(record_route));
+		record_route[0] = 0;
+	}
 	writer_u8(&lines, 0);
 	struct reader r = reader_of_octets(proxy->transaction->echo);
 	const struct sip_forward forward = {
@@ -336,7 +341,9 @@ void branch_start(struct branch *branch) { /* as above: NOLINT(misc-no-recursion
 	branch->client->answered = on_answer;
 	branch->client->userdata = branch;
 	if (branch->hop.fallback || branch->others_tried < branch->other_count || place_has_next_trunk(branch->proxy))
-		sip_client_hurry(branch->client);
+		sip_client_hurry(branch->client, SIP_HURRY_SECONDS);
+	else if (branch->proxy->registrar)
+		sip_client_hurry(branch->client, SIP_REGISTRAR_SECONDS);
 	arm_timer_c(branch);
 }
 

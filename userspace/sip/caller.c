@@ -4,6 +4,7 @@
  * is not that user (RFC 3261 22.3, 26.3.2.2): a phone is known by the flow it has registered over, or by its password.
  */
 #include "base/log.h"
+#include "sip/sibling.h"
 #include "sip/trunk.h"
 
 #include <string.h>
@@ -96,6 +97,14 @@ static bool check_password(struct sip_gateway *gateway, struct sip_transaction *
 	return true;
 }
 
+/* What comes along a Path of ours is for a phone of theirs, and of whoever they have let through. */
+bool sip_caller_lent(struct sip_gateway *gateway, const struct sip_request *request) {
+	char realm[SIP_AOR_OCTETS + 1];
+
+	return request->method != SIP_REGISTER && !request->route_set.path && gateway->auth.on &&
+	       gateway_realm(gateway, request->message->from->url, realm);
+}
+
 bool sip_caller_admitted(struct sip_gateway *gateway, struct sip_transaction *transaction, const struct sip_request *request,
 			 const struct sip_flow *flow, enum sip_trust trust) {
 	const struct sip_gateway_events *events = &gateway->events;
@@ -103,6 +112,11 @@ bool sip_caller_admitted(struct sip_gateway *gateway, struct sip_transaction *tr
 
 	if (request->route_set.dialog)
 		return true; /* of a call that we placed */
+	if (request->lent)
+		return check_password(gateway, transaction, request, &claim);
+	if ((request->route_set.path && trust == SIP_TRUST_SIBLING) ||
+	    (trust == SIP_TRUST_SITE && sip_sibling_of_caller(gateway, request)))
+		return true; /* whoever knows the user has asked, or will */
 	/* Users of the overlay call from their sites, whose gateways answer for them. */
 	if (trust == SIP_TRUST_OUTSIDE || trust == SIP_TRUST_SIBLING)
 		return !claim.ours || refuse(gateway, transaction, "From Names A User Of This Overlay");

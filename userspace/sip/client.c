@@ -14,7 +14,6 @@
 #define T2_US (4 * USEC_PER_SEC)
 #define T4_US (5 * USEC_PER_SEC)
 #define END_US (64 * T1_US) /* timers B, D, F, M */
-#define HURRY_US (4 * USEC_PER_SEC)
 
 static bool is_reliable(const struct sip_client *client) {
 	return client->flow.transport != SIP_UDP;
@@ -131,10 +130,10 @@ int sip_client_new(struct sip_gateway *gateway, struct sip_client_key key, const
 	return 0;
 }
 
-void sip_client_hurry(struct sip_client *client) {
+void sip_client_hurry(struct sip_client *client, unsigned seconds) {
 	if (client->state != SIP_CLIENT_CALLING)
 		return;
-	client->end_us = client->gateway->runtime->now_us + HURRY_US;
+	client->end_us = client->gateway->runtime->now_us + seconds * USEC_PER_SEC;
 	arm(client);
 }
 

@@ -33,6 +33,7 @@ enum {
 	SIP_STATELESS_PER_SECOND = 200,	   /* refusals without a transaction (400, 403, 503 ...); more are dropped */
 	SIP_UNACKNOWLEDGED = 1000,    /* answered INVITEs that wait for their ACK and are answered again by timer G; more are not */
 	SIP_ANSWER_SECONDS = 25,      /* the overlay's time to answer; then 503, below the 32 s of timer F */
+	SIP_REGISTRAR_SECONDS = 27,   /* a gateway of another overlay has for a REGISTER; then 503, below the same 32 s */
 	SIP_RETRY_AFTER_SECONDS = 10, /* least Retry-After; up to twice that, so that phones do not come back together */
 	SIP_TCP_IDLE_SECONDS = 300,   /* a connection without requests or keep-alives is closed */
 	SIP_TCP_MESSAGE_SECONDS = 20, /* for the first message, for one that has begun, and for taking our answer; then closed */
@@ -166,7 +167,7 @@ struct sip_trunk_settings {
 
 enum { SIP_SIBLINGS = 8 /* domains of other overlays with the gateway that serves them */ };
 
-/* Calls to this domain go to this address. Copied. */
+/* Calls to this domain, and what phones register for it, go to this address. Copied. */
 struct sip_sibling_settings {
 	const char *domain; /* in lower case */
 	struct address address;

@@ -132,7 +132,8 @@ struct sip_route_set {
 	bool ours;	      /* the topmost Route was ours */
 	bool dialog;	      /* it shows that we recorded this dialog */
 	bool place;	      /* it is that of our 305 */
-	struct sip_flow flow; /* then: where its other end was */
+	bool path;	      /* it is the Path of a phone that has registered through us with a gateway of another overlay */
+	struct sip_flow flow; /* of a dialog: where its other end was; of a Path: where the phone is */
 };
 
 struct sip_request {
@@ -144,6 +145,7 @@ struct sip_request {
 	unsigned key_hash, merge_hash;
 	osip_via_t *via;			/* the topmost; in `message`, never NULL, its host neither */
 	const char *branch, *from_tag, *to_tag; /* in `message`, or NULL */
+	bool lent; /* of a phone of ours, as it says, which has come through a gateway of another overlay */
 	uint32_t cseq;
 	unsigned max_forwards; /* 70 without the field (RFC 3261 16.3) */
 	struct sip_route_set route_set;
@@ -705,6 +707,7 @@ void sip_strangers_free(struct sip_gateway *gateway);
 struct sip_sibling {
 	char domain[SIP_AOR_OCTETS + 1];
 	struct address address;
+	bool silent; /* it did not answer a REGISTER, which was said */
 };
 
 struct sip_gateway {

@@ -297,6 +297,56 @@ static unsigned look_up(struct sip_proxy *proxy) {
 	return 0;
 }
 
+/* --- phones of other overlays --- */
+
+/*
+ * Over TCP, so that a gateway that is down is noticed at once. RFC 3261 26.4.4: what is to be secured from end to end has no way,
+ * as gateways of different overlays cannot check each other's certificates.
+ */
+static unsigned place_register(struct sip_proxy *proxy, const struct sip_request *request, const char **ret_reason) {
+	struct sip_sibling *sibling = sip_sibling_registrar(proxy->gateway, request, &proxy->flow);
+	const struct sip_hop hop = {.transport = SIP_TCP, .address = sibling->address, .flow.fd = -1};
+
+	*ret_reason = "No Secured Way To That Registrar";
+	if (proxy->secure)
+		return 403;
+	_cleanup_free_ char *uri = sip_sibling_request_uri(proxy->gateway, sibling, request, &proxy->flow);
+	*ret_reason = "Registrar Not Reachable";
+	proxy->registrar = sibling;
+	proxy->direct = osip_list_size(&request->message->vias) == 1;
+	return status_of(uri ? add(proxy, uri, &hop, Q_WITHOUT) : -ENOMEM, 503);
+}
+
+/* What a phone of another overlay calls, whatever it is, is the business of the gateway that knows the phone's user. */
+static unsigned place_at_home(struct sip_proxy *proxy, const struct sip_sibling *sibling, const struct sip_request *request,
+			      const char **ret_reason) {
+	const struct sip_hop hop = {.transport = SIP_UDP, .address = sibling->address, .flow.fd = -1};
+	_cleanup_free_ char *uri = sip_sibling_request_uri(proxy->gateway, sibling, request, &proxy->flow);
+
+	*ret_reason = "Caller's Gateway Not Reachable";
+	return status_of(uri ? add(proxy, uri, &hop, Q_WITHOUT) : -ENOMEM, 480);
+}
+
+/* Along our Path: to the phone that has registered over the flow, or to the proxy between it and us (RFC 5626 5.3). */
+static unsigned place_path(struct sip_proxy *proxy, const struct sip_request *request, const char **ret_reason) {
+	const struct sip_route_set *set = &request->route_set;
+	_cleanup_(uri_freep) osip_uri_t *next = NULL;
+	_cleanup_free_ char *uri = NULL;
+	struct sip_hop hop;
+
+	*ret_reason = "Out of Memory";
+	if (set->count > 0 && place_follow_route(request, &next, &uri, &proxy->routes) < 0)
+		return 500;
+	if (!uri)
+		uri = place_request_uri(request);
+	if (!uri)
+		return 500;
+	*ret_reason = "Flow Failed";
+	if (sip_hop_of_flow(proxy->gateway, &set->flow, next ? next : request->message->req_uri, &hop) < 0)
+		return 430;
+	return status_of(add(proxy, uri, &hop, Q_WITHOUT), 430);
+}
+
 static unsigned place_user(struct sip_proxy *proxy, const struct sip_request *request, enum sip_trust trust,
 			   const char **ret_reason) {
 	char aor[SIP_AOR_OCTETS + 1];
@@ -407,6 +457,10 @@ static unsigned place_dialog(struct sip_proxy *proxy, const struct sip_request *
 unsigned place_request(struct sip_proxy *proxy, const struct sip_request *request, enum sip_trust trust, const char **ret_reason) {
 	const struct sip_route_set *set = &request->route_set;
 
+	if (request->method == SIP_REGISTER)
+		return place_register(proxy, request, ret_reason);
+	if (set->path && trust == SIP_TRUST_SIBLING)
+		return place_path(proxy, request, ret_reason);
 	/* What follows in a call by a trunk may be asked for the password, too. */
 	if (set->dialog)
 		proxy->trunk = sip_trunk_at(proxy->gateway, &set->flow.remote);
@@ -418,6 +472,9 @@ unsigned place_request(struct sip_proxy *proxy, const struct sip_request *reques
 		return place_route(proxy, request, ret_reason);
 	if (set->dialog)
 		return place_dialog(proxy, request, ret_reason);
+	const struct sip_sibling *home = trust == SIP_TRUST_SITE ? sip_sibling_of_caller(proxy->gateway, request) : NULL;
+	if (home)
+		return place_at_home(proxy, home, request, ret_reason);
 	const struct sip_trunk *trunk = sip_trunk_at(proxy->gateway, &proxy->flow.remote);
 	if (trust == SIP_TRUST_TRUNK && trunk)
 		return place_from_trunk(proxy, request, trunk, ret_reason);

@@ -16,7 +16,7 @@
 /* --- loops (RFC 5393 4.2) --- */
 
 /* Of all that decides where the request goes; the same when it comes back to us unchanged. */
-static uint64_t loop_hash(const struct sip_gateway *gateway, const struct sip_request *request) {
+static uint64_t loop_hash(const struct sip_gateway *gateway, const struct sip_request *request, enum sip_trust trust) {
 	const struct sip_frame *frame = &request->frame;
 	const struct octets parts[] = {
 		frame->uri,
@@ -27,7 +27,9 @@ static uint64_t loop_hash(const struct sip_gateway *gateway, const struct sip_re
 		frame->field[SIP_FIELD_CSEQ],
 		frame->field[SIP_FIELD_PROXY_REQUIRE],
 	};
-	uint64_t hash = UINT64_C(0x6c6f6f70);
+	/* What we have sent to its caller's own gateway may come back from there. */
+	bool home = trust == SIP_TRUST_SITE && sip_sibling_of_caller(gateway, request);
+	uint64_t hash = home ? UINT64_C(0x686f6d65) : UINT64_C(0x6c6f6f70);
 
 	for (size_t i = 0; i < ARRAY_LENGTH(parts); i++) {
 		uint64_t key[2] = {gateway->tag_key[0] ^ hash, gateway->tag_key[1] + i};
@@ -146,6 +148,8 @@ void proxy_accepted(struct branch *branch, const struct sip_frame *frame) {
 	if (proxy->transaction && (first || proxy->invite))
 		relay(proxy, frame, frame->code, OCTETS_NONE);
 	proxy->answered = true;
+	if (proxy->registrar)
+		sip_sibling_answers(proxy->registrar, true);
 	if (first)
 		cancel_all(proxy);
 	proxy_release(proxy);
@@ -213,12 +217,16 @@ static void answer_best(struct sip_proxy *proxy) {
 	struct sip_frame frame;
 
 	proxy->answered = true;
+	if (proxy->registrar)
+		sip_sibling_answers(proxy->registrar, best && best->response.length > 0);
 	if (proxy->cancelled) {
 		sip_transaction_respond(proxy->transaction, 487, "Request Terminated", OCTETS_NONE);
 	} else if (!best) {
 		answer_missing(proxy);
 	} else if (best->response.length == 0 || sip_frame_find(best->response, false, &frame) < 0) {
-		if (best->status == 503)
+		if (proxy->registrar)
+			sip_respond_unavailable(proxy->transaction, "Registrar Not Reachable", 0);
+		else if (best->status == 503)
 			sip_respond_unavailable(proxy->transaction, "Phone Not Reachable", 0);
 		else
 			sip_transaction_respond(proxy->transaction, best->status,
@@ -226,8 +234,9 @@ static void answer_best(struct sip_proxy *proxy) {
 	} else {
 		if (best->status == 401 || best->status == 407)
 			write_challenges(proxy, best, &challenges);
-		/* Another element's overload is not ours (RFC 3261 16.7 step 6). */
-		relay(proxy, &frame, best->status == 503 ? 500 : best->status, writer_octets_written(&challenges));
+		/* Another element's overload is not ours (RFC 3261 16.7 step 6); a registrar is asked for itself. */
+		relay(proxy, &frame, best->status == 503 && !proxy->registrar ? 500 : best->status,
+		      writer_octets_written(&challenges));
 	}
 	writer_release(&challenges);
 }
@@ -312,7 +321,7 @@ enum sip_trust sip_proxy_trust(struct sip_gateway *gateway, const struct sip_req
 	if (request->route_set.dialog)
 		return SIP_TRUST_DIALOG;
 	if (request->method == SIP_REGISTER)
-		return SIP_TRUST_NONE;
+		return sibling && !trunk ? SIP_TRUST_SIBLING : SIP_TRUST_NONE;
 	const struct sip_connection *connection = sip_connection_of(gateway, flow);
 	if (gateway->mode != SIP_MODE_REDIRECT && connection && connection->peer)
 		return SIP_TRUST_GATEWAY;
@@ -339,7 +348,9 @@ bool sip_proxy_takes(struct sip_gateway *gateway, const struct sip_request *requ
 
 	if (request->method == SIP_REGISTER || request->method == SIP_CANCEL)
 		return false;
-	if (request->route_set.dialog)
+	if (request->route_set.dialog || (request->route_set.path && trust == SIP_TRUST_SIBLING))
+		return true;
+	if (trust == SIP_TRUST_SITE && sip_sibling_of_caller(gateway, request))
 		return true;
 	/* Telephone numbers, and calls of a trunk: nobody can be told to go there, or knows what to do there. */
 	char number[SIP_TRUNK_NUMBER];
@@ -392,7 +403,7 @@ static bool is_recorded(const struct sip_request *request) {
 }
 
 static struct sip_proxy *proxy_new(struct sip_gateway *gateway, struct sip_transaction *transaction,
-				   const struct sip_request *request, const struct sip_flow *flow) {
+				   const struct sip_request *request, const struct sip_flow *flow, uint64_t hash) {
 	const struct sip_frame *frame = &request->frame;
 
 	if (gateway->proxy_octets + sizeof(struct sip_proxy) + frame->length > SIP_PROXY_OCTETS)
@@ -410,7 +421,7 @@ static struct sip_proxy *proxy_new(struct sip_gateway *gateway, struct sip_trans
 		.transaction = transaction,
 		.request = OCTETS(copy, frame->length),
 		.flow = *flow,
-		.loop_hash = loop_hash(gateway, request),
+		.loop_hash = hash,
 		.max_forwards = request->max_forwards - 1,
 		.breadth = read_breadth(request),
 		.invite = request->method == SIP_INVITE,
@@ -442,6 +453,7 @@ static bool requires_extension(struct sip_transaction *transaction, const struct
 
 void sip_proxy_request(struct sip_gateway *gateway, struct sip_transaction *transaction, const struct sip_request *request,
 		       const struct sip_flow *flow, enum sip_trust trust) {
+	uint64_t hash = loop_hash(gateway, request, trust);
 	const char *reason = "Out of Memory";
 	char number[SIP_TRUNK_NUMBER];
 
@@ -456,7 +468,7 @@ void sip_proxy_request(struct sip_gateway *gateway, struct sip_transaction *tran
 	}
 	if (requires_extension(transaction, request))
 		return;
-	if (has_looped(request, loop_hash(gateway, request))) {
+	if (has_looped(request, hash)) {
 		sip_transaction_respond(transaction, 482, "Loop Detected", OCTETS_NONE);
 		return;
 	}
@@ -464,7 +476,7 @@ void sip_proxy_request(struct sip_gateway *gateway, struct sip_transaction *tran
 		sip_transaction_respond(transaction, 440, "Max-Breadth Exceeded", OCTETS_NONE);
 		return;
 	}
-	struct sip_proxy *proxy = proxy_new(gateway, transaction, request, flow);
+	struct sip_proxy *proxy = proxy_new(gateway, transaction, request, flow, hash);
 	if (!proxy) {
 		sip_respond_unavailable(transaction, "Too Many Calls Being Placed", 0);
 		return;

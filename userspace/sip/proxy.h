@@ -115,8 +115,9 @@ void sip_clients_free(struct sip_gateway *gateway);
 /* Nobody waits for its answers any more; it goes on for as long as the protocol needs it. */
 void sip_client_leave(struct sip_client *client);
 
-/* Without any answer it ends after a few seconds already: another way is tried then. */
-void sip_client_hurry(struct sip_client *client);
+/* Without any answer it ends after so many seconds already: another way is tried then, or the asker is told in time. */
+enum { SIP_HURRY_SECONDS = 4 };
+void sip_client_hurry(struct sip_client *client, unsigned seconds);
 
 /* Cancels an INVITE that has a provisional answer; an answer is awaited for 64*T1 (RFC 3261 9.1). */
 void sip_client_cancel(struct sip_client *client);
@@ -165,7 +166,8 @@ struct octets sip_frame_body(const struct sip_frame *frame);
  * Who sends this request, as far as its treatment depends on it. DIALOG: the sender shows a Record-Route of ours with the keyed
  * hash of the Call-ID, so that nobody else can use us to reach others. GATEWAY: of another site, and like
  * OUTSIDE for calls to our users. TRUNK: a server of one, wherever it stands; reaches the users its numbers are for. SIBLING: a
- * gateway of another overlay that the settings name, and like OUTSIDE, but welcome and as often as it likes.
+ * gateway of another overlay that the settings name, and like OUTSIDE, but welcome and as often as it likes; it brings
+ * the REGISTERs and calls of our phones at its site, which show a password.
  */
 enum sip_trust {
 	SIP_TRUST_NONE,
@@ -187,7 +189,17 @@ int sip_route_set_read(struct sip_gateway *gateway, struct sip_request *request,
 void sip_record_route_write(struct sip_gateway *gateway, struct octets call_id, const struct sip_flow *in,
 			    const struct sip_flow *out, bool secure, char text[static SIP_RECORD_ROUTE_SIZE]);
 
+/*
+ * Our Path line for the REGISTER of a phone that came over one flow and leaves over another: calls that come along it find the
+ * phone's flow again. `direct`: there is no other proxy between the phone and us.
+ */
+void sip_path_write(struct sip_gateway *gateway, const struct sip_flow *in, const struct sip_flow *out, bool direct,
+		    char text[static SIP_RECORD_ROUTE_SIZE]);
+
 /* --- caller.c --- */
+
+/* Does this request, which came from a gateway of another overlay, name a user of ours as the one who asks? */
+bool sip_caller_lent(struct sip_gateway *gateway, const struct sip_request *request);
 
 /* May this be placed for who asks for it? Otherwise it was answered. */
 bool sip_caller_admitted(struct sip_gateway *gateway, struct sip_transaction *transaction, const struct sip_request *request,

@@ -48,6 +48,8 @@ struct sip_proxy {
 	bool vouched;			    /* by a trunk or a gateway of the overlay, for what stands in P-Asserted-Identity */
 	bool answered, cancelled, refused;  /* final answer sent; CANCEL came; 6xx came */
 	struct sip_trunk *trunk;	    /* branches that are added go there */
+	struct sip_sibling *registrar;	    /* it is a REGISTER for the users of that one, or NULL */
+	bool direct;			    /* ... and came from the phone without another proxy in between */
 	char number[SIP_TRUNK_NUMBER];	    /* that was dialled; "" for none */
 	struct placing *placing;	    /* list: names being looked up */
 	struct sip_call *call;		    /* the look-up under way */

@@ -5,6 +5,7 @@
  */
 #include "sip/register.h"
 #include "base/log.h"
+#include "sip/sibling.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -65,7 +66,7 @@ static void write_more(const struct register_job *job, const struct binding *bin
 }
 
 static void write_extensions(const struct register_job *job, struct writer *w) {
-	if (job->path) {
+	if (job->path && job->supported & SIP_EXTENSION_PATH) {
 		writer_octets(w, octets_of_string("Path: "));
 		writer_octets(w, octets_of_string(job->path));
 		writer_octets(w, octets_of_string("\r\n"));
@@ -502,6 +503,7 @@ void sip_register(struct sip_gateway *gateway, struct sip_transaction *transacti
 		return;
 	}
 	job->direct = osip_list_size(&request->message->vias) == 1;
+	job->passed = sip_sibling_at(gateway, &transaction->flow.remote);
 	status = register_extensions_read(job, request, &reason);
 	if (status == 0)
 		status = register_contacts_read(job, request, &transaction->flow, &reason);

@@ -20,6 +20,7 @@ struct register_job {
 	uint32_t cseq;
 	unsigned supported; /* extensions that the phone knows, and we */
 	char *path;	    /* of the request, NULL without */
+	bool passed;	    /* by a gateway of another overlay, which has added to it */
 	bool direct;	    /* it came from the phone without another proxy in between */
 	bool flow;	    /* binds one (RFC 5626) */
 	bool everything;    /* "Contact: *" */

@@ -17,7 +17,7 @@ unsigned register_extensions_read(struct register_job *job, const struct sip_req
 	if (error < 0)
 		return error == -ENOMEM ? 500 : 400;
 	*ret_reason = "Bad Extension";
-	return job->path && !(job->supported & SIP_EXTENSION_PATH) ? 420 : 0;
+	return job->path && !job->passed && !(job->supported & SIP_EXTENSION_PATH) ? 420 : 0;
 }
 
 /* delta-seconds; what is none counts as one hour (RFC 3261 20.19). */

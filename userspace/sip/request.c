@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The core: what kind of request this is and who answers it (RFC 3261 8.2, 8.3, 9.2, 11.2). */
 #include "sip/proxy.h"
+#include "sip/sibling.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -111,6 +112,22 @@ static void redirect(struct sip_gateway *gateway, struct sip_transaction *transa
 		sip_redirect(gateway, transaction, request, aor);
 }
 
+/* Step by step as RFC 3261 10.3 has it, here or where the users of the domain are known. */
+static void receive_register(struct sip_gateway *gateway, struct sip_transaction *transaction, const struct sip_request *request,
+			     const struct sip_flow *flow, enum sip_trust trust) {
+	if (trust == SIP_TRUST_SITE && sip_sibling_registrar(gateway, request, flow)) {
+		sip_proxy_request(gateway, transaction, request, flow, trust);
+		return;
+	}
+	/* Who is let in there, and whom that gateway speaks for, it alone knows. */
+	if (trust == SIP_TRUST_SIBLING && !gateway->auth.on) {
+		respond(transaction, 403, "Password Needed From Elsewhere");
+		return;
+	}
+	if (!requires_extension(transaction, request, sip_extensions_offered(gateway)))
+		sip_register(gateway, transaction, request);
+}
+
 static void process(struct sip_gateway *gateway, struct sip_transaction *transaction, const struct sip_request *request,
 		    const struct sip_flow *flow, enum sip_trust trust) {
 	if (request->method == SIP_CANCEL) {
@@ -131,8 +148,7 @@ static void process(struct sip_gateway *gateway, struct sip_transaction *transac
 		return;
 	}
 	if (request->method == SIP_REGISTER) {
-		if (!requires_extension(transaction, request, sip_extensions_offered(gateway)))
-			sip_register(gateway, transaction, request);
+		receive_register(gateway, transaction, request, flow, trust);
 		return;
 	}
 	redirect(gateway, transaction, request, flow);
@@ -168,6 +184,10 @@ static void receive_request(struct sip_gateway *gateway, struct sip_request *req
 	if (request->method == SIP_ACK) {
 		sip_proxy_ack(gateway, request, flow, trust);
 		return;
+	}
+	if (trust == SIP_TRUST_SIBLING && sip_caller_lent(gateway, request)) {
+		request->lent = true;
+		trust = SIP_TRUST_SITE;
 	}
 	if (sip_overload_refuses(gateway, request)) {
 		gateway->figures.shed++;

@@ -9,9 +9,12 @@
 #include <string.h>
 #include <strings.h>
 
-enum { TOKEN_OCTETS = 28 /* transport, connection, port, address */, TOKEN_TEXT = 2 + 16 + 2 * TOKEN_OCTETS };
+enum { TOKEN_OCTETS = 28 /* transport, connection, port, address; listener */, TOKEN_TEXT = 2 + 16 + 2 * TOKEN_OCTETS };
 
-/* --- the user part of our Record-Route: "rr", hash, flow --- */
+/* --- the user part of our Record-Route and of our Path: "rr" or "pt", hash, flow --- */
+
+/* Stands for the Call-ID in the hash of a Path, which is for all calls; no Call-ID has a zero in it. */
+static const struct octets for_all_calls = OCTETS((const uint8_t *)"\0path", 5);
 
 static uint64_t token_hash(const struct sip_gateway *gateway, struct octets call_id, struct octets flow) {
 	uint64_t key[2] = {gateway->dialog_key[0], gateway->dialog_key[1]};
@@ -46,38 +49,58 @@ static void write_flow(struct writer *w, const struct sip_flow *flow) {
 	writer_raw(w, flow->remote.octets, flow->remote.family == AF_INET ? 4 : 16);
 }
 
+static void write_packed(struct sip_gateway *gateway, const char *kind, struct octets call_id, struct octets packed,
+			 struct writer *w) {
+	writer_format(w, "%s%016" PRIx64, kind, token_hash(gateway, call_id, packed));
+	write_hex(w, packed);
+}
+
 static void write_token(struct sip_gateway *gateway, struct octets call_id, const struct sip_flow *flow, struct writer *w) {
 	uint8_t octets[TOKEN_OCTETS];
 	struct writer packed = writer_fixed(octets, sizeof(octets));
 
 	write_flow(&packed, flow);
-	writer_format(w, "rr%016" PRIx64, token_hash(gateway, call_id, writer_octets_written(&packed)));
-	write_hex(w, writer_octets_written(&packed));
+	write_packed(gateway, "rr", call_id, writer_octets_written(&packed), w);
 }
 
-/* Is this a user part that we wrote for this Call-ID? Then where the dialog's other end was. */
-static bool read_token(struct sip_gateway *gateway, struct octets call_id, const osip_uri_t *uri, struct sip_flow *ret) {
-	const char *text = uri->username;
-	uint8_t octets[8 + TOKEN_OCTETS];
-	struct writer w = writer_fixed(octets, sizeof(octets));
-	struct sip_flow flow = {.fd = -1};
+enum { PACKED_OCTETS = 8 + TOKEN_OCTETS };
 
-	if (!text || strncmp(text, "rr", 2) != 0 || strlen(text) > TOKEN_TEXT || !read_hex(text + 2, &w))
+/* Is this a user part that we wrote for this Call-ID? Then `r` reads what was packed. */
+static bool read_packed(struct sip_gateway *gateway, const char *kind, struct octets call_id, const osip_uri_t *uri,
+			uint8_t octets[static PACKED_OCTETS], struct reader *ret) {
+	const char *text = uri->username;
+	struct writer w = writer_fixed(octets, PACKED_OCTETS);
+
+	if (!text || strncmp(text, kind, 2) != 0 || strlen(text) > TOKEN_TEXT || !read_hex(text + 2, &w))
 		return false;
 	struct reader r = reader_of_octets(writer_octets_written(&w));
 	uint64_t hash = reader_u64(&r);
 	struct reader packed = r;
-	if (r.error < 0 || hash != token_hash(gateway, call_id, reader_rest(&packed)))
-		return false;
-	flow.transport = (enum sip_transport)reader_u8(&r);
-	flow.connection = flow.transport != SIP_UDP ? reader_u64(&r) : 0;
-	flow.remote.port = reader_u16(&r);
-	struct octets address = reader_rest(&r);
+	*ret = r;
+	return r.error == 0 && hash == token_hash(gateway, call_id, reader_rest(&packed));
+}
+
+static struct sip_flow read_flow(struct reader *r) {
+	struct sip_flow flow = {.fd = -1, .transport = (enum sip_transport)reader_u8(r)};
+
+	flow.connection = flow.transport != SIP_UDP ? reader_u64(r) : 0;
+	flow.remote.port = reader_u16(r);
+	struct octets address = reader_rest(r);
 	flow.remote.family = address.length == 4 ? AF_INET : AF_INET6;
 	flow.local.family = flow.remote.family;
 	memcpy(flow.remote.octets, address.data, address.length);
-	inet_pton(flow.local.family, uri->host, flow.local.octets);
-	*ret = flow;
+	return flow;
+}
+
+/* Where the dialog's other end was. */
+static bool read_token(struct sip_gateway *gateway, struct octets call_id, const osip_uri_t *uri, struct sip_flow *ret) {
+	uint8_t octets[PACKED_OCTETS];
+	struct reader r;
+
+	if (!read_packed(gateway, "rr", call_id, uri, octets, &r))
+		return false;
+	*ret = read_flow(&r);
+	inet_pton(ret->local.family, uri->host, ret->local.octets);
 	return true;
 }
 
@@ -113,6 +136,40 @@ static void write_line(struct sip_gateway *gateway, struct octets call_id, const
 						   : "");
 }
 
+/* --- Path (RFC 3327, RFC 5626 5.1) --- */
+
+void sip_path_write(struct sip_gateway *gateway, const struct sip_flow *in, const struct sip_flow *out, bool direct,
+		    char text[static SIP_RECORD_ROUTE_SIZE]) {
+	struct writer w = writer_fixed(text, SIP_RECORD_ROUTE_SIZE - 1);
+	uint8_t octets[TOKEN_OCTETS], listener = 0;
+	struct writer packed = writer_fixed(octets, sizeof(octets));
+	char host[ADDRESS_TEXT_SIZE];
+
+	while (listener < gateway->listener_count && gateway->listeners[listener].udp != in->fd)
+		listener++;
+	writer_u8(&packed, listener); /* the phone may have come to another address than the one `out` leaves from */
+	write_flow(&packed, in);
+	writer_octets(&w, octets_of_string("Path: <sip:"));
+	write_packed(gateway, "pt", for_all_calls, writer_octets_written(&packed), &w);
+	writer_format(&w, "@%s;lr%s>\r\n", sip_flow_sent_by(gateway, out, host), direct ? ";ob" : "");
+	text[writer_octets_written(&w).length] = 0;
+}
+
+static bool read_path(struct sip_gateway *gateway, const osip_uri_t *uri, struct sip_flow *ret) {
+	uint8_t octets[PACKED_OCTETS];
+	struct reader r;
+
+	if (!read_packed(gateway, "pt", for_all_calls, uri, octets, &r))
+		return false;
+	uint8_t listener = reader_u8(&r);
+	*ret = read_flow(&r);
+	if (listener < gateway->listener_count && gateway->listeners[listener].address.family == ret->remote.family) {
+		ret->local = gateway->listeners[listener].address;
+		ret->fd = ret->transport == SIP_UDP ? gateway->listeners[listener].udp : -1;
+	}
+	return true;
+}
+
 void sip_record_route_write(struct sip_gateway *gateway, struct octets call_id, const struct sip_flow *in,
 			    const struct sip_flow *out, bool secure, char text[static SIP_RECORD_ROUTE_SIZE]) {
 	struct writer w = writer_fixed(text, SIP_RECORD_ROUTE_SIZE - 1);
@@ -141,6 +198,13 @@ static bool is_ours(struct sip_gateway *gateway, const struct sip_request *reque
 
 	if (uri_is_sip(uri) && read_token(gateway, request->frame.field[SIP_FIELD_CALL_ID], uri, &set->flow)) {
 		set->dialog = true;
+		set->path = false;
+		return true;
+	}
+	struct sip_flow phone;
+	if (uri_is_sip(uri) && !set->dialog && read_path(gateway, uri, &phone)) {
+		set->flow = phone;
+		set->path = true;
 		return true;
 	}
 	if (gateway_owns_address(gateway, uri, flow)) {
@@ -246,7 +310,7 @@ int sip_route_set_read(struct sip_gateway *gateway, struct sip_request *request,
 		set->ours = true;
 		drop_first(set);
 	}
-	if (error == 0 && set->dialog)
+	if (error == 0 && (set->dialog || (set->path && set->flow.connection != 0)))
 		find_descriptor(gateway, &set->flow);
 	return error;
 }

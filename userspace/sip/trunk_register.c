@@ -100,7 +100,7 @@ static int ask(struct sip_trunk *trunk, const struct sip_frame *challenge) {
 		return error;
 	trunk->client->answered = on_answer;
 	trunk->client->userdata = trunk;
-	sip_client_hurry(trunk->client);
+	sip_client_hurry(trunk->client, SIP_HURRY_SECONDS);
 	return 0;
 }
 
