@@ -4,6 +4,7 @@
 # an interface that begins to swallow what the kernel forwards or goes down for a moment, peers that leave and peers whose power is
 # cut. Traffic follows within a second (and over IPv6, when nothing moves, nothing is lost), nothing comes twice or to a wrong peer,
 # no record number is used twice. What is lost meanwhile is lost: transit peers do not resend (RFC 6940 6.6.3.1).
+# All times are those in which the machine let programs run: the load notes when it does not (transit_load.c).
 #   LIMIT_US=1000000   the longest time in which what is sent may get lost, and in which nothing arrives, by the clock of the load
 #   PHASES="…"         only some of them
 #   LOAD_MS=2400 RATE=1000    each one's load
@@ -43,7 +44,7 @@ ring_from_sink() {
 
 # phase NAME LINKS COMMAND…: load from the source over the entry peer to the sink, which has links to LINKS; a third into it, COMMAND.
 phase() {
-	local name=$1 links=$2 before number limit=$LIMIT_US
+	local name=$1 links=$2 before number limit=$LIMIT_US late
 	# Linux looks at carriers once a second: so long the bridge may keep the port of an interface that came up closed.
 	[ "$name" != down ] || limit=$((limit + 1000000))
 	shift 2
@@ -54,12 +55,16 @@ phase() {
 	"$@" || die "$name: $*"
 	load_end || die "$name: the load ended badly: $(tail -qn 3 "$LOAD_SOURCE_OUT" "$LOAD_SINK_OUT" | tr '\n' ' ')"
 	kernel=$(($(fastpath_figure "$entry" forwarded_kernel) - before))
-	echo "$name: sent=$sent refused=$refused received=$received highest=$highest duplicates=$duplicates wrong=$wrong gap_us=$gap_us pause_us=$pause_us latency_us_max=$latency_us_max stalled_us=$stalled_us kernel=$kernel"
+	echo "$name: sent=$sent refused=$refused skipped_us=$skipped_us received=$received highest=$highest duplicates=$duplicates" \
+		"wrong=$wrong gap_us=$gap_us of $gap_whole_us pause_us=$pause_us of $pause_whole_us stalled_us=$stalled_us" \
+		"latency_us_max=$latency_us_max kernel=$kernel"
+	# As many as were sent while a processor did not run anything of this: queues of interfaces hold a quarter of a second.
+	late=$((RATE * stalled_us / 1000000))
 	[ "$wrong" -eq 0 ] && [ "$duplicates" -eq 0 ] || die "$name: $wrong messages came to a wrong peer, $duplicates twice"
 	[ "$gap_us" -le "$limit" ] || die "$name: nothing that was sent in $gap_us us arrived"
 	[ "$pause_us" -le "$limit" ] || die "$name: nothing arrived for $pause_us us"
-	[ $((sent - highest)) -lt $((RATE / 4)) ] || die "$name: the last $((sent - highest)) messages did not arrive"
-	[ "$kernel" -gt $((sent / 8)) ] || die "$name: the kernel forwarded $kernel of $sent messages"
+	[ $((sent - highest)) -lt $((RATE / 4 + late)) ] || die "$name: the last $((sent - highest)) messages did not arrive"
+	[ $((kernel + late)) -gt $((sent / 8)) ] || die "$name: the kernel forwarded $kernel of $sent messages"
 	report+="$name $((pause_us / 1000)) ms, "
 }
 links_to() {
@@ -72,10 +77,16 @@ links_to() {
 	done
 	echo "${list#,}"
 }
-# Nothing moves: nothing is lost, and the kernel does it.
+# Nothing moves: nothing is lost, and the kernel does it. When the machine stood still, queues may have overflowed: once more.
 still() {
-	"$@" true
-	[ "$received" -eq "$sent" ] && [ "$kernel" -gt $((sent * 7 / 8)) ] || die "$1 $2: $received of $sent arrived, $kernel forwarded by the kernel"
+	local again
+	for again in 1 2 3 4 5; do
+		"$@" true
+		[ "$received" -eq "$sent" ] && [ "$kernel" -gt $((sent * 7 / 8)) ] && return 0
+		[ "$stalled_us" -gt 50000 ] || break
+		echo "$2: $received of $sent arrived, but the machine stood still for $stalled_us us: once more"
+	done
+	die "$2: $received of $sent arrived, $kernel forwarded by the kernel"
 }
 in_entry() { network_in "g$entry" "$@"; }
 
@@ -148,7 +159,7 @@ for name in $PHASES; do
 	route)
 		phase route "$(links_to "$entry")" move_route && in_entry ip route del $SINK dev side
 		# In by one interface and out by another.
-		[ "$kernel" -gt $((sent / 2)) ] || die "route: the kernel forwarded $kernel of $sent messages"
+		[ $((kernel + RATE * stalled_us / 1000000)) -gt $((sent / 2)) ] || die "route: the kernel forwarded $kernel of $sent messages"
 		;;
 	address) phase address "$(links_to "$entry")" move_address 1 ;;
 	hole) phase hole "$(links_to "$entry")" open_hole && close_hole ;;

@@ -11,8 +11,8 @@
 #   load_sink NAME SITE LOCAL TRANSIT[,TRANSIT]    starts it; its Node-ID is in $sink
 #   load_source NAME SITE LOCAL TRANSIT NODE-ID RATE MILLISECONDS SIZE     starts it, goes on once it has its link
 #   load_third                        waits until a third of the load's time is over
-#   load_end                          waits for the source, ends the sink: $sent, $refused, $received, $highest, $duplicates, $wrong, $gap_us, $pause_us,
-#                                     $latency_us_p50, $latency_us_max, $stalled_us
+#   load_end                          waits for the source, ends the sink; what both say is in $sent, $refused, $skipped_us, $received, $highest,
+#                                     $duplicates, $wrong, $gap_us, $pause_us, $stalled_us, … (transit_load.c)
 
 fastpath_settings() {
 	mkdir -p "$WORK/gateway-$1/ringgate.conf.d"
