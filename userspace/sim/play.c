@@ -122,7 +122,11 @@ static bool grow_to(struct play *play, size_t count, enum sim_join join) {
 	return settle(play, JOIN_LIMIT_S, false);
 }
 
-/* Everybody takes its place within RESUME_S: what each then says to all it is linked to would fill the memory if said at once. */
+/*
+ * Everybody takes its place within RESUME_S: what each then says to all it is linked to would fill the memory if said at once. One
+ * after the other around the ring, as who has heard of peers on either side, but not yet of all of them, takes the overlay for one
+ * of another size.
+ */
 static bool begin_settled(struct play *play) {
 	struct sim_world *world = play->world;
 	size_t count = play->settings->world.nodes, each = count / RESUME_S + 1;
@@ -131,10 +135,15 @@ static bool begin_settled(struct play *play) {
 		snprintf(world->reason, sizeof(world->reason), "the nodes could not be made: out of memory");
 		return violated(play);
 	}
+	_cleanup_free_ struct sim_node **ring = sim_ring(world, false, &count);
+	if (!ring) {
+		snprintf(world->reason, sizeof(world->reason), "out of memory");
+		return violated(play);
+	}
 	play->no_samples = true;
 	for (size_t i = 0; i < count; i++) {
-		if (sim_settled_resume(world->nodes[i]) < 0) {
-			snprintf(world->reason, sizeof(world->reason), "node %zu could not take its place", i);
+		if (sim_settled_resume(ring[i]) < 0) {
+			snprintf(world->reason, sizeof(world->reason), "node %zu could not take its place", ring[i]->index);
 			return violated(play);
 		}
 		if ((i + 1) % each == 0 && !pass(play, 1))

@@ -2,18 +2,40 @@
 /* An overlay that begins as if it had been there for a day: growing to a hundred thousand nodes takes longer than what follows. */
 #include "base/cleanup.h"
 #include "sim/world.h"
+#include "topology/chord_table.h"
 
 #include <errno.h>
-#include <math.h>
 
-enum { SETTLED_AGE_S = 24 * 3600, FINGER_BITS = 8 * ID_LENGTH_CHORD };
+enum {
+	SETTLED_AGE_S = 24 * 3600,
+	REACH = CHORD_DEPTH_MAX + 1, /* peers of a side that an estimate may be made of */
+};
 
-/* Neighbors on a side: half the binary logarithm of the size, four at least, as CHORD-RELOAD takes them, and one more for those
- * whose estimate of the size is above it. */
-static size_t depth_of(size_t count) {
-	size_t depth = (size_t)ceil(log2((double)count) / 2) + 1;
+/*
+ * Neighbors on a side that the node itself will want, by the plug-in's own estimate of the size from how dense its neighbors are.
+ * One link less and it has to look for neighbors, one more and it closes it in its first round of stabilization; neither is to be
+ * seen in an overlay that was there for a day. 0 without memory.
+ */
+static size_t depth_of(struct sim_node **ring, size_t count, size_t at) {
+	struct chord_table table;
+	struct chord_member *member;
+	size_t reach = count - 1 < 2 * REACH ? count / 2 : REACH;
 
-	return depth > 4 ? depth : 4;
+	chord_table_init(&table, &ring[at]->id);
+	for (size_t k = 1; k <= reach; k++) {
+		const struct id *sides[] = {&ring[(at + k) % count]->id, &ring[(at + count - k) % count]->id};
+		for (size_t side = 0; side < ARRAY_LENGTH(sides); side++) {
+			if (chord_table_add(&table, sides[side], &member) < 0) {
+				chord_table_release(&table);
+				return 0;
+			}
+			member->ready = true;
+		}
+	}
+	chord_table_settle_depth(&table);
+	size_t depth = table.depth;
+	chord_table_release(&table);
+	return depth;
 }
 
 static int link_up(struct sim_node *from, struct sim_node *to) {
@@ -53,16 +75,18 @@ static struct id finger_point(struct sim_world *world, const struct id *self, un
 }
 
 static int link_node(struct sim_world *world, struct sim_node **ring, size_t count, size_t at) {
-	size_t depth = depth_of(count);
-	int error = 0;
+	size_t depth = count > 1 ? depth_of(ring, count, at) : CHORD_DEPTH_MIN;
+	int error = depth > 0 ? 0 : -ENOMEM;
 
-	for (size_t k = 1; k <= depth && k < count && error == 0; k++)
+	for (size_t k = 1; k <= depth && k < count && error == 0; k++) {
 		error = link_up(ring[at], ring[(at + k) % count]);
+		if (error == 0)
+			error = link_up(ring[at], ring[(at + count - k) % count]);
+	}
 	struct id last = ring[(at + (depth < count ? depth : count - 1)) % count]->id;
-	for (unsigned i = 1; i <= FINGER_BITS && error == 0; i++) {
+	/* From the interval of the last neighbor on there is nobody to look for: a finger there would be closed again. */
+	for (unsigned i = 1; i < chord_finger_index(&ring[at]->id, &last) && error == 0; i++) {
 		struct id point = finger_point(world, &ring[at]->id, i);
-		if (!id_between(&last, &ring[at]->id, &point))
-			break; /* nobody there but neighbors */
 		error = link_up(ring[at], ring[owner_of(ring, count, &point)]);
 	}
 	return error;

@@ -166,7 +166,9 @@ static void take_range(struct chord *chord, const struct id *predecessor) {
 }
 
 void chord_changed(struct chord *chord, enum chord_change change) {
-	chord_table_adjust_depth(&chord->table);
+	/* Who is out of the ring knows some of its peers, whose density says nothing. */
+	if (chord->state != TOPOLOGY_OFFLINE || chord->client)
+		chord_table_adjust_depth(&chord->table);
 	bool neighbors_changed = chord_table_refresh(&chord->table);
 
 	bool peers_changed = set_routes(chord);
@@ -375,6 +377,7 @@ static bool chord_resume(struct topology *topology, const struct id *predecessor
 		chord_forget(chord);
 		return false;
 	}
+	chord_table_settle_depth(&chord->table);
 	chord_changed(chord, CHORD_GAIN);
 	/* The link to our predecessor may be one that did not survive: its range is not ours for that. */
 	if (!id_is_none(predecessor) && !chord_table_find(&chord->table, predecessor)) {

@@ -366,3 +366,9 @@ bool chord_table_adjust_depth(struct chord_table *table) {
 	table->depth = depth;
 	return true;
 }
+
+/* A depth may lead to another one's estimate and that one back; one of them is as good as the other. */
+void chord_table_settle_depth(struct chord_table *table) {
+	for (unsigned i = 0; i < 2 * CHORD_DEPTH_MAX && chord_table_adjust_depth(table); i++)
+		;
+}

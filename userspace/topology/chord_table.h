@@ -123,3 +123,6 @@ double chord_table_peers_between(const struct chord_table *table, const struct i
 
 /* Lets the depth follow the size: half the binary logarithm, with some inertia. Returns true when it changed. */
 bool chord_table_adjust_depth(struct chord_table *table);
+
+/* The same again until the depth stays: for a table that was filled at once. */
+void chord_table_settle_depth(struct chord_table *table);

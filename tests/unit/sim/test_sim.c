@@ -100,6 +100,24 @@ static void test_settled(void **state) {
 	assert_true(result.violated); /* nobody to be linked to */
 }
 
+/* Everybody has the links it wants, and no others: 300 nodes take themselves for some more than 4^4 or for some less, which makes a
+ * neighbor more or less on either side. The ring is right from the first look on, and nobody closes a link or asks for one. */
+static void test_settled_at_rest(void **state) {
+	static struct sim_result result;
+	struct sim_play_settings settings = settings_of("quiet", 300, 5);
+
+	(void)state;
+	settings.join = SIM_JOIN_SETTLED;
+	settings.world.update_interval_s = 600;
+	settings.world.records = 3;
+	settings.window_s = 30;
+	play(&settings, &result);
+	assert_true(result.settle_s == 0);
+	assert_int_equal(result.figures.joins, 300);
+	assert_int_equal(result.figures.falls, 0);
+	assert_true(result.quiet_events > 0 && result.links_mean > 2 * 4);
+}
+
 /* Liars do harm, as far as lookups go, and nothing else. */
 static void test_lying_peers(void **state) {
 	static struct sim_result result;
@@ -322,6 +340,7 @@ int main(void) {
 		cmocka_unit_test(test_same_seed_same_run),
 		cmocka_unit_test(test_scenarios),
 		cmocka_unit_test(test_settled),
+		cmocka_unit_test(test_settled_at_rest),
 		cmocka_unit_test(test_lying_peers),
 		cmocka_unit_test(test_mute_and_hidden),
 		cmocka_unit_test(test_configuration_roll),
