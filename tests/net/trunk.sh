@@ -62,6 +62,9 @@ sipp_in phone call 192.0.2.101 -key uri "sip:0401234@$OVERLAY" 192.0.2.11:5060 |
 wait "$answering" || die "the trunk: $(tail -n 30 "$WORK/trunk_answer.log")"
 grep -q "sip:+49401234@192.0.2.201:5070;user=phone" "$WORK/called.log" || die "another number was called: $(cat "$WORK/called.log")"
 grep -q "password true" "$WORK/called.log" || die "the trunk does not accept the password: $(cat "$WORK/called.log")"
+# RFC 3261 22.2: what is repeated with the password has a higher number, which the ACK repeats and what follows exceeds.
+read -r before after acknowledged ended < <(sed -n 's/^numbers \([0-9 ]*\)$/\1/p' "$WORK/called.log")
+[ "${after:-0}" -gt "${before:-0}" ] && [ "$acknowledged" = "$after" ] && [ "$ended" -gt "$after" ] || die "numbers of the requests: $(cat "$WORK/called.log")"
 grep -q "Registered with the trunk first" "$WORK/gateway-1/log" || die "the log does not tell of the registration"
 gateway_ctl 1 sip trunks | grep -q "^first .*sip:192.0.2.201:5070  registered for another [0-9]* s  at 192.0.2.201:5070$" ||
 	die "sip trunks: $(gateway_ctl 1 sip trunks)"

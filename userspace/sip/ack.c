@@ -44,6 +44,7 @@ static int write_ack(struct sip_gateway *gateway, const struct sip_request *requ
 		.record_route = "",
 		.routes = routes,
 		.max_forwards = request->max_forwards - 1,
+		.numbering = request->route_set.numbering,
 	};
 	sip_forward_write(&forward, w);
 	int error = writer_finish(&vias);

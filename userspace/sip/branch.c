@@ -178,6 +178,8 @@ static bool authorize(struct branch *branch, const struct sip_frame *frame) {
 		return false;
 	branch->state = BRANCH_WAITING;
 	branch->heard = false;
+	branch->again = true;
+	proxy_raise(proxy);
 	branch_start(branch);
 	return true;
 }
@@ -238,6 +240,22 @@ static unsigned share_of_breadth(const struct sip_proxy *proxy) {
 	return share > 0 ? share : 1;
 }
 
+/* Of what begins a dialog a trunk that may ask for a password gets other numbers, and all that belongs to it follows. */
+static enum sip_numbering numbering_of(const struct branch *branch) {
+	const struct sip_proxy *proxy = branch->proxy;
+
+	if (proxy->dialog)
+		return proxy->numbering;
+	return branch->trunk && sip_trunk_has_password(branch->trunk) ? SIP_NUMBERS_EVEN : SIP_NUMBERS_SAME;
+}
+
+/* The phone that a trunk calls may send something in that dialog, too. */
+static enum sip_numbering numbering_back(const struct sip_proxy *proxy) {
+	const struct sip_trunk *trunk = sip_trunk_at(proxy->gateway, &proxy->flow.remote);
+
+	return trunk && sip_trunk_has_password(trunk) ? SIP_NUMBERS_EVEN : SIP_NUMBERS_SAME;
+}
+
 static void write_request(const struct branch *branch, const struct sip_flow *flow, uint64_t id, struct writer *w) {
 	const struct sip_proxy *proxy = branch->proxy;
 	struct sip_gateway *gateway = proxy->gateway;
@@ -248,10 +266,15 @@ static void write_request(const struct branch *branch, const struct sip_flow *fl
 		writer_fail(w, -EBADMSG);
 		return;
 	}
+	enum sip_numbering numbering = numbering_of(branch);
+	bool begun_by_repetition = branch->again && !proxy->dialog && numbering == SIP_NUMBERS_EVEN;
 	snprintf(via, sizeof(via), "Via: SIP/2.0/%s %s;branch=z9hG4bK%016" PRIx64 ".%016" PRIx64 ";rport\r\n",
 		 sip_transport_name(flow->transport), sip_flow_sent_by(gateway, flow, sent_by), id, proxy->loop_hash);
 	if (proxy->recorded)
-		sip_record_route_write(gateway, frame.field[SIP_FIELD_CALL_ID], &proxy->flow, flow, proxy->secure, record_route);
+		sip_record_route_write(gateway, frame.field[SIP_FIELD_CALL_ID],
+				       (struct sip_recorded){&proxy->flow, numbering_back(proxy)},
+				       (struct sip_recorded){flow, begun_by_repetition ? SIP_NUMBERS_ODD : numbering},
+				       proxy->secure, record_route);
 	const char *routes = branch->routes ? branch->routes : proxy->routes ? proxy->routes : "";
 	struct writer lines = writer_growing(2 * SIP_HEADER_OCTETS);
 	char caller[SIP_CONTACT_OCTETS];
@@ -276,6 +299,8 @@ static void write_request(const struct branch *branch, const struct sip_flow *fl
 		.routes = writer_finish(&lines) == 0 ? (const char *)lines.data : routes,
 		.max_forwards = proxy->max_forwards,
 		.breadth = share_of_breadth(proxy),
+		.numbering = numbering,
+		.again = branch->again,
 		/* A trunk is told our number, and who called whom within a site is not its business. */
 		.identity = proxy->vouched && !branch->trunk && (branch->gateway || !sip_frame_private(&frame)),
 	};
@@ -338,6 +363,7 @@ void branch_start(struct branch *branch) { /* as above: NOLINT(misc-no-recursion
 		finish(branch, error == -ENOBUFS || error == -ENOMEM || error == -EPIPE ? 503 : 480);
 		return;
 	}
+	branch->proxy->numbered = branch->proxy->numbered || numbering_of(branch) != SIP_NUMBERS_SAME;
 	branch->client->answered = on_answer;
 	branch->client->userdata = branch;
 	if (branch->hop.fallback || branch->others_tried < branch->other_count || place_has_next_trunk(branch->proxy))

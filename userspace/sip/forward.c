@@ -81,13 +81,14 @@ void sip_forward_write(const struct sip_forward *forward, struct writer *w) {
 	if (forward->breadth > 0)
 		writer_format(w, "Max-Breadth: %u\r\n", forward->breadth);
 	while (sip_raw_field_next(&r, &field))
-		if (!is_replaced(field.field) && !is_secret(forward, &field) && !is_unproven(forward, &field))
+		if (!is_replaced(field.field) && !is_secret(forward, &field) && !is_unproven(forward, &field) &&
+		    !sip_number_write(forward, &field, w))
 			writer_octets(w, field.whole);
 	write_body(w, sip_frame_body(forward->frame));
 }
 
-void sip_forward_response(const struct sip_frame *frame, unsigned status, struct octets vias, struct octets extra,
-			  struct writer *w) {
+void sip_forward_response(const struct sip_frame *frame, unsigned status, struct octets vias, struct octets cseq,
+			  struct octets extra, struct writer *w) {
 	struct reader r = reader_of_octets(frame->header);
 	struct sip_raw_field field;
 
@@ -96,8 +97,13 @@ void sip_forward_response(const struct sip_frame *frame, unsigned status, struct
 	write_text(w, "\r\n");
 	writer_octets(w, vias);
 	while (sip_raw_field_next(&r, &field))
-		if (field.field != SIP_FIELD_VIA && field.field != SIP_FIELD_CONTENT_LENGTH)
+		if (field.field == SIP_FIELD_CSEQ && cseq.length > 0) {
+			writer_literal(w, "CSeq: ");
+			writer_octets(w, cseq);
+			writer_literal(w, "\r\n");
+		} else if (field.field != SIP_FIELD_VIA && field.field != SIP_FIELD_CONTENT_LENGTH) {
 			writer_octets(w, field.whole);
+		}
 	writer_octets(w, extra);
 	write_body(w, sip_frame_body(frame));
 }

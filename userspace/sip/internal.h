@@ -124,14 +124,18 @@ enum sip_method {
 
 enum { SIP_ROUTES = 16 /* in one request; more: 400 */ };
 
+/* How the numbers (CSeq) of requests are told to a trunk; see number.c. */
+enum sip_numbering { SIP_NUMBERS_SAME, SIP_NUMBERS_EVEN, SIP_NUMBERS_ODD };
+
 /* What the Routes of a request say, after what is ours was taken off (RFC 3261 16.4). */
 struct sip_route_set {
 	char *routes[SIP_ROUTES]; /* owned: what is left, as written */
 	size_t count;
-	char *uri;	      /* owned: the Request-URI when a strict router hid it in the Routes, else NULL */
-	bool ours;	      /* the topmost Route was ours */
-	bool dialog;	      /* it shows that we recorded this dialog */
-	bool place;	      /* it is that of our 305 */
+	char *uri;		      /* owned: the Request-URI when a strict router hid it in the Routes, else NULL */
+	bool ours;		      /* the topmost Route was ours */
+	bool dialog;		      /* it shows that we recorded this dialog */
+	enum sip_numbering numbering; /* of that dialog, towards its other end */
+	bool place;		      /* it is that of our 305 */
 	bool path;	      /* it is the Path of a phone that has registered through us with a gateway of another overlay */
 	struct sip_flow flow; /* of a dialog: where its other end was; of a Path: where the phone is */
 };
@@ -753,6 +757,7 @@ struct sip_gateway {
 	struct sip_client *clients; /* by id */
 	size_t client_octets;
 	struct sip_proxy *proxies; /* list */
+	size_t raised_count;	   /* of them, INVITEs that were repeated within a dialog */
 	size_t proxy_octets;
 	struct sip_trunk *trunks[SIP_TRUNKS];
 	size_t trunk_count;

@@ -69,6 +69,7 @@ static struct sip_proxy *proxy_free(struct sip_proxy *proxy) {
 	sip_calls_released(proxy);
 	DL_DELETE2(gateway->proxies, proxy, previous, next);
 	gateway->proxy_octets -= proxy->held;
+	gateway->raised_count -= proxy->raised;
 	gateway->figures.proxies--;
 	free((void *)proxy->request.data);
 	free(proxy->routes);
@@ -87,6 +88,25 @@ void proxy_call_lost(void *work) {
 
 	if (proxy)
 		proxy->call = NULL;
+}
+
+/* An INVITE that was repeated within its dialog is remembered for as long as its ACK may come. */
+void proxy_raise(struct sip_proxy *proxy) {
+	if (!proxy->invite || !proxy->dialog || proxy->raised)
+		return;
+	proxy->raised = true;
+	proxy->gateway->raised_count++;
+}
+
+uint32_t sip_proxy_invite_number(const struct sip_gateway *gateway, struct octets call_id, enum sip_numbering numbering,
+				 uint32_t number) {
+	struct sip_frame frame;
+
+	for (const struct sip_proxy *proxy = gateway->raised_count > 0 ? gateway->proxies : NULL; proxy; proxy = proxy->next)
+		if (proxy->raised && proxy->cseq == number && sip_frame_find(proxy->request, false, &frame) == 0 &&
+		    octets_equal(frame.field[SIP_FIELD_CALL_ID], call_id))
+			return sip_number_there(numbering, number, true);
+	return sip_number_there(numbering, number, false);
 }
 
 static bool has_client(const struct sip_proxy *proxy) {
@@ -122,8 +142,12 @@ static struct octets vias_of(const struct sip_proxy *proxy) {
 
 static void relay(struct sip_proxy *proxy, const struct sip_frame *frame, unsigned status, struct octets extra) {
 	struct writer w = writer_growing(LIMIT_SIP_MESSAGE);
+	struct octets cseq = OCTETS_NONE;
+	struct sip_frame request;
 
-	sip_forward_response(frame, status, vias_of(proxy), extra, &w);
+	if (proxy->numbered && sip_frame_find(proxy->request, false, &request) == 0)
+		cseq = request.field[SIP_FIELD_CSEQ];
+	sip_forward_response(frame, status, vias_of(proxy), cseq, extra, &w);
 	if (writer_finish(&w) == 0)
 		sip_transaction_relay(proxy->transaction, status, writer_octets_written(&w));
 	else if (status >= 300)
@@ -422,6 +446,9 @@ static struct sip_proxy *proxy_new(struct sip_gateway *gateway, struct sip_trans
 		.request = OCTETS(copy, frame->length),
 		.flow = *flow,
 		.loop_hash = hash,
+		.cseq = request->cseq,
+		.dialog = request->route_set.dialog,
+		.numbering = request->route_set.numbering,
 		.max_forwards = request->max_forwards - 1,
 		.breadth = read_breadth(request),
 		.invite = request->method == SIP_INVITE,

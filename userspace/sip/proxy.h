@@ -142,6 +142,8 @@ struct sip_forward {
 	const char *record_route; /* our lines */
 	const char *routes;	  /* what is left of Route */
 	unsigned max_forwards, breadth;
+	enum sip_numbering numbering;
+	bool again;    /* it is sent a second time */
 	bool identity; /* who sent it vouches for P-Asserted-Identity, and who gets it may know (RFC 3325 5); else it is left out */
 };
 
@@ -150,9 +152,22 @@ bool sip_frame_private(const struct sip_frame *frame);
 
 void sip_forward_write(const struct sip_forward *forward, struct writer *w);
 
-/* A response on its way back, with the Vias of the request it answers. `extra` are whole header lines. */
-void sip_forward_response(const struct sip_frame *frame, unsigned status, struct octets vias, struct octets extra,
-			  struct writer *w);
+/* A response on its way back, with the Vias of the request it answers, and its CSeq (none: it is the same). `extra` are whole
+ * lines. */
+void sip_forward_response(const struct sip_frame *frame, unsigned status, struct octets vias, struct octets cseq,
+			  struct octets extra, struct writer *w);
+
+/* --- number.c: numbers towards trunks --- */
+
+uint32_t sip_number_there(enum sip_numbering numbering, uint32_t number, bool again);
+bool sip_number_read(struct octets field, uint32_t *ret); /* of a CSeq */
+
+/* Writes a field that has such a number in it. False: it has none, or it stays as it is. */
+bool sip_number_write(const struct sip_forward *forward, const struct sip_raw_field *field, struct writer *w);
+
+/* The number under which the other end knows the INVITE of the dialog with this number (proxy.c). */
+uint32_t sip_proxy_invite_number(const struct sip_gateway *gateway, struct octets call_id, enum sip_numbering numbering,
+				 uint32_t number);
 
 /* ACK of a final answer other than 2xx, CANCEL: from the request as we sent it (RFC 3261 17.1.1.3, 9.1). */
 int sip_derive(const char *method, struct octets request, struct octets to, struct octets *ret);
@@ -184,10 +199,15 @@ int sip_route_set_read(struct sip_gateway *gateway, struct sip_request *request,
 
 /*
  * Our Record-Route lines for a request that came over one flow and leaves over another: one for each, the one that the callee sees
- * first on top (RFC 5658). Each holds its flow, so that later requests find the same way back, whatever a Contact says.
+ * first on top (RFC 5658). Each holds its flow, so that later requests find the same way back, whatever a Contact says, and how
+ * they are numbered on it.
  */
-void sip_record_route_write(struct sip_gateway *gateway, struct octets call_id, const struct sip_flow *in,
-			    const struct sip_flow *out, bool secure, char text[static SIP_RECORD_ROUTE_SIZE]);
+struct sip_recorded {
+	const struct sip_flow *flow;
+	enum sip_numbering numbering;
+};
+void sip_record_route_write(struct sip_gateway *gateway, struct octets call_id, struct sip_recorded in, struct sip_recorded out,
+			    bool secure, char text[static SIP_RECORD_ROUTE_SIZE]);
 
 /*
  * Our Path line for the REGISTER of a phone that came over one flow and leaves over another: calls that come along it find the

@@ -25,6 +25,7 @@ struct branch {
 	bool tried;		   /* to send it */
 	bool heard;		   /* a provisional answer */
 	struct sip_trunk *trunk;   /* it goes there, or NULL */
+	bool again;		   /* it was asked for a password, and is sent once more */
 	char *authorization;	   /* owned: header line that answers the trunk's question for a password, or NULL */
 	bool cancel;		   /* as soon as there is a provisional answer */
 	unsigned status;	   /* of the final answer */
@@ -45,6 +46,11 @@ struct sip_proxy {
 	uint64_t loop_hash;
 	unsigned max_forwards, breadth;
 	bool invite, recorded, secure;
+	uint32_t cseq;
+	bool dialog;			    /* it belongs to one that we recorded, in which ... */
+	enum sip_numbering numbering;	    /* ... it is numbered like that */
+	bool numbered;			    /* it has another number somewhere */
+	bool raised;			    /* and again another one there; counted in raised_count */
 	bool vouched;			    /* by a trunk or a gateway of the overlay, for what stands in P-Asserted-Identity */
 	bool answered, cancelled, refused;  /* final answer sent; CANCEL came; 6xx came */
 	struct sip_trunk *trunk;	    /* branches that are added go there */
@@ -80,6 +86,7 @@ void proxy_accepted(struct branch *branch, const struct sip_frame *frame);
 void proxy_finished(struct branch *branch);  /* status and response are set */
 void proxy_proceed(struct sip_proxy *proxy); /* starts what can be started, answers when all is known */
 void proxy_call_lost(void *work);	     /* the gateway ends while a look-up is under way */
+void proxy_raise(struct sip_proxy *proxy);
 void proxy_release(struct sip_proxy *proxy); /* frees it when nothing is left to be done */
 
 /* --- trace.c: the list of calls --- */

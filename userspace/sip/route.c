@@ -55,12 +55,15 @@ static void write_packed(struct sip_gateway *gateway, const char *kind, struct o
 	write_hex(w, packed);
 }
 
-static void write_token(struct sip_gateway *gateway, struct octets call_id, const struct sip_flow *flow, struct writer *w) {
+/* Two letters each: how requests that go over the flow are numbered. */
+static const char *const token_kinds[] = {[SIP_NUMBERS_SAME] = "rr", [SIP_NUMBERS_EVEN] = "rt", [SIP_NUMBERS_ODD] = "ru"};
+
+static void write_token(struct sip_gateway *gateway, struct octets call_id, struct sip_recorded recorded, struct writer *w) {
 	uint8_t octets[TOKEN_OCTETS];
 	struct writer packed = writer_fixed(octets, sizeof(octets));
 
-	write_flow(&packed, flow);
-	write_packed(gateway, "rr", call_id, writer_octets_written(&packed), w);
+	write_flow(&packed, recorded.flow);
+	write_packed(gateway, token_kinds[recorded.numbering], call_id, writer_octets_written(&packed), w);
 }
 
 enum { PACKED_OCTETS = 8 + TOKEN_OCTETS };
@@ -93,15 +96,19 @@ static struct sip_flow read_flow(struct reader *r) {
 }
 
 /* Where the dialog's other end was. */
-static bool read_token(struct sip_gateway *gateway, struct octets call_id, const osip_uri_t *uri, struct sip_flow *ret) {
+static bool read_token(struct sip_gateway *gateway, struct octets call_id, const osip_uri_t *uri, struct sip_route_set *set) {
 	uint8_t octets[PACKED_OCTETS];
 	struct reader r;
 
-	if (!read_packed(gateway, "rr", call_id, uri, octets, &r))
-		return false;
-	*ret = read_flow(&r);
-	inet_pton(ret->local.family, uri->host, ret->local.octets);
-	return true;
+	for (size_t i = 0; i < ARRAY_LENGTH(token_kinds); i++) {
+		if (!read_packed(gateway, token_kinds[i], call_id, uri, octets, &r))
+			continue;
+		set->numbering = (enum sip_numbering)i;
+		set->flow = read_flow(&r);
+		inet_pton(set->flow.local.family, uri->host, set->flow.local.octets);
+		return true;
+	}
+	return false;
 }
 
 /* The descriptor a flow of a token has now; a connection may be gone, and its number is not used again. */
@@ -124,12 +131,13 @@ static void find_descriptor(struct sip_gateway *gateway, struct sip_flow *flow) 
 	}
 }
 
-static void write_line(struct sip_gateway *gateway, struct octets call_id, const struct sip_flow *flow, bool secure,
+static void write_line(struct sip_gateway *gateway, struct octets call_id, struct sip_recorded recorded, bool secure,
 		       struct writer *w) {
+	const struct sip_flow *flow = recorded.flow;
 	char host[ADDRESS_TEXT_SIZE];
 
 	writer_octets(w, octets_of_string(secure ? "Record-Route: <sips:" : "Record-Route: <sip:")); /* RFC 3261 16.6 step 4 */
-	write_token(gateway, call_id, flow, w);
+	write_token(gateway, call_id, recorded, w);
 	writer_format(w, "@%s;lr%s>\r\n", sip_flow_sent_by(gateway, flow, host),
 		      flow->transport == SIP_TLS   ? secure ? "" : ";transport=tls"
 		      : flow->transport == SIP_TCP ? ";transport=tcp"
@@ -170,8 +178,8 @@ static bool read_path(struct sip_gateway *gateway, const osip_uri_t *uri, struct
 	return true;
 }
 
-void sip_record_route_write(struct sip_gateway *gateway, struct octets call_id, const struct sip_flow *in,
-			    const struct sip_flow *out, bool secure, char text[static SIP_RECORD_ROUTE_SIZE]) {
+void sip_record_route_write(struct sip_gateway *gateway, struct octets call_id, struct sip_recorded in, struct sip_recorded out,
+			    bool secure, char text[static SIP_RECORD_ROUTE_SIZE]) {
 	struct writer w = writer_fixed(text, SIP_RECORD_ROUTE_SIZE - 1);
 
 	write_line(gateway, call_id, out, secure, &w);
@@ -196,7 +204,7 @@ static bool is_ours(struct sip_gateway *gateway, const struct sip_request *reque
 		    const osip_uri_t *uri, struct sip_route_set *set) {
 	char domain[SIP_AOR_OCTETS + 1];
 
-	if (uri_is_sip(uri) && read_token(gateway, request->frame.field[SIP_FIELD_CALL_ID], uri, &set->flow)) {
+	if (uri_is_sip(uri) && read_token(gateway, request->frame.field[SIP_FIELD_CALL_ID], uri, set)) {
 		set->dialog = true;
 		set->path = false;
 		return true;
@@ -277,7 +285,7 @@ static int undo_strict_routing(struct sip_gateway *gateway, struct sip_request *
 	const osip_uri_t *uri = request->message->req_uri;
 	char *text = NULL;
 
-	if (set->count == 0 || !uri_is_sip(uri) || !read_token(gateway, request->frame.field[SIP_FIELD_CALL_ID], uri, &set->flow))
+	if (set->count == 0 || !uri_is_sip(uri) || !read_token(gateway, request->frame.field[SIP_FIELD_CALL_ID], uri, set))
 		return 0;
 	_cleanup_(uri_freep) osip_uri_t *last = sip_route_uri(set->routes[set->count - 1]);
 	if (!last || osip_uri_to_str(last, &text) != OSIP_SUCCESS)

@@ -209,6 +209,10 @@ struct sip_trunk *sip_trunk_for(struct sip_gateway *gateway, const char *number,
 	return NULL;
 }
 
+bool sip_trunk_has_password(const struct sip_trunk *trunk) {
+	return trunk->user && trunk->password;
+}
+
 size_t sip_trunk_index(const struct sip_trunk *trunk) {
 	return trunk->index;
 }

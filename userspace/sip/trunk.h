@@ -26,6 +26,7 @@ bool sip_trunk_number(const osip_uri_t *uri, char ret[static SIP_TRUNK_NUMBER]);
 
 /* The first trunk for the number from the one with this index on; `uri` is then how it wants to be asked. NULL: there is none. */
 struct sip_trunk *sip_trunk_for(struct sip_gateway *gateway, const char *number, size_t first, char uri[static SIP_CONTACT_OCTETS]);
+bool sip_trunk_has_password(const struct sip_trunk *trunk); /* so that it may ask for it */
 size_t sip_trunk_index(const struct sip_trunk *trunk);
 const osip_uri_t *sip_trunk_server(const struct sip_trunk *trunk);
 

@@ -232,6 +232,163 @@ static void test_password(void **state) {
 	phone_expect_nothing(&l->second);
 }
 
+/* --- numbers of requests (RFC 3261 22.2, RFC 3262 7.2) --- */
+
+#define QUESTION "WWW-Authenticate: Digest realm=\"pstn\",nonce=\"n1\"\r\n"
+
+/* What alice sends in the call with this Call-ID, along the Routes she has learned. */
+static void within(struct line *l, const char *method, unsigned number, const char *call_id, const char *routes,
+		   const char *fields) {
+	char text[4096];
+
+	snprintf(
+		text, sizeof(text),
+		"%s sip:first@127.0.0.2:%u SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:%u;branch=z9hG4bKw%u;rport\r\nMax-Forwards: 70\r\n"
+		"%sFrom: <sip:alice@example.org>;tag=1\r\nTo: <sip:bob@example.org>;tag=first\r\n%sCSeq: %u %s\r\n%s"
+		"Contact: <sip:alice@127.0.0.1:%u>\r\nContent-Length: 0\r\n\r\n",
+		method, l->first.port, l->alice.port, l->f->number, routes, call_id, number, method, fields, l->alice.port);
+	l->f->number++;
+	phone_send(&l->alice, text);
+}
+
+/* The trunk gets this method with this number, and answers; alice hears of it under her own. */
+static void numbered(struct line *l, const char *method, unsigned there, const char *status, unsigned here) {
+	char start[32], line[64];
+
+	snprintf(start, sizeof(start), "%s ", method);
+	phone_expect(&l->first, start);
+	snprintf(line, sizeof(line), "\r\nCSeq: %u %s\r\n", there, method);
+	phone_has(&l->first, line);
+	if (!status)
+		return;
+	phone_answer(&l->first, l->first.message, status, strncmp(status, "401", 3) == 0 ? QUESTION : NULL);
+	if (here == 0)
+		return;
+	snprintf(line, sizeof(line), "SIP/2.0 %.3s", status);
+	phone_expect(&l->alice, line);
+	snprintf(line, sizeof(line), "\r\nCSeq: %u %s\r\n", here, method);
+	phone_has(&l->alice, line);
+}
+
+static void test_numbering(void **state) {
+	struct line *l = *state;
+	char call_id[64] = "", routes[1024], ringing[ANSWER_OCTETS];
+
+	dial(l, "INVITE", "sip:0401234@example.org");
+	numbered(l, "INVITE", 2, "401 Unauthorized", 0);
+	phone_expect(&l->first, "ACK ");
+	phone_has(&l->first, "\r\nCSeq: 2 ACK\r\n");
+	numbered(l, "INVITE", 3, NULL, 0);
+	phone_has(&l->first, "\r\nAuthorization: Digest ");
+	copy_lines(call_id, sizeof(call_id), l->first.message, "Call-ID:");
+	route_lines(routes, sizeof(routes), l->first.message, true);
+	strcpy(ringing, l->first.message);
+	phone_answer(&l->first, ringing, "183 Session Progress", "Require: 100rel\r\nRSeq: 776656\r\n");
+	phone_expect(&l->alice, "SIP/2.0 183");
+	phone_has(&l->alice, "\r\nCSeq: 1 INVITE\r\n");
+	within(l, "PRACK", 2, call_id, routes, "RAck: 776656 1 INVITE\r\n");
+	phone_expect(&l->first, "PRACK ");
+	phone_has(&l->first, "\r\nCSeq: 5 PRACK\r\n");
+	phone_has(&l->first, "\r\nRAck: 776656 3 INVITE\r\n");
+	phone_answer(&l->first, l->first.message, "200 OK", NULL);
+	phone_expect(&l->alice, "SIP/2.0 200");
+	phone_has(&l->alice, "\r\nCSeq: 2 PRACK\r\n");
+	phone_answer(&l->first, ringing, "200 OK", NULL);
+	phone_expect(&l->alice, "SIP/2.0 200");
+	phone_has(&l->alice, "\r\nCSeq: 1 INVITE\r\n");
+	within(l, "ACK", 1, call_id, routes, "");
+	numbered(l, "ACK", 3, NULL, 0);
+	/* Each further question is answered with one more, and what follows is higher. */
+	within(l, "INVITE", 3, call_id, routes, "");
+	numbered(l, "INVITE", 7, "401 Unauthorized", 0);
+	phone_expect(&l->first, "ACK ");
+	numbered(l, "INVITE", 8, "200 OK", 3);
+	within(l, "ACK", 3, call_id, routes, "");
+	numbered(l, "ACK", 8, NULL, 0);
+	within(l, "INVITE", 4, call_id, routes, "");
+	numbered(l, "INVITE", 9, "200 OK", 4);
+	within(l, "ACK", 4, call_id, routes, "");
+	numbered(l, "ACK", 9, NULL, 0);
+	within(l, "INFO", 5, call_id, routes, "RAck: broken\r\n");
+	numbered(l, "INFO", 11, "401 Unauthorized", 0);
+	numbered(l, "INFO", 12, "200 OK", 5);
+	within(l, "BYE", 6, call_id, routes, "");
+	numbered(l, "BYE", 13, "200 OK", 6);
+	phone_expect_nothing(&l->alice);
+	/* What the trunk itself sends has numbers of its own. */
+	route_lines(routes, sizeof(routes), ringing, false);
+	char text[4096];
+	snprintf(text, sizeof(text),
+		 "INFO sip:alice@127.0.0.1:%u SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.2:%u;branch=z9hG4bKi\r\nMax-Forwards: 70\r\n%s"
+		 "From: <sip:bob@example.org>;tag=first\r\nTo: <sip:alice@example.org>;tag=1\r\n%sCSeq: 7 INFO\r\nContent-Length: "
+		 "0\r\n\r\n",
+		 l->alice.port, l->first.port, routes, call_id);
+	phone_send(&l->first, text);
+	phone_expect(&l->alice, "INFO ");
+	phone_has(&l->alice, "\r\nCSeq: 7 INFO\r\n");
+	phone_answer(&l->alice, l->alice.message, "200 OK", NULL);
+	phone_expect(&l->first, "SIP/2.0 200");
+	phone_has(&l->first, "\r\nCSeq: 7 INFO\r\n");
+	advance(l->f, 60 * USEC_PER_SEC);
+	assert_int_equal(l->f->gateway->raised_count, 0);
+}
+
+/* Without a question the numbers are even; a trunk without a password gets the phone's; so it is with those that cannot be doubled.
+ */
+static void test_numbering_elsewhere(void **state) {
+	struct line *l = *state;
+	char text[2048];
+
+	dial(l, "MESSAGE", "sip:0401234@example.org");
+	numbered(l, "MESSAGE", 2, "503 Overload", 0);
+	phone_expect(&l->second, "MESSAGE ");
+	phone_has(&l->second, "\r\nCSeq: 1 MESSAGE\r\n");
+	phone_answer(&l->second, l->second.message, "200 OK", NULL);
+	phone_expect(&l->alice, "SIP/2.0 200");
+	phone_has(&l->alice, "\r\nCSeq: 1 MESSAGE\r\n");
+	static const struct {
+		unsigned here, there, again;
+	} rows[] = {
+		{1073741822, 2147483644, 2147483645}, {1073741823, 1073741823, 1073741823}, {2147483647, 2147483647, 2147483647}};
+	for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
+		snprintf(text, sizeof(text),
+			 "MESSAGE sip:0401234@example.org SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:%u;branch=z9hG4bKn%zu;rport\r\n"
+			 "From: <sip:alice@example.org>;tag=1\r\nTo: <sip:0401234@example.org>\r\nCall-ID: n%zu\r\nCSeq: %u "
+			 "MESSAGE\r\n"
+			 "Max-Forwards: 70\r\nContent-Length: 0\r\n\r\n",
+			 l->alice.port, i, i, rows[i].here);
+		phone_send(&l->alice, text);
+		numbered(l, "MESSAGE", rows[i].there, "401 Unauthorized", 0);
+		numbered(l, "MESSAGE", rows[i].again, "200 OK", rows[i].here);
+	}
+}
+
+/* bob is called by the trunk, and hangs up: a question for that is answered, too. */
+static void test_numbering_of_who_is_called(void **state) {
+	struct line *l = *state;
+	char contact[64], routes[1024], call_id[64] = "", text[4096];
+
+	snprintf(contact, sizeof(contact), "sip:bob@127.0.0.1:%u", l->alice.port);
+	l->f->contacts[0] = (struct sip_redirect_contact){.uri = contact, .expires_s = 60};
+	l->f->contact_count = 1;
+	l->f->resolve_status = 302;
+	from_trunk(l, "sip:+4940123456@127.0.0.1", "sip:+4940123456@127.0.0.1");
+	phone_expect(&l->alice, "INVITE sip:bob@127.0.0.1:");
+	phone_has(&l->alice, "\r\nCSeq: 1 INVITE\r\n");
+	route_lines(routes, sizeof(routes), l->alice.message, false);
+	copy_lines(call_id, sizeof(call_id), l->alice.message, "Call-ID:");
+	phone_answer(&l->alice, l->alice.message, "200 OK", NULL);
+	phone_expect(&l->first, "SIP/2.0 200");
+	snprintf(text, sizeof(text),
+		 "BYE sip:127.0.0.2:%u SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:%u;branch=z9hG4bKb;rport\r\nMax-Forwards: 70\r\n%s"
+		 "From: <sip:bob@example.org>;tag=alice\r\nTo: <sip:+4989123@trunk.example>;tag=1\r\n%sCSeq: 21 "
+		 "BYE\r\nContent-Length: 0\r\n\r\n",
+		 l->first.port, l->alice.port, routes, call_id);
+	phone_send(&l->alice, text);
+	numbered(l, "BYE", 42, "401 Unauthorized", 0);
+	numbered(l, "BYE", 43, "200 OK", 21);
+}
+
 /* Nobody else is given the answer, and no question that is none of ours is answered. */
 static void test_foreign_questions(void **state) {
 	struct line *l = *state;
@@ -544,6 +701,9 @@ int main(void) {
 		cmocka_unit_test(test_numbers),
 		LINE_TEST(test_rewritten),
 		LINE_TEST(test_password),
+		LINE_TEST(test_numbering),
+		LINE_TEST(test_numbering_elsewhere),
+		LINE_TEST(test_numbering_of_who_is_called),
 		LINE_TEST(test_foreign_questions),
 		LINE_TEST(test_fail_over),
 		LINE_TEST(test_strangers),
