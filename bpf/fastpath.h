@@ -12,7 +12,7 @@
 #include "layout.h"
 
 enum {
-	FASTPATH_VERSION = 5,
+	FASTPATH_VERSION = 6,
 	FASTPATH_TEXT_MAX = 1472, /* octets of plaintext in one record; what is larger goes up */
 	FASTPATH_PAD_KEYSTREAM = 1536,
 	FASTPATH_PAD_RING = 256,     /* pads of a ring, a power of two: NAPI budget 64, reordering 16, and what is being refilled */
@@ -112,7 +112,11 @@ struct fastpath_slot {
 
 	/* kernel and daemon: bit n % FASTPATH_OWN_SEQUENCES: the daemon sent data frame n, its ack goes up */
 	__u64 own[FASTPATH_OWN_SEQUENCES / 64];
-	__u8 reserved[32];
+
+	/* kernel: records far ahead of rx_end that were looked at in this tick */
+	__u64 far_tick;
+	__u32 far_count;
+	__u8 reserved[20];
 };
 _Static_assert(sizeof(struct fastpath_slot) == 512, "layout");
 _Static_assert(__builtin_offsetof(struct fastpath_slot, received) % 8 == 0, "alignment");

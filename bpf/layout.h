@@ -198,7 +198,9 @@ _Static_assert(sizeof(struct forward_header) == 32, "layout");
 	X(59, NO_DAEMON, no_daemon) /* for the daemon while none is running; acknowledged all the same */                          \
 	/* bootstrap server */                                                                                                     \
 	X(60, RELAY_REFUSED, relay_refused) /* not between a joining peer and a bootstrap peer, or not for joining */              \
-	X(61, RELAY_LIMIT, relay_limit)
+	X(61, RELAY_LIMIT, relay_limit)                                                                                            \
+	/* links again */                                                                                                          \
+	X(62, LINK_FAR, link_far) /* record number far ahead of those that came, and too many of such */
 
 enum drop_reason {
 #define X(number, symbol, name) DROP_##symbol = number,

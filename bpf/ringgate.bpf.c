@@ -719,6 +719,31 @@ INLINE int record_read(struct forward_work *work) {
 	return length == packet->payload_length - AEAD_HEADER ? RECORD_ONE : RECORD_FIRST;
 }
 
+/*
+ * Numbers of a link go up by one. A record that is more than FAR_NUMBERS ahead of all that came follows the loss of as many others,
+ * or it is forged; there is no pad for it, and computing one to see that its tag is wrong is the most that a datagram of a stranger
+ * can cost. So no more than FAR_PER_TICK of such are looked at in a tick of 1 to 10 ms: enough that after a loss the link's own
+ * records get through besides forged ones, since one of them that does moves the window on, and those behind it are not far any
+ * more. While a handshake is going on, all go up.
+ */
+enum { FAR_NUMBERS = FASTPATH_PAD_RING, FAR_PER_TICK = 16 };
+
+INLINE int record_is_far(struct forward_work *work, struct fastpath_slot *slot) {
+	__u64 tick;
+
+	if (work->packet.number < slot->record.rx_end + FAR_NUMBERS || slot->flags & FASTPATH_SLOT_HANDSHAKE)
+		return 0;
+	tick = bpf_jiffies64();
+	if (slot->far_tick != tick) {
+		slot->far_tick = tick;
+		slot->far_count = 0;
+	}
+	if (slot->far_count >= FAR_PER_TICK)
+		return 1;
+	slot->far_count++;
+	return 0;
+}
+
 INLINE int same_address(const __u8 *a, const __u8 *b) {
 	const __u32 *x = (const __u32 *)a, *y = (const __u32 *)b;
 
@@ -751,6 +776,12 @@ INLINE int link_datagram(struct xdp_md *context, struct forward_work *work, stru
 		link_count->replayed++;
 		return work_reject(count, DROP_LINK_REPLAY);
 	}
+	if (record_is_far(work, slot))
+		return work_reject(count, DROP_LINK_FAR);
+	length = work->packet.payload_length - AEAD_HEADER;
+	if (bpf_xdp_load_bytes(context, work->packet.payload + AEAD_HEADER, work->in.text,
+			       work_length(length, PACKET_DATAGRAM_MAX - AEAD_HEADER)) < 0)
+		return work_pass(count, PASS_FRAGMENT); /* not linear */
 	opened = record_open(work, slot, count, set->compute_max);
 	if (opened == OPEN_FORGED) {
 		if (slot->flags & FASTPATH_SLOT_HANDSHAKE)
@@ -814,6 +845,7 @@ INLINE int flow_find(struct forward_work *work, const struct fastpath_control *s
 	struct fastpath_flow_target *target;
 	struct work_flow *known;
 
+	work->flows_version = version;
 	place = (__u32)flow[0] ^ (__u32)(flow[1] >> 32) ^ (__u32)flow[2]; /* IPv4 address, end of an IPv6 address, ports */
 	place ^= place >> 16;
 	place ^= place >> 8; /* addresses and ports differ in the last octet, which is the highest of the word or half word */
@@ -840,8 +872,8 @@ INLINE int datagram(struct xdp_md *context, struct forward_work *work, struct fa
 	__u32 length = work->packet.payload_length, number;
 	int result;
 
-	if (length > 0 &&
-	    bpf_xdp_load_bytes(context, work->packet.payload, work->in.header, work_length(length, PACKET_DATAGRAM_MAX)) < 0)
+	if (length > 0 && work->packet.frame_length - work->packet.payload < PACKET_PEEK &&
+	    bpf_xdp_load_bytes(context, work->packet.payload, work->in.header, work_length(length, PACKET_PEEK)) < 0)
 		return work_pass(count, PASS_FRAGMENT); /* not linear */
 	if (!flow_find(work, switches, &number))
 		return shield_examine(work, set, count);

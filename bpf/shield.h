@@ -68,12 +68,28 @@ FORWARD_INLINE __u64 shield_elapsed_ms(struct fastpath_bucket *bucket, __u64 now
 	return elapsed_ms < SHIELD_IDLE_MS ? elapsed_ms : SHIELD_IDLE_MS;
 }
 
-/* May another datagram of this source prefix pass? CPUs may overtake each other here; then a bucket is off by a token. */
+/* Tokens of all prefixes together, up to date. */
+FORWARD_INLINE __u32 *shield_all(struct forward_work *work, const struct fastpath_settings *set, __u64 now_ns) {
+	__u64 elapsed_ms = shield_elapsed_ms(&work->hellos, now_ns);
+
+	if (elapsed_ms > 0)
+		work->hellos.hello = shield_refill(work->hellos.hello, elapsed_ms, set->all_hello_rate, set->all_hello_burst);
+	return &work->hellos.hello;
+}
+
+/*
+ * May another datagram of this source prefix pass? CPUs may overtake each other here; then a bucket is off by a token. The limit of
+ * all is looked at first: a flood from many addresses ends there, and neither costs the look-up of its prefix nor drives others'
+ * out of the map. What one prefix may take of it is limited by the prefix's own.
+ */
 FORWARD_INLINE int shield_take(struct forward_work *work, const struct fastpath_settings *set, int hello) {
 	struct fastpath_bucket *bucket, fresh = {0};
 	struct fastpath_listener key;
-	__u64 now_ns = bpf_ktime_get_coarse_ns(), elapsed_ms;
+	__u64 now_ns = work_coarse_ns(work), elapsed_ms;
+	__u32 *all;
 
+	if (hello && *shield_all(work, set, now_ns) < SHIELD_TOKEN)
+		return 0;
 	shield_prefix(&key, &work->packet, set);
 	bucket = bpf_map_lookup_elem(&prefixes, &key);
 	if (!bucket) {
@@ -92,12 +108,8 @@ FORWARD_INLINE int shield_take(struct forward_work *work, const struct fastpath_
 	}
 	if (!hello)
 		return shield_take_token(&bucket->plain);
-	if (!shield_take_token(&bucket->hello))
-		return 0;
-	elapsed_ms = shield_elapsed_ms(&work->hellos, now_ns);
-	if (elapsed_ms > 0)
-		work->hellos.hello = shield_refill(work->hellos.hello, elapsed_ms, set->all_hello_rate, set->all_hello_burst);
-	return shield_take_token(&work->hellos.hello);
+	all = &work->hellos.hello;
+	return shield_take_token(&bucket->hello) && shield_take_token(all);
 }
 
 FORWARD_INLINE int shield_denies(const struct work_packet *packet) {
@@ -132,15 +144,27 @@ FORWARD_INLINE int shield_is_hello(const struct forward_work *work) {
 	return octets[0] == SHIELD_HANDSHAKE && octets[3] == 0 && octets[4] == 0 && work->in.text[0] == SHIELD_CLIENT_HELLO;
 }
 
+/* Is the datagram for this node? The address found last is remembered. A key lies on the stack: so Linux 6.1 wants it. */
+FORWARD_INLINE int shield_is_ours(struct forward_work *work) {
+	struct fastpath_listener local = work->packet.local;
+	const __u32 *is = (const __u32 *)&local, *was = (const __u32 *)&work->here.local;
+
+	if (((is[0] ^ was[0]) | (is[1] ^ was[1]) | (is[2] ^ was[2]) | (is[3] ^ was[3]) | (is[4] ^ was[4])) == 0 &&
+	    work->here.version == work->flows_version)
+		return 1;
+	if (!bpf_map_lookup_elem(&listeners, &local))
+		return 0;
+	work->here.local = local;
+	work->here.version = work->flows_version;
+	return 1;
+}
+
 /* A datagram to our port from an address without a link, its first octets in work->in.header. */
 FORWARD_FUNCTION int shield_examine(struct forward_work *work, struct fastpath_settings *set, struct fastpath_counters *count) {
-	struct fastpath_listener local;
-
 	if (!work || !set || !count)
 		return XDP_PASS;
-	/* Others' datagrams that this machine forwards are none of our business. A key lies on the stack: so Linux 6.1 wants it. */
-	local = work->packet.local;
-	if (!bpf_map_lookup_elem(&listeners, &local))
+	/* Others' datagrams that this machine forwards are none of our business. */
+	if (!shield_is_ours(work))
 		return work_pass(count, PASS_ADDRESS);
 	if (set->flags & FASTPATH_ACCESS && shield_denies(&work->packet))
 		return work_reject(count, DROP_ACCESS_LIST);

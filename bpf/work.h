@@ -34,6 +34,12 @@ struct work_flow {
 	__u32 slot;
 };
 
+/* An address found last in `listeners`, likewise. */
+struct work_listener {
+	struct fastpath_listener local;
+	__u32 version;
+};
+
 /* An ack that waits for a frame to leave in. */
 struct work_owed {
 	__u64 since_ns;
@@ -54,6 +60,8 @@ struct work_owed {
 	struct fastpath_bucket hellos; /* of all prefixes; `plain` is not used */                                                  \
 	struct work_packet packet;                                                                                                 \
 	struct work_flow known[WORK_FLOWS];                                                                                        \
+	struct work_listener here;                                                                                                 \
+	__u32 flows_version;                                                                                                       \
 	__u64 tick; /* the last one in which the time was read, and what it was: */                                                \
 	__u64 tick_ns;                                                                                                             \
 	__u64 carrier_ns;   /* when an ack came last whose frame could carry another one, more or less: */                         \

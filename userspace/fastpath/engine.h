@@ -24,8 +24,8 @@ enum {
 	FASTPATH_HELLO_BURST = 100,
 	FASTPATH_PLAIN_RATE = 200, /* other datagrams of handshakes, and STUN */
 	FASTPATH_PLAIN_BURST = 400,
-	FASTPATH_ALL_HELLO_RATE = 2000, /* ClientHellos of everybody that come in on one CPU, a second */
-	FASTPATH_ALL_HELLO_BURST = 200,
+	FASTPATH_ALL_HELLO_RATE = 1000, /* ClientHellos of everybody that come in on one CPU, a second */
+	FASTPATH_ALL_HELLO_BURST = 100,
 	FASTPATH_LISTEN_MAX = 4,
 	FASTPATH_FDS_MAX = 4,
 	FASTPATH_ALIVE_US = 60000000,	      /* how often the daemon says that it lives */

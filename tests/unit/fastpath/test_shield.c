@@ -256,11 +256,121 @@ static void test_address_of_a_link(void **state) {
 	expect_passed(packet, of_link(1, payload, handshake(payload, 23, 0, 1), packet), PASS_RECORD);
 }
 
+enum { FAR_AHEAD = 100000, TRIES = 100000, FORGED_RUNS = 1000 };
+
+/* Forged records with numbers far ahead until no more of them are looked at in this tick. */
+static void flood_far(unsigned slot) {
+	uint8_t payload[BED_PACKET] = {23, 0xfe, 0xfd, 0, 1, 0, 1}, packet[BED_PACKET], out[BED_PACKET];
+	uint64_t before = bed_counters().drops[DROP_LINK_FAR];
+
+	payload[11] = 1;
+	payload[12] = 0x40;
+	size_t length = of_link(slot, payload, 13 + 0x140, packet);
+	for (unsigned i = 0; i < TRIES; i++) {
+		LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = packet, .data_size_in = (uint32_t)length, .data_out = out,
+			    .data_size_out = sizeof(out), .repeat = FORGED_RUNS);
+		assert_int_equal(bpf_prog_test_run_opts(fastpath_loader_program(bed.loader), &options), 0);
+		assert_int_equal(options.retval, XDP_DROP);
+		if (bed_counters().drops[DROP_LINK_FAR] > before)
+			return;
+	}
+	fail_msg("all of the forged records were looked at");
+}
+
+/*
+ * A flood of records that are far ahead, all forged: few of them are opened. The link goes on meanwhile, and if so many records of
+ * it were lost that the next one is far ahead too, that one gets through with the next tick, and the others behind it at once.
+ */
+static void test_far_ahead(void **state) {
+	uint8_t packet[BED_PACKET];
+
+	(void)state;
+	FASTPATH_OR_SKIP();
+	for (unsigned slot = 1; slot <= 2; slot++) {
+		struct fastpath_slot *s = &bed.tables->slots[slot];
+		struct fastpath_counters before = bed_counters();
+		struct bed_result result;
+		uint64_t tries = 0;
+
+		expect_sent(packet, bed_data(slot, message, message_length, packet));
+		flood_far(slot);
+		for (unsigned i = 0; i < 300; i++)
+			expect_sent(packet, bed_data(slot, message, message_length, packet));
+		/* some were looked at: the tag told */
+		assert_true(bed_counters().drops[DROP_LINK_BAD_TAG] > before.drops[DROP_LINK_BAD_TAG]);
+		bed.peer[slot].state.tx_next += FAR_AHEAD;
+		flood_far(slot);
+		do {
+			bed_run(packet, bed_data(slot, message, message_length, packet), &result);
+		} while (result.verdict == XDP_DROP && ++tries < TRIES);
+		assert_int_equal(result.verdict, XDP_REDIRECT);
+		assert_true(s->record.rx_end > FAR_AHEAD);
+		flood_far(slot);
+		expect_sent(packet, bed_data(slot, message, message_length, packet));
+		/* the last number that is not far */
+		flood_far(slot);
+		bed.peer[slot].state.tx_next = s->record.rx_end + FASTPATH_PAD_RING - 1;
+		size_t length = bed_data(slot, message, message_length, packet);
+		expect_sent(packet, length);
+		/* while new keys are agreed on, what the old ones do not open goes up, whatever its number */
+		s->flags |= FASTPATH_SLOT_HANDSHAKE;
+		packet[(bed_is_ipv6(slot) ? 62 : 42) + 6] = 1;
+		for (unsigned i = 0; i < 100; i++)
+			expect_passed(packet, length, PASS_HANDSHAKE);
+		s->flags &= ~(uint32_t)FASTPATH_SLOT_HANDSHAKE;
+	}
+}
+
+/* An address that was ours is remembered until the daemon says that something changed. */
+static void test_address_gone(void **state) {
+	uint8_t packet[BED_PACKET], remote[16];
+	struct fastpath_listener listener = {.port = htons(BED_PORT), .family = AF_INET};
+
+	(void)state;
+	FASTPATH_OR_SKIP();
+	listen_on(1);
+	expect_rejected(packet, stranger(1, 0x41, "hello, this is no DTLS", 22, packet), DROP_SHIELD);
+	bed_addresses(1, listener.address, remote);
+	assert_int_equal(bpf_map_delete_elem(bed.tables->listeners, &listener), 0);
+	fastpath_flows_changed(bed.tables);
+	expect_passed(packet, stranger(1, 0x41, "hello, this is no DTLS", 22, packet), PASS_ADDRESS);
+	/* the one next to it never was */
+	listen_on(1);
+	expect_rejected(packet, stranger(1, 0x41, "hello, this is no DTLS", 22, packet), DROP_SHIELD);
+	size_t length = stranger(1, 0x41, "hello, this is no DTLS", 22, packet);
+	packet[14 + 19]++;
+	expect_passed(packet, length, PASS_ADDRESS);
+}
+
+/* Datagrams that are shorter than what is read of them with the headers, with a longer one before each. */
+static void test_short(void **state) {
+	uint8_t payload[80], packet[BED_PACKET];
+
+	(void)state;
+	FASTPATH_OR_SKIP();
+	for (unsigned slot = 1; slot <= 2; slot++) {
+		listen_on(slot);
+		for (size_t size = 0; size <= 32; size++) {
+			size_t length = handshake(payload, 22, 0, 16);
+			expect_passed(packet, stranger(slot, (uint8_t)(0x40 + size), payload, length, packet), PASS_UNKNOWN);
+			length = stranger(slot, (uint8_t)(0x40 + size), payload, size, packet);
+			if (size < 14)
+				expect_rejected(packet, length, DROP_SHIELD);
+			else
+				expect_passed(packet, length, PASS_UNKNOWN);
+			expect_rejected(packet, of_link(slot, (const uint8_t[32]){23, 0xfe, 0xfd, 0, 1}, size, packet),
+					DROP_SHIELD);
+		}
+	}
+}
+
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_shield, begin),	cmocka_unit_test_setup(test_access_list, begin),
 		cmocka_unit_test_setup(test_early_data, begin), cmocka_unit_test_setup(test_hellos_of_many, begin),
 		cmocka_unit_test_setup(test_link_local, begin), cmocka_unit_test_setup(test_address_of_a_link, begin),
+		cmocka_unit_test_setup(test_far_ahead, begin),	cmocka_unit_test_setup(test_address_gone, begin),
+		cmocka_unit_test_setup(test_short, begin),
 	};
 
 	return cmocka_run_group_tests_name("fastpath shield", tests, bed_setup, bed_teardown);
