@@ -58,13 +58,14 @@ gateway_create() {
 }
 
 gateway_start() {
-	local number=$1 state=$WORK/gateway-$1
+	local number=$1 state=$WORK/gateway-$1 said
 	touch "$state/log"
+	said=$(wc -l <"$state/log") # by a former run
 	# Not through a function: then the process number would be that of a subshell.
 	ip netns exec "$NETWORK-g$number" "$BUILD/ringgated" --config "$state/ringgate.conf" >>"$state/log" 2>&1 &
 	GATEWAY_PID[$number]=$!
 	# The first line that is logged after the sockets are open; tail ends with the daemon.
-	timeout --foreground 30 grep -q -m1 "Node [0-9a-f]* of overlay" < <(tail -n +1 -F --pid="${GATEWAY_PID[$number]}" "$state/log" 2>/dev/null) || {
+	timeout --foreground 30 grep -q -m1 "Node [0-9a-f]* of overlay" < <(tail -n +$((said + 1)) -F --pid="${GATEWAY_PID[$number]}" "$state/log" 2>/dev/null) || {
 		echo "gateway $number did not start:"
 		tail -n 5 "$state/log"
 		return 1

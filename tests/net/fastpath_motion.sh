@@ -13,7 +13,7 @@ set -u
 cd "$(dirname "$0")/../.." || exit 1
 BUILD=$(realpath "${BUILD:-build}")
 LIMIT_US=${LIMIT_US:-1000000}
-PHASES=${PHASES:-ipv6 route address hole down silence death leave}
+PHASES=${PHASES:-ipv6 route address hole down leave death silence}
 RATE=${RATE:-1000} LOAD_MS=${LOAD_MS:-2400} SIZE=400
 LOG_LEVEL=${LOG_LEVEL:-notice}
 WORK=$(mktemp -d /tmp/ringgate.XXXXXX)
@@ -64,7 +64,7 @@ phase() {
 	[ "$gap_us" -le "$limit" ] || die "$name: nothing that was sent in $gap_us us arrived"
 	[ "$pause_us" -le "$limit" ] || die "$name: nothing arrived for $pause_us us"
 	[ $((sent - highest)) -lt $((RATE / 4 + late)) ] || die "$name: the last $((sent - highest)) messages did not arrive"
-	[ $((kernel + late)) -gt $((sent / 8)) ] || die "$name: the kernel forwarded $kernel of $sent messages"
+	[ "$kernel" -gt $((sent / 8)) ] || die "$name: the kernel forwarded $kernel of $sent messages"
 	report+="$name $((pause_us / 1000)) ms, "
 }
 links_to() {
@@ -151,6 +151,20 @@ silence() {
 		}
 	RULES
 }
+# Who has left joins anew. Each peer notices on its own that another one is dead: with a ring that is torn already, messages would go to
+# one that is dead twice, which is not what is tested here. The link that is silenced comes last, as nobody looks for it for a while.
+join_again() {
+	# Not with the bystander's input, which ends when nobody has it any more.
+	eval "gateway_start $last $bystander_input>&-" && gateway_wait "$last" 3 60 || die "leave: gateway $last does not come back"
+	local other end=$((SECONDS + 60))
+	for other in "$first" "$second" "$entry"; do
+		until works "$other" "$last" && works "$last" "$other"; do
+			[ $SECONDS -lt $end ] || die "leave: the links of gateway $last do not come back"
+			read -rt 0.1 <> <(:)
+		done
+	done
+}
+works() { gateway_ctl "$1" peers | grep "${ID[$2]}" | grep " peer " | grep -qv "(silent)"; }
 cut() { network_in lan ip link set "rg$$-g$1" down; }
 
 for name in $PHASES; do
@@ -164,9 +178,9 @@ for name in $PHASES; do
 	address) phase address "$(links_to "$entry")" move_address 1 ;;
 	hole) phase hole "$(links_to "$entry")" open_hole && close_hole ;;
 	down) LOAD_MS=$((LOAD_MS + 1500)) phase down "$(links_to "$entry")" blink ;;
-	silence) phase silence "$(links_to "$first")" silence && network_in lan nft delete table netdev silence ;;
+	leave) phase leave "$(links_to "$first")" kill -TERM "${GATEWAY_PID[$last]}" && wait "${GATEWAY_PID[$last]}" && join_again ;;
 	death) phase death "$(links_to "$first" "$second")" cut "$first" ;;
-	leave) phase leave "$(links_to "$second")" kill -TERM "${GATEWAY_PID[$last]}" ;;
+	silence) phase silence "$(links_to "$second")" silence && network_in lan nft delete table netdev silence ;;
 	esac
 done
 exec {bystander_input}>&-
