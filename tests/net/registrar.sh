@@ -103,6 +103,10 @@ register alice '<sip:alice@192.0.2.101:5070>' 600
 network_in phone timeout 30 sipsak -s sip:192.0.2.11 >"$WORK/sipsak.log" 2>&1 || die "sipsak gets no answer to OPTIONS"
 is_answer "302 <sip:alice@192.0.2.101:5070>*" other 192.0.2.11 "sip:alice@$OVERLAY"
 register alice '<sip:alice@192.0.2.101:5071>;q=0.2, <sip:alice@192.0.2.101:5072>;q=0.9, <sip:alice@192.0.2.101:5070>;q=0.5' 600
+[ "$(gateway_ctl 1 sip registrations lic | wc -l)" = 3 ] && [ "$(gateway_ctl 1 sip registrations --count 2 | wc -l)" = 2 ] &&
+	[ "$(gateway_ctl 1 sip registrations bob)" = "no phone of such a user is registered here" ] || die "the list: $(gateway_ctl 1 sip registrations)"
+gateway_ctl 1 sip registrations alice@ --count 1 --json | tr -d '\n' | grep -q '^{ *"registrations": \[ *{[^}]*} *\], *"total": 3 *}$' ||
+	die "the list as JSON: $(gateway_ctl 1 sip registrations alice@ --count 1 --json)"
 is_answer "302 <sip:alice@192.0.2.101:5072>*;q=0.900 <sip:alice@192.0.2.101:5070>*;q=0.500 <sip:alice@192.0.2.101:5071>*;q=0.200" \
 	other 192.0.2.11 "sip:alice@$OVERLAY"
 is_answer "300 <sip:alice@192.0.2.101:507?>*" far 192.0.2.12 "sip:alice@$OVERLAY" "carol@$OVERLAY"

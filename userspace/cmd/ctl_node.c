@@ -2,6 +2,7 @@
 /* Commands about this node. */
 #include "cmd/ctl.h"
 
+#include <limits.h>
 #include <string.h>
 #include <time.h>
 
@@ -167,19 +168,61 @@ int ctl_leave(struct ctl *ctl) {
 	return CTL_DONE;
 }
 
-int ctl_registrations(struct ctl *ctl) {
-	json_t *result, *one;
-	size_t index;
-	int status = ctl_ask_or_print(ctl, &result);
+enum { ASKED_AT_ONCE = 1000 /* the daemon gives no more */ };
 
-	if (!result)
+/* One answer of the daemon after the other, until there are no more or --count of them; those to be printed are taken off `left`.
+ */
+static int ask_registrations(struct ctl *ctl, unsigned *left, json_t **ret_result) {
+	const bool json = ctl->json;
+	json_t *result = NULL;
+
+	json_object_set_new(ctl->request, "limit", json_integer(*left < ASKED_AT_ONCE ? *left : ASKED_AT_ONCE));
+	ctl->json = false; /* several are one */
+	int status = json ? ctl_ask(ctl, ctl->request, &result) : ctl_ask_or_print(ctl, &result);
+	ctl->json = json;
+	if (status != CTL_DONE)
 		return status;
-	if (json_array_size(json_object_get(result, "registrations")) == 0)
-		puts("no phone is registered here");
-	json_array_foreach(json_object_get(result, "registrations"), index, one)
-		printf("%-32s %-48s %6lld s\n", text_of(one, "aor"), text_of(one, "contact"), number_of(one, "expires_s"));
-	json_decref(result);
+	json_t *list = json_object_get(result, "registrations");
+	while (json_array_size(list) > *left) /* of the last user more than asked for */
+		json_array_remove(list, json_array_size(list) - 1);
+	*left -= (unsigned)json_array_size(list);
+	json_object_set(ctl->request, "after", json_object_get(result, "after"));
+	*ret_result = result;
 	return CTL_DONE;
+}
+
+int ctl_registrations(struct ctl *ctl) {
+	unsigned left = ctl->count > 0 ? ctl->count : UINT_MAX;
+	const char *text = ctl->argument_count > 0 ? ctl->arguments[0] : NULL;
+	json_t *all = json_array(), *result = NULL, *one;
+	size_t index, shown = 0;
+	int status;
+
+	if (text)
+		json_object_set_new(ctl->request, "text", json_string(text));
+	do {
+		json_decref(result);
+		result = NULL;
+		status = ask_registrations(ctl, &left, &result);
+		if (status != CTL_DONE)
+			break;
+		shown += json_array_size(json_object_get(result, "registrations"));
+		if (ctl->json)
+			json_array_extend(all, json_object_get(result, "registrations"));
+		else
+			json_array_foreach(json_object_get(result, "registrations"), index, one) printf(
+				"%-32s %-48s %6lld s\n", text_of(one, "aor"), text_of(one, "contact"), number_of(one, "expires_s"));
+	} while (left > 0 && number_of(result, "after") > 0 && !ferror(stdout));
+	if (status == CTL_DONE && ctl->json) {
+		json_t *whole = json_pack("{s:O, s:I}", "registrations", all, "total", (json_int_t)number_of(result, "total"));
+		ctl_print_json(whole);
+		json_decref(whole);
+	} else if (status == CTL_DONE && shown == 0) {
+		puts(text ? "no phone of such a user is registered here" : "no phone is registered here");
+	}
+	json_decref(all);
+	json_decref(result);
+	return status;
 }
 
 int ctl_metrics(struct ctl *ctl) {

@@ -204,7 +204,7 @@ int ctl_sip(struct ctl *ctl) {
 		return sip_passwd(ctl, name);
 	if (strcmp(word, "forget") == 0 && name)
 		return sip_forget(ctl, name);
-	if (strcmp(word, "registrations") == 0 && !name)
+	if (strcmp(word, "registrations") == 0)
 		return ask_daemon(ctl, "registrations", ctl_registrations);
 	if (strcmp(word, "resolve") == 0 && name)
 		return ask_daemon(ctl, "resolve", ctl_resolve);

@@ -19,7 +19,7 @@ static const char usage[] =
 	"  fastpath                    what the kernel forwards by itself\n"
 	"  fastpath remove [DIRECTORY] end what a daemon left in the kernel that does not come back (default "
 	"/sys/fs/bpf/ringgate)\n"
-	"  registrations               phones registered at this gateway\n"
+	"  registrations [TEXT]        phones registered at this gateway; with TEXT those of users who have it in their name\n"
 	"  metrics                     all counters as Prometheus text\n"
 	"  wait                        return once the node has joined; --peers N: and is connected to N peers,\n"
 	"                              --timeout SECONDS: give up (default 60)\n"
@@ -31,7 +31,7 @@ static const char usage[] =
 	"Phones of this site:\n"
 	"  sip passwd NAME             set the password of a user's phones: of --password-file, or a new one that is printed\n"
 	"  sip forget NAME             remove it; both change DIR/sip-passwords of --directory (default /var/lib/ringgate)\n"
-	"  sip registrations           phones registered at this gateway\n"
+	"  sip registrations [TEXT]    phones registered at this gateway; with TEXT those of users who have it in their name\n"
 	"  sip resolve NAME            contacts of an address of record, as a caller is redirected to them\n"
 	"  sip calls                   calls placed by this gateway, what it is doing, and how often it asked the overlay\n"
 	"  sip trunks                  ways to telephone numbers: where they are, whether we are registered, what failed last\n"
@@ -76,7 +76,7 @@ static const char usage[] =
 	"      --node HEX|self         the resource of a Node-ID; --multiple N for NODE-MULTIPLE Kinds\n"
 	"      --at HEX                fetch from this Node-ID instead of the responsible peer\n"
 	"      --value TEXT, --key TEXT, --index N, --lifetime SECONDS, --user NAME   see store\n"
-	"      --count N               ping: how often (default 1); sip trace: end after so many messages\n"
+	"      --count N               ping: how often (default 1); sip trace, registrations: end after so many\n"
 	"      --name NAME, --bootstrap ADDRESS, --output STEM, --node-ids N, --days N, --rsa   see overlay\n"
 	"      --require-kind ID:MODEL:ACCESS:COUNT:SIZE[:MULTIPLE]   overlay create: a private Kind\n"
 	"      --update-interval S, --ping-interval S   overlay create: Chord timers\n"
@@ -102,7 +102,7 @@ static const struct command {
 	{"ring", ctl_ring, 0, 0, "no argument"},
 	{"drops", ctl_drops, 0, 0, "no argument"},
 	{"fastpath", ctl_fastpath, 0, 2, "nothing, or remove and a directory"},
-	{"registrations", ctl_registrations, 0, 0, "no argument"},
+	{"registrations", ctl_registrations, 0, 1, "nothing, or a part of the names"},
 	{"metrics", ctl_metrics, 0, 0, "no argument"},
 	{"wait", ctl_wait, 0, 0, "no argument"},
 	{"leave", ctl_leave, 0, 0, "no argument"},

@@ -15,11 +15,12 @@
 #include <jansson.h>
 
 enum {
-	CONTROL_REQUESTS_MAX = 256,    /* open at once on one connection; more are refused */
-	CONTROL_OUTPUT_MAX = 16 << 20, /* octets of answers a client does not read; more: it is closed */
-	METRICS_CLIENTS_MAX = 8,       /* HTTP connections; more are closed at once */
-	METRICS_REQUEST_MAX = 4096,    /* octets of a request; longer: closed */
-	METRICS_SECONDS = 10,	       /* for one request with its answer; then closed */
+	CONTROL_REQUESTS_MAX = 256,	  /* open at once on one connection; more are refused */
+	CONTROL_OUTPUT_MAX = 16 << 20,	  /* octets of answers a client does not read; more: it is closed */
+	CONTROL_REGISTRATIONS_MAX = 1000, /* in one answer, and the rest of one user's; its "after" says how to go on */
+	METRICS_CLIENTS_MAX = 8,	  /* HTTP connections; more are closed at once */
+	METRICS_REQUEST_MAX = 4096,	  /* octets of a request; longer: closed */
+	METRICS_SECONDS = 10,		  /* for one request with its answer; then closed */
 };
 
 struct control;

@@ -224,13 +224,29 @@ static void add_binding(void *userdata, const struct sip_binding_view *binding) 
 						  "expires_s", (json_int_t)binding->expires_s));
 }
 
+/* In pieces, so that neither this daemon's other work waits for a long list, nor the answer grows beyond what a client may have. */
 static void on_registrations(struct control_request *request) {
+	const json_t *arguments = control_arguments(request), *after = json_object_get(arguments, "after"),
+		     *limit = json_object_get(arguments, "limit"), *text = json_object_get(arguments, "text");
+	json_int_t most = limit ? json_integer_value(limit) : CONTROL_REGISTRATIONS_MAX, next = 0;
 	struct node *node = control_node(request);
-	json_t *list = json_array();
+	struct sip_figures figures = {0};
 
-	if (node->sip)
-		sip_gateway_bindings(node->sip, add_binding, list);
-	control_answer(request, json_pack("{s:o}", "registrations", list));
+	if ((after && (!json_is_integer(after) || json_integer_value(after) < 0)) || (text && !json_is_string(text)) || most < 1 ||
+	    most > CONTROL_REGISTRATIONS_MAX) {
+		control_fail(request,
+			     "after is the number that the last answer has given, limit a number from 1 to %d, text a text.",
+			     CONTROL_REGISTRATIONS_MAX);
+		return;
+	}
+	json_t *list = json_array();
+	if (node->sip) {
+		next = (json_int_t)sip_gateway_bindings_after(node->sip, (uint64_t)json_integer_value(after),
+							      json_string_value(text), (size_t)most, add_binding, list);
+		sip_gateway_figures(node->sip, &figures);
+	}
+	control_answer(request,
+		       json_pack("{s:o, s:I, s:I}", "registrations", list, "after", next, "total", (json_int_t)figures.bindings));
 }
 
 enum { WAIT_SECONDS_DEFAULT = 60, WAIT_SECONDS_MAX = 3600 };

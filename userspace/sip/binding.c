@@ -28,6 +28,7 @@ struct registration *registration_get(struct sip_gateway *gateway, const char *a
 	if (!registration)
 		return NULL;
 	registration->gateway = gateway;
+	registration->number = ++gateway->last_registration;
 	registration->aor = strdup(aor);
 	if (!registration->aor) {
 		free(registration);
@@ -307,9 +308,17 @@ unsigned binding_seconds_left(const struct binding *binding) {
 	return (unsigned)((binding->expires_us - now_us + USEC_PER_SEC - 1) / USEC_PER_SEC);
 }
 
-void sip_gateway_bindings(const struct sip_gateway *gateway, void (*each)(void *userdata, const struct sip_binding_view *),
-			  void *userdata) {
-	for (const struct registration *registration = gateway->registrations; registration; registration = registration->hh.next)
+uint64_t sip_gateway_bindings_after(const struct sip_gateway *gateway, uint64_t after, const char *text, size_t max,
+				    void (*each)(void *userdata, const struct sip_binding_view *), void *userdata) {
+	size_t count = 0;
+
+	for (const struct registration *registration = gateway->registrations; registration; registration = registration->hh.next) {
+		if (registration->number <= after || (text && !strstr(registration->aor, text)))
+			continue;
+		if (count >= max)
+			return after;
+		after = registration->number;
+		count += registration->binding_count;
 		for (const struct binding *binding = registration->bindings; binding; binding = binding->next) {
 			char source[ADDRESS_TEXT_SIZE];
 			const struct sip_binding_view view = {
@@ -320,6 +329,13 @@ void sip_gateway_bindings(const struct sip_gateway *gateway, void (*each)(void *
 			};
 			each(userdata, &view);
 		}
+	}
+	return 0;
+}
+
+void sip_gateway_bindings(const struct sip_gateway *gateway, void (*each)(void *userdata, const struct sip_binding_view *),
+			  void *userdata) {
+	sip_gateway_bindings_after(gateway, 0, NULL, SIZE_MAX, each, userdata);
 }
 
 size_t sip_gateway_contacts(const struct sip_gateway *gateway, const char *aor, struct sip_redirect_contact *contacts, size_t max) {

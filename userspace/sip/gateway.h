@@ -243,6 +243,14 @@ struct sip_binding_view {
 void sip_gateway_bindings(const struct sip_gateway *gateway, void (*each)(void *userdata, const struct sip_binding_view *),
 			  void *userdata);
 
+/*
+ * The same in pieces: calls back for those of users that came after number `after` (0: from the first on) and have `text` in their
+ * AoR (NULL: any), until there were `max` or more. Returns the number to go on after, 0 when these were the last. What changes
+ * meanwhile shows no binding twice and leaves out none that stays.
+ */
+uint64_t sip_gateway_bindings_after(const struct sip_gateway *gateway, uint64_t after, const char *text, size_t max,
+				    void (*each)(void *userdata, const struct sip_binding_view *), void *userdata);
+
 struct sip_call_view {
 	const char *from, *to; /* as in the request, without parameters and passwords */
 	const char *state;     /* "placing", "ringing", "talking" */

@@ -548,6 +548,7 @@ struct sip_device {
 /* Exists while it has bindings or jobs. */
 struct registration {
 	struct sip_gateway *gateway;
+	uint64_t number; /* in the order in which they were made, which is that of the table */
 	char *aor;
 	struct binding *bindings; /* the one renewed last is last */
 	size_t binding_count;
@@ -737,6 +738,7 @@ struct sip_gateway {
 	struct sip_transaction *finished;     /* list, oldest first */
 	size_t transaction_octets, unacknowledged;
 	struct registration *registrations; /* by AoR */
+	uint64_t last_registration;	    /* its number */
 	size_t reserved_bindings;	    /* promised to REGISTERs being worked on */
 	struct sip_retarget targets[SIP_RETARGETS];
 	struct sip_again *agains;   /* by key */

@@ -247,7 +247,7 @@ static void test_status_commands(void **state) {
 		{"ring", {"state", "self", "predecessors", "successors", "fingers", "size_estimate"}},
 		{"drops", {"drops"}},
 		{"metrics", {"text"}},
-		{"registrations", {"registrations"}},
+		{"registrations", {"registrations", "after", "total"}},
 	};
 	char line[64];
 
@@ -313,6 +313,11 @@ static void test_wrong_arguments(void **state) {
 	} cases[] = {
 		{"{\"command\": \"fetch\"}", "Say which Kind"},
 		{"{\"command\": \"fetch\", \"kind\": \"no-such\"}", "Kind \"no-such\" is not known in this overlay."},
+		{"{\"command\": \"registrations\", \"after\": -1}", "limit a number from 1 to 1000"},
+		{"{\"command\": \"registrations\", \"after\": \"x\"}", "limit a number from 1 to 1000"},
+		{"{\"command\": \"registrations\", \"limit\": 0}", "limit a number from 1 to 1000"},
+		{"{\"command\": \"registrations\", \"limit\": 1001}", "limit a number from 1 to 1000"},
+		{"{\"command\": \"registrations\", \"text\": 7}", "limit a number from 1 to 1000"},
 		{"{\"command\": \"fetch\", \"kind\": \"99999999999\"}", "is not known in this overlay."},
 		{"{\"command\": \"fetch\", \"kind\": \"SIP_REGISTRATION\"}", "Say which: a name such as alice@example.org"},
 		{"{\"command\": \"fetch\", \"kind\": \"1\", \"resource\": \"0g\"}", "is not valid"},

@@ -565,6 +565,71 @@ static void test_restore(void **state) {
 	assert_int_equal(binding_count(f), 1); /* the others have expired as they would have without the restart */
 }
 
+struct listed {
+	size_t count;
+	char first[64], last[64];
+};
+
+static void list_binding(void *userdata, const struct sip_binding_view *view) {
+	struct listed *listed = userdata;
+
+	if (listed->count++ == 0)
+		snprintf(listed->first, sizeof(listed->first), "%s", view->aor);
+	snprintf(listed->last, sizeof(listed->last), "%s", view->aor);
+}
+
+/* A long list comes in pieces, in which nobody is left out or comes twice, though others come and go. */
+static void test_listed_in_pieces(void **state) {
+	enum { USERS = 2500, PIECE = 1000 };
+	struct fixture *f = *state;
+	char aor[64];
+
+	for (unsigned i = 0; i < USERS; i++) {
+		snprintf(aor, sizeof(aor), "user%04u@example.org", i);
+		const struct sip_binding_request request = {.aor = aor,
+							    .contact = "sip:phone@192.0.2.7",
+							    .call_id = "call",
+							    .cseq = 1,
+							    .q = -1,
+							    .expires_s = 600,
+							    .source = {.family = AF_INET, .octets = {192, 0, 2, 7}}};
+		assert_int_equal(sip_gateway_restore(f->gateway, &request), 0);
+	}
+	struct listed listed = {0};
+	uint64_t after = sip_gateway_bindings_after(f->gateway, 0, NULL, PIECE, list_binding, &listed);
+	assert_int_equal(listed.count, PIECE);
+	assert_string_equal(listed.first, "user0000@example.org");
+	assert_string_equal(listed.last, "user0999@example.org");
+	assert_int_not_equal(after, 0);
+	/* The last one shown goes, as does the next; somebody new comes. */
+	binding_free(registration_find(f->gateway, "user0999@example.org")->bindings);
+	registration_release(registration_find(f->gateway, "user0999@example.org"));
+	binding_free(registration_find(f->gateway, "user1000@example.org")->bindings);
+	registration_release(registration_find(f->gateway, "user1000@example.org"));
+	send_register(f, "Contact: <sip:alice@192.0.2.7>, <sip:alice@192.0.2.8>\r\n");
+	expect_status(f, 200);
+	listed = (struct listed){0};
+	after = sip_gateway_bindings_after(f->gateway, after, NULL, PIECE, list_binding, &listed);
+	assert_int_equal(listed.count, PIECE);
+	assert_string_equal(listed.first, "user1001@example.org");
+	assert_string_equal(listed.last, "user2000@example.org");
+	listed = (struct listed){0};
+	assert_int_equal(sip_gateway_bindings_after(f->gateway, after, NULL, PIECE, list_binding, &listed), 0);
+	assert_int_equal(listed.count, 499 + 2);
+	assert_string_equal(listed.last, "alice@example.org");
+	/* Of a user all or none, and exactly as many as there are is the end. */
+	listed = (struct listed){0};
+	assert_int_equal(sip_gateway_bindings_after(f->gateway, after + 499, NULL, 1, list_binding, &listed), 0);
+	assert_int_equal(listed.count, 2);
+	listed = (struct listed){0};
+	after = sip_gateway_bindings_after(f->gateway, 0, "7@", 100, list_binding, &listed);
+	assert_int_equal(listed.count, 100);
+	assert_string_equal(listed.last, "user0997@example.org");
+	assert_int_not_equal(after, 0);
+	assert_int_equal(sip_gateway_bindings_after(f->gateway, 0, "nobody", 100, list_binding, &listed), 0);
+	assert_int_equal(listed.count, 100);
+}
+
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_register, setup, teardown),
@@ -590,6 +655,7 @@ int main(void) {
 		cmocka_unit_test_setup_teardown(test_require, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_restore, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_redirect_by_q, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_listed_in_pieces, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("sip registrar", tests, NULL, NULL);
