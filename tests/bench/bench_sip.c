@@ -2,9 +2,10 @@
 /*
  * CPU time of REGISTER and of INVITE answered 302, beside Kamailio with a registrar and a redirector in memory: each a process of
  * its own on UDP over loopback, the same requests to both in turns, CPU of the whole process group from the scheduler; median of
- * the repetitions. The gateway keeps its registrations on disk as always (phones.db, committed before the answer) and has what it
- * knows of the users in its cache; what the overlay costs is not in it: bench_store and bench_sign measure that. Kamailio answers
- * without keeping transactions, the gateway keeps them.
+ * the repetitions. Each REGISTER renews what the user's phone has registered before, in the gateway's phones.db before it is
+ * answered, which the overlay is told of only now and then (node/phones.h): here never, bench_register.sh has it with an overlay. Of
+ * the calls the gateway has what it knows of the users in its cache. Kamailio answers without keeping transactions, the gateway
+ * keeps them.
  *
  * sip_registration_bytes: memory of the gateway for each of 100000 registered users, from what the system counts of its process;
  * sip_registration_heap_bytes: the same from the books of its allocator.

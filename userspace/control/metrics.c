@@ -155,6 +155,8 @@ static void write_sip(FILE *out, const struct sip_gateway *sip) {
 		figures.retargets_refused);
 	counter(out, "sip_repeated_registers", "REGISTERs that said what the one before said, and needed no parsing.",
 		figures.repeated);
+	counter(out, "sip_kept_registers", "Of these, answered without storing in the overlay, which had it for a while yet.",
+		figures.kept);
 	counter(out, "sip_callers_refused", "Calls refused because their From names somebody else.", figures.callers_refused);
 	counter(out, "sip_auth_failures", "Wrong passwords and unknown user names of SIP phones.", figures.auth_failures);
 	counter(out, "sip_outside_refused", "SIP requests of strangers beyond what they may send.", figures.outside_refused);

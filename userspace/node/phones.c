@@ -357,6 +357,10 @@ void phones_bind(struct phones *phones, const struct sip_binding_request *reques
 	}
 	binding->done = done;
 	binding->userdata = userdata;
+	if (request->kept) {
+		on_bound(binding, 200, NULL); /* who asks is told with the next commit */
+		return;
+	}
 	phones->settings.bind(phones->settings.userdata, &binding->request, on_bound, binding);
 }
 

@@ -182,6 +182,8 @@ static void renew(struct binding *binding, uint32_t cseq, struct sip_transaction
 		return;
 	}
 	wish->cseq = cseq;
+	wish->kept = binding_is_kept(binding);
+	registration->gateway->figures.kept += wish->kept;
 	job->direct = true;
 	job->wishes[job->wish_count++] = wish;
 	register_job_begin(job, transaction);

@@ -155,6 +155,7 @@ struct binding *binding_again(const struct binding *binding) {
 	again->expires_s = binding->expires_s;
 	again->source = binding->source;
 	again->flow = binding->flow;
+	again->stored_until_us = binding->stored_until_us;
 	again->repeats = true;
 	return TAKE(again);
 }
@@ -229,7 +230,36 @@ void sip_binding_failed(struct sip_gateway *gateway, const char *aor, const char
 		}
 }
 
-/* The overlay was given the same time to live with each bind, so it need not be told. */
+/* --- time --- */
+
+/* Of what the overlay has, a quarter is left for storing it again. */
+static uint64_t quarter_us(const struct binding *binding) {
+	return binding->expires_s * USEC_PER_SEC / 4;
+}
+
+bool binding_is_kept(const struct binding *binding) {
+	return binding->stored_until_us > binding->registration->gateway->runtime->now_us + quarter_us(binding);
+}
+
+/* When something is to be done about it: it is over, or is to be stored again. All that began together is spread over a quarter. */
+static void arm(struct binding *binding) {
+	struct runtime *runtime = binding->registration->gateway->runtime;
+	uint64_t due_us = binding->expires_us, quarter = quarter_us(binding);
+
+	if (binding->stored_until_us < binding->expires_us) {
+		due_us = binding->stored_until_us > quarter ? binding->stored_until_us - quarter : 0;
+		uint64_t room = due_us > runtime->now_us ? due_us - runtime->now_us : 0;
+		due_us -= room > 0 ? runtime_random_below(runtime, (room < quarter ? room : quarter) + 1) : 0;
+	}
+	timer_arm(runtime, &binding->timer, due_us);
+}
+
+void binding_stored(struct binding *binding, unsigned seconds) {
+	binding->stored_until_us = binding->registration->gateway->runtime->now_us + seconds * USEC_PER_SEC;
+	arm(binding);
+}
+
+/* The overlay was given the same time to live with each bind that it was told of, so it need not be told. */
 static void binding_expired(struct timer *timer, void *userdata) {
 	struct binding *binding = userdata;
 	struct registration *registration = binding->registration;
@@ -237,6 +267,10 @@ static void binding_expired(struct timer *timer, void *userdata) {
 	(void)timer;
 	if (has_flow(binding) && binding->more->lost && registration->gateway->runtime->now_us < binding->expires_us) {
 		sip_register_forget(binding);
+		return;
+	}
+	if (registration->gateway->runtime->now_us < binding->expires_us) {
+		sip_register_refresh(binding);
 		return;
 	}
 	binding_free(binding);
@@ -269,8 +303,11 @@ void registration_commit(struct registration *registration, struct binding *bind
 	registration->binding_count++;
 	registration->gateway->figures.bindings++;
 	binding->expires_us = runtime->now_us + binding->expires_s * USEC_PER_SEC;
+	if (!binding->kept)
+		binding->stored_until_us = binding->expires_us;
+	binding->kept = false;
 	timer_init(&binding->timer, binding_expired, binding);
-	timer_arm(runtime, &binding->timer, binding->expires_us);
+	arm(binding);
 	if (binding->more)
 		commit_more(binding);
 	sip_device_release(device);

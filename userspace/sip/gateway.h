@@ -56,18 +56,19 @@ enum {
 	SIP_AUTH_FAILURE_SECONDS = 10,	/* ... this has gone by for each of them */
 	SIP_RETARGET_WAITING =
 		16, /* requests to a host found in the overlay that has not answered; more: the branch counts as 480 */
-	SIP_RETARGET_SECONDS = 60,	/* such a host that did not answer at all gets none */
-	SIP_PATHS = 8,			/* proxies in the Path of a REGISTER; more: 400 */
-	SIP_PATH_OCTETS = 1024,		/* of it altogether; more: 400 */
-	SIP_INSTANCE_OCTETS = 128,	/* name of a device (+sip.instance); longer: it counts as having none */
-	SIP_GRUU_OCTETS = 256,		/* value of "gr" in a Request-URI; longer: 404 */
-	SIP_FLOW_SECONDS = 30,		/* a phone has to bind its flow again after its connection broke; then it is unregistered */
-	SIP_FLOW_TIMER_SECONDS = 120,	/* keep-alives over a connection that is bound are expected (Flow-Timer) */
-	SIP_DATAGRAMS_AT_ONCE = 64,	/* read from one socket before others get their turn; also connections accepted */
-	SIP_TRACE_MESSAGES = 1024,	/* kept while somebody traces; older ones are lost to who reads slowly */
-	SIP_TRACE_SECONDS = 60,		/* without a reader; then they are not kept any more */
-	SIP_CALLS_LISTED = 16384,	/* calls in the list of those that go through the proxy */
-	SIP_OVERLOAD_TARGET_MS = 100,	/* requests may wait that long before they are looked at; when all did for */
+	SIP_RETARGET_SECONDS = 60,    /* such a host that did not answer at all gets none */
+	SIP_PATHS = 8,		      /* proxies in the Path of a REGISTER; more: 400 */
+	SIP_PATH_OCTETS = 1024,	      /* of it altogether; more: 400 */
+	SIP_INSTANCE_OCTETS = 128,    /* name of a device (+sip.instance); longer: it counts as having none */
+	SIP_GRUU_OCTETS = 256,	      /* value of "gr" in a Request-URI; longer: 404 */
+	SIP_STORE_RETRY_SECONDS = 60, /* after what lasts in the overlay for less than the phone was promised could not be stored */
+	SIP_FLOW_SECONDS = 30,	      /* a phone has to bind its flow again after its connection broke; then it is unregistered */
+	SIP_FLOW_TIMER_SECONDS = 120, /* keep-alives over a connection that is bound are expected (Flow-Timer) */
+	SIP_DATAGRAMS_AT_ONCE = 64,   /* read from one socket before others get their turn; also connections accepted */
+	SIP_TRACE_MESSAGES = 1024,    /* kept while somebody traces; older ones are lost to who reads slowly */
+	SIP_TRACE_SECONDS = 60,	      /* without a reader; then they are not kept any more */
+	SIP_CALLS_LISTED = 16384,     /* calls in the list of those that go through the proxy */
+	SIP_OVERLOAD_TARGET_MS = 100, /* requests may wait that long before they are looked at; when all did for */
 	SIP_OVERLOAD_INTERVAL_MS = 200, /* ... this time, new calls and registrations get 503 until the queue is short */
 };
 
@@ -103,6 +104,8 @@ struct sip_binding_request {
 	uint32_t reg_id;	     /* 0: none */
 	uint64_t device;	     /* number of the device in its temporary GRUUs; 0: none */
 	bool repeats;		     /* the former one of this name, but for its CSeq and its time */
+	bool kept; /* the overlay has it for a while yet: it is enough that it outlasts a restart. Asked again before that is over
+		    */
 };
 
 /* Status to answer a phone with: 200, 403 not allowed, 404 no such user here, 500, 503 overlay not reachable. */
@@ -309,6 +312,7 @@ struct sip_figures {
 	uint64_t keep_alives;	    /* of phones, answered by STUN */
 	uint64_t retargets_refused; /* branches to hosts that do not answer */
 	uint64_t repeated;	    /* REGISTERs that said what the one before said */
+	uint64_t kept;		    /* of these, with a record in the overlay that would last */
 	uint64_t callers_refused;   /* calls in the name of somebody else */
 	uint64_t answers;	    /* responses to our requests */
 	uint64_t proxied;	    /* requests placed on behalf of others */

@@ -520,6 +520,8 @@ struct binding {
 	struct binding_more *more; /* owned; NULL: it is one of RFC 3261 */
 	struct sip_again *again;   /* owned; NULL: not to be recognized */
 	bool repeats;		   /* what the one to be replaced says */
+	bool kept;		   /* and the overlay has it for long enough */
+	uint64_t stored_until_us;  /* in the overlay */
 	struct binding *previous, *next;
 };
 
@@ -576,6 +578,12 @@ int binding_set_contact(struct binding *binding, const char *text);
 /* Adds a binding, in the place of the same one. The registration owns it from now on; its time begins. */
 void registration_commit(struct registration *registration, struct binding *binding);
 
+/* Does the overlay have it for so long that there is time to store it again? */
+bool binding_is_kept(const struct binding *binding);
+
+/* The overlay has it for another `seconds`. */
+void binding_stored(struct binding *binding, unsigned seconds);
+
 /* What the node knows it by. */
 const char *binding_name(const struct binding *binding);
 
@@ -616,6 +624,9 @@ bool sip_register_again(struct sip_gateway *gateway, const struct sip_frame *fra
 /* A binding has come into the table, in the place of another or of none. */
 void sip_again_commit(struct binding *binding, struct binding *former);
 struct sip_again *sip_again_free(struct sip_gateway *gateway, struct sip_again *again);
+
+/* Stores a binding again that will last longer than what the overlay has of it. */
+void sip_register_refresh(struct binding *binding);
 
 /* Removes a binding that is lost from the table and from the overlay. */
 void sip_register_forget(struct binding *binding);

@@ -82,6 +82,8 @@ static void answer_bindings(struct register_job *job) {
 	uint8_t text[LIMIT_SIP_MESSAGE];
 	struct writer w = writer_fixed(text, sizeof(text));
 
+	if (!job->transaction)
+		return;
 	for (const struct binding *binding = job->registration->bindings; binding; binding = binding->next) {
 		if (binding->more && binding->more->lost)
 			continue;
@@ -98,8 +100,7 @@ static void answer_bindings(struct register_job *job) {
 	}
 	write_extensions(job, &w);
 	write_date(job->registration->gateway, &w);
-	if (job->transaction)
-		sip_transaction_respond(job->transaction, 200, "OK", writer_octets_written(&w));
+	sip_transaction_respond(job->transaction, 200, "OK", writer_octets_written(&w));
 }
 
 static void answer_failure(struct register_job *job, unsigned status, const char *reason) {
@@ -275,6 +276,7 @@ static bool ask(struct register_job *job, const char *name, unsigned expires_s, 
 		request.reg_id = more ? more->reg_id : 0;
 		request.device = more ? more->number : 0;
 		request.repeats = binding->repeats;
+		request.kept = binding->kept;
 	}
 	gateway->events.bind(gateway->events.userdata, &request, bind_done, call);
 	return true;
@@ -291,7 +293,19 @@ static bool ask_undo(struct register_job *job, const struct step *step) {
 	return step->expires_s > 0 && ask(job, binding_name(step->binding), 0, step->binding);
 }
 
+/* The phone was promised what it was: only what the overlay has is another. */
+static void commit_refresh(struct register_job *job) {
+	struct binding *binding = registration_same(job->registration, job->steps[0].binding);
+
+	if (binding)
+		binding_stored(binding, job->steps[0].expires_s);
+}
+
 static void commit(struct register_job *job) {
+	if (job->refresh) {
+		commit_refresh(job);
+		return;
+	}
 	for (size_t i = 0; i < job->step_count; i++) {
 		struct step *step = &job->steps[i];
 		if (step->expires_s > 0)
@@ -306,15 +320,26 @@ static void fail(struct register_job *job, unsigned status, const char *reason) 
 	job->undo = true;
 }
 
+/* One step, of which nothing is to be taken back. */
+static unsigned plan_refresh(struct register_job *job) {
+	const struct binding *binding = registration_same(job->registration, job->wishes[0]);
+
+	job->steps = binding ? calloc(1, sizeof(*job->steps)) : NULL;
+	if (!job->steps)
+		return 500;
+	job->steps[job->step_count++] = (struct step){.binding = TAKE(job->wishes[0]), .expires_s = binding_seconds_left(binding)};
+	return 0;
+}
+
 /* Does what can be done now. True when the job is finished, false when it waits for the node. */
 static bool advance(struct register_job *job) {
-	const char *reason;
+	const char *reason = "Out of Memory";
 
 	if (!job->started) {
 		job->started = true;
-		if (!job->transaction && !job->forget)
+		if (!job->transaction && !job->forget && !job->refresh)
 			return true; /* has waited for too long behind others */
-		unsigned status = plan(job, &reason);
+		unsigned status = job->refresh ? plan_refresh(job) : plan(job, &reason);
 		if (status != 0) {
 			answer_failure(job, status, reason);
 			return true;
@@ -350,6 +375,12 @@ static void bind_done(void *userdata, unsigned status, const char *reason) {
 
 	if (!job)
 		return;
+	struct registration *registration = job->registration;
+	if (job->refresh && status != 200) {
+		register_job_free(job); /* the binding has its timer for another try */
+		run(registration);
+		return;
+	}
 	if (job->undo) {
 		if (status != 200)
 			log_warning("registration of %s: the overlay may hold a Contact that was refused until it expires: %s",
@@ -358,10 +389,10 @@ static void bind_done(void *userdata, unsigned status, const char *reason) {
 		fail(job, status, reason ? reason : "Not Stored");
 	} else {
 		job->step++;
-		if (!job->transaction && !job->forget)
+		if (!job->transaction && !job->forget && !job->refresh)
 			job->undo = true; /* the phone was told that it failed */
 	}
-	run(job->registration);
+	run(registration);
 }
 
 /* --- from the request --- */
@@ -443,6 +474,26 @@ static void refuse(const struct sip_gateway *gateway, struct sip_transaction *tr
 	if (status == 420)
 		snprintf(field, sizeof(field), "Unsupported: path\r\n");
 	sip_transaction_respond(transaction, status, reason, octets_of_string(field));
+}
+
+/* When it cannot be done now, or comes to nothing, it is tried again. */
+void sip_register_refresh(struct binding *binding) {
+	struct registration *registration = binding->registration;
+	struct sip_gateway *gateway = registration->gateway;
+	uint64_t again_us = gateway->runtime->now_us + SIP_STORE_RETRY_SECONDS * USEC_PER_SEC;
+
+	timer_arm(gateway->runtime, &binding->timer, again_us < binding->expires_us ? again_us : binding->expires_us);
+	if (registration->jobs || gateway->call_count >= LIMIT_SIP_TRANSACTIONS)
+		return;
+	struct register_job *job = register_job_new(registration, octets_of_string(binding->call_id), binding->cseq);
+	if (!job || !(job->wishes[0] = binding_again(binding))) {
+		register_job_free(job);
+		return;
+	}
+	job->wishes[0]->cseq = binding->cseq;
+	job->wish_count = 1;
+	job->refresh = true;
+	run(registration);
 }
 
 /* Without room for it the overlay forgets by itself, when the time of the binding is over. */

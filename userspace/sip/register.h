@@ -25,6 +25,7 @@ struct register_job {
 	bool flow;	    /* binds one (RFC 5626) */
 	bool everything;    /* "Contact: *" */
 	bool forget;	    /* ours: removes what is lost */
+	bool refresh;	    /* ours: stores again what is about to be over in the overlay alone */
 	struct binding *wishes[SIP_CONTACTS_PER_AOR];
 	size_t wish_count;
 	struct step *steps; /* owned; NULL until they are planned */

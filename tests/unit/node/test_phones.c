@@ -254,6 +254,34 @@ static void test_renewed(void **state) {
 	assert_int_equal(f->last.expires_s, 500);
 }
 
+/* What the overlay has for a while yet is only written. */
+static void test_kept(void **state) {
+	struct fixture *f = *state;
+	struct sip_binding_request request = {.aor = "alice@example.org",
+					      .contact = "sip:alice@192.0.2.7",
+					      .expires_s = 600,
+					      .call_id = "call'1",
+					      .cseq = 4,
+					      .repeats = true,
+					      .kept = true};
+
+	bind_contact(f, request.aor, request.contact, 600, 3);
+	answer(f, 200);
+	phones_commit(f->phones);
+	f->realtime_ms += 500 * 1000;
+	phones_bind(f->phones, &request, on_done, f);
+	assert_int_equal(f->asked, 1);
+	assert_int_equal(f->told, 1);
+	assert_true(phones_commit_wanted(f->phones));
+	phones_commit(f->phones);
+	assert_int_equal(f->told, 2);
+	assert_int_equal(f->status, 200);
+	restart(f);
+	assert_int_equal(list(f), 1);
+	assert_int_equal(f->last.expires_s, 600);
+	assert_int_equal(f->last.cseq, 4);
+}
+
 /* One after the other, not all at once; what its phone has refreshed, or has expired, is left out. */
 static void test_stored_again(void **state) {
 	struct fixture *f = *state;
@@ -420,6 +448,7 @@ int main(void) {
 		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_changes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_renewed, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_kept, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_stored_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_damaged, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_flow, setup, teardown),

@@ -29,6 +29,8 @@ struct question {
 	bool bind;
 	char aor[256], contact[SIP_CONTACT_OCTETS + 1];
 	unsigned expires_s;
+	uint32_t cseq;
+	bool kept;
 	sip_register_done bound;
 	sip_resolve_answer resolved;
 	void *userdata;
@@ -106,6 +108,8 @@ HELPER void on_bind(void *userdata, const struct sip_binding_request *request, s
 	question->bind = true;
 	snprintf(question->contact, sizeof(question->contact), "%s", request->contact);
 	question->expires_s = request->expires_s;
+	question->cseq = request->cseq;
+	question->kept = request->kept;
 	question->bound = done;
 	question->userdata = done_userdata;
 }

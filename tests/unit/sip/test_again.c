@@ -333,6 +333,141 @@ static void test_overload(void **state) {
 	expect_repeated(f, 2);
 }
 
+/* --- what the overlay is told --- */
+
+#define LONG "Contact: <sip:alice@192.0.2.7:5070>\r\nExpires: 1000\r\n"
+
+/* Registered at 0 and renewed at 100 s: the overlay has it until 1000 s, the phone was promised 1100 s. */
+static void keep(struct fixture *f) {
+	say(f, 1, LONG);
+	expect_status(f, 200);
+	assert_false(f->questions[0].kept);
+	advance(f, 100 * USEC_PER_SEC);
+	say(f, 2, LONG);
+	expect_status(f, 200);
+	expect_text(f, ">;expires=1000\r\n");
+	assert_int_equal(f->asked, 2);
+	assert_true(f->questions[1].kept);
+	assert_int_equal(figures(f).kept, 1);
+}
+
+/* Until the overlay is told of it again, or for so many seconds. Returns how many it took. */
+static unsigned wait_for_question(struct fixture *f, unsigned most_s) {
+	size_t asked = f->asked;
+	unsigned s = 0;
+
+	for (; s < most_s && f->asked == asked; s++)
+		advance(f, USEC_PER_SEC);
+	return s;
+}
+
+static void test_kept(void **state) {
+	struct fixture *f = *state;
+
+	keep(f);
+	unsigned took_s = wait_for_question(f, 1000);
+	assert_in_range(took_s, 400, 651); /* between one half and three quarters of the time that the overlay was given */
+	assert_int_equal(f->asked, 3);
+	assert_false(f->questions[2].kept);
+	assert_in_range(f->questions[2].expires_s, 1000 - took_s, 1001 - took_s);
+	assert_string_equal(f->questions[2].contact, "sip:alice@192.0.2.7:5070");
+	assert_int_equal(f->questions[2].cseq, 2);
+	expect_nothing(f); /* the phone has nothing to do with it */
+	advance(f, (999 - took_s) * USEC_PER_SEC);
+	assert_int_equal(f->asked, 3);
+	assert_int_equal(binding_count(f), 1);
+	advance(f, 2 * USEC_PER_SEC);
+	assert_int_equal(binding_count(f), 0);
+}
+
+/* A phone that renews all the time is stored each time that three quarters of it are over at the latest. */
+static void test_kept_often(void **state) {
+	struct fixture *f = *state;
+	uint64_t stored_us = f->runtime.now_us;
+	unsigned stored = 1;
+
+	say(f, 1, LONG);
+	expect_status(f, 200);
+	for (unsigned i = 2; i < 200; i++) {
+		f->asked = 0;
+		advance(f, 30 * USEC_PER_SEC);
+		if (f->asked > 0) {
+			assert_false(f->questions[0].kept);
+			assert_true(f->runtime.now_us - stored_us <= 781 * USEC_PER_SEC);
+			stored_us = f->runtime.now_us;
+			stored++;
+		}
+		f->asked = 0;
+		say(f, i, LONG);
+		expect_status(f, 200);
+		assert_true(f->questions[0].kept);
+	}
+	assert_in_range(stored, 5940 / 781, 5940 / 469 + 1);
+	assert_int_equal(figures(f).kept, 198);
+}
+
+/* Nothing comes of it: tried again, and the phone is told when there is nothing left. */
+static void test_kept_in_vain(void **state) {
+	struct fixture *f = *state;
+
+	keep(f);
+	f->bind_status = 503;
+	unsigned gone_s = 100 + wait_for_question(f, 1000);
+	while (gone_s < 760) {
+		assert_in_range(f->questions[f->asked - 1].expires_s, 1099 - gone_s, 1101 - gone_s);
+		assert_in_range(wait_for_question(f, 100), SIP_STORE_RETRY_SECONDS, SIP_STORE_RETRY_SECONDS + 1);
+		gone_s += SIP_STORE_RETRY_SECONDS;
+	}
+	assert_int_equal(binding_count(f), 1);
+	say(f, 3, LONG);
+	expect_status(f, 503);
+	assert_false(f->questions[f->asked - 1].kept);
+	f->bind_status = 200;
+	wait_for_question(f, 100);
+	say(f, 4, LONG);
+	expect_status(f, 200);
+	expect_text(f, ">;expires=1000\r\n");
+	assert_int_equal(binding_count(f), 1);
+}
+
+/* While it is being stored again the phone unregisters, or its time is over. */
+static void test_kept_and_gone(void **state) {
+	struct fixture *f = *state;
+
+	keep(f);
+	f->bind_status = 0;
+	wait_for_question(f, 1000);
+	assert_int_equal(f->asked, 3);
+	say(f, 3, "Contact: <sip:alice@192.0.2.7:5070>;expires=0\r\n");
+	expect_nothing(f);
+	assert_int_equal(f->asked, 3);
+	test_answer_bind(f, 2, 200);
+	assert_int_equal(f->asked, 4);
+	assert_int_equal(f->questions[3].expires_s, 0);
+	test_answer_bind(f, 3, 200);
+	expect_status(f, 200);
+	assert_int_equal(binding_count(f), 0);
+	assert_null(f->gateway->registrations);
+
+	f->bind_status = 200;
+	f->asked = 0;
+	say(f, 10, LONG);
+	expect_status(f, 200);
+	say(f, 11, LONG);
+	expect_status(f, 200);
+	f->bind_status = 0;
+	advance(f, USEC_PER_SEC);
+	say(f, 12, LONG);
+	test_answer_bind(f, 2, 200);
+	expect_status(f, 200);
+	wait_for_question(f, 1000);
+	assert_int_equal(f->asked, 4);
+	advance(f, 1000 * USEC_PER_SEC);
+	assert_int_equal(binding_count(f), 0);
+	test_answer_bind(f, 3, 200);
+	assert_null(f->gateway->registrations);
+}
+
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_recognized, setup, teardown),
@@ -346,6 +481,10 @@ int main(void) {
 		cmocka_unit_test_setup_teardown(test_unregistered, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_not_remembered, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_overload, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_kept, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_kept_often, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_kept_in_vain, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_kept_and_gone, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("sip registrar, again", tests, NULL, NULL);
