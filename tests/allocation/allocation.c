@@ -2,7 +2,7 @@
 /*
  * Linked into a unit test in place of the allocation functions that our code calls (ld --wrap): the allocation numbered
  * ALLOCATION_FAILS, counted from 1, and the ALLOCATION_ALSO next ones find no memory. The count of all is written to the file
- * ALLOCATION_COUNT when the test ends by itself.
+ * ALLOCATION_COUNT when the test ends by itself. ALLOCATION_TEST names the only test function to run.
  *
  * A test that notices the refusal has done all that can be asked and ends; what must not happen is a crash, a sanitizer's word, or,
  * where the test goes on as if nothing had happened, a leak.
@@ -37,12 +37,15 @@ int __wrap_asprintf(char **ret, const char *format, ...);
 void __wrap_abort(void) __attribute__((noreturn));
 void __real_abort(void) __attribute__((noreturn));
 void _fail(const char *file, int line);
+void cmocka_set_test_filter(const char *pattern);
 
 __attribute__((constructor)) static void begin(void) {
 	const char *fails = getenv("ALLOCATION_FAILS"), *also = getenv("ALLOCATION_ALSO");
 
 	first = fails ? strtoul(fails, NULL, 10) : 0;
 	last = first + (also ? strtoul(also, NULL, 10) : 0);
+	if (getenv("ALLOCATION_TEST"))
+		cmocka_set_test_filter(getenv("ALLOCATION_TEST"));
 }
 
 __attribute__((destructor)) static void end(void) {

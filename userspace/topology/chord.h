@@ -31,6 +31,7 @@ enum {
 	CHORD_CONFIRM_S = 60,	      /* from the Update that places a joiner until its own Update */
 	CHORD_FLUSH_MIN_MS = 10,      /* changes of this time go into one Update */
 	CHORD_FLUSH_MAX_MS = 40,
+	CHORD_LEFT_CLOSED = 16,	    /* links of peers that left closed at once; others are with the next check */
 	CHORD_SILENT_PINGS_MAX = 2, /* unanswered liveness checks after which the link is given up */
 };
 

@@ -203,6 +203,26 @@ void chord_check_missing(struct chord *chord, const struct id *sender, enum chor
 	}
 }
 
+/*
+ * Who left closes its links, but the word of that may be lost, and nothing else is ever sent over such a link that would find it
+ * dead. When its owner is back with new links to others, the old one would stand in the way of a new one to us.
+ */
+static void close_links_of_left(struct chord *chord) {
+	struct id silent[CHORD_LEFT_CLOSED];
+	size_t count = 0;
+
+	for (size_t i = 0; i < chord->table.count && count < CHORD_LEFT_CLOSED; i++) {
+		const struct chord_member *member = &chord->table.members[i];
+		if (member->left && chord_now(chord) - silent_since_us(chord, member) >= chord->check_interval_us)
+			silent[count++] = member->id;
+	}
+	for (size_t i = 0; i < count; i++) {
+		const struct chord_member *member = chord_table_find(&chord->table, &silent[i]);
+		if (member)
+			router_close(chord->router, member->slot, LINK_CLOSED_BY_US);
+	}
+}
+
 void chord_check_soon(struct chord *chord) {
 	uint64_t due_us = chord_now(chord) + chord_jitter(chord, chord->check_interval_us);
 
@@ -221,6 +241,7 @@ void chord_check_fire(struct timer *timer, void *userdata) {
 	(void)timer;
 	if (chord->state != TOPOLOGY_JOINED && chord->state != TOPOLOGY_JOINING)
 		return;
+	close_links_of_left(chord);
 	struct watched watched = watched_of(chord);
 	if (chord->state == TOPOLOGY_JOINING) /* whom we know comes and goes */
 		next_us = chord_now(chord) + chord_jitter(chord, chord->check_interval_us);

@@ -279,6 +279,35 @@ static void test_leave(void **state) {
 	ring_free(ring);
 }
 
+static bool nobody_is_linked_to(void *userdata) {
+	struct ring_node *gone = userdata;
+
+	for (size_t i = 0; i < gone->ring->count; i++)
+		if (gone->ring->nodes[i]->router && router_connection_of(gone->ring->nodes[i]->router, &gone->id))
+			return false;
+	return true;
+}
+
+/* It took its leave and ended, but nobody heard that its links ended, too: they do not stay for ever. */
+static void test_leave_half_heard(void **state) {
+	enum { CHECK_MS = 10000 };
+	struct ring *ring =
+		ring_new(&(struct ring_settings){.seed = 42, .prepare = prepare, .stopping = stopping, .check_ms = CHECK_MS});
+
+	(void)state;
+	ring_grow(ring, 12, true, 2);
+	ring_run(ring, 5000);
+	struct ring_node *leaver = ring->nodes[5];
+	ring_leave(leaver);
+	ring_run(ring, 5000);
+	assert_int_equal(leaver->state, TOPOLOGY_LEFT);
+	ring_kill(leaver);
+	assert_false(nobody_is_linked_to(leaver));
+	assert_true(ring_run_until(ring, 4 * CHECK_MS, nobody_is_linked_to, leaver));
+	assert_right_within(ring, 5);
+	ring_free(ring);
+}
+
 static void test_all_leave(void **state) {
 	struct ring *ring = grown(5, 41);
 
@@ -735,6 +764,7 @@ int main(void) {
 		cmocka_unit_test(test_restart_of_first),
 		cmocka_unit_test(test_silent_link),
 		cmocka_unit_test(test_leave),
+		cmocka_unit_test(test_leave_half_heard),
 		cmocka_unit_test(test_all_leave),
 		cmocka_unit_test(test_suspect_and_back),
 		cmocka_unit_test(test_link_lost_and_back),
