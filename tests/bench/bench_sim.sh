@@ -1,10 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 # How the overlay grows, from the simulator: hops, maintenance traffic and memory at 100, 1,000 and 10,000 nodes (SIM_LARGE=1: and 100,000),
-# and lookups under churn. Overlays begin settled (ringgate-sim(1), --join): growing takes longer than what is measured. Runs are deterministic but for the time they take, so one of each is enough. See docs/scale.md.
+# and lookups under churn. Overlays begin settled (ringgate-sim(1), --join): growing takes longer than what is measured. Runs are
+# deterministic but for the time they take, so one of each is enough. See docs/scale.md.
 #   sim_hops_mean_N                 links a Ping to a random Resource-ID crosses
 #   sim_maint_bytes_per_node_s_N    octets of RELOAD messages a node sends without any Store or Fetch
-#   sim_links_mean_N, sim_bytes_per_node_N, sim_events_per_s_N
+#   sim_links_mean_N, sim_bytes_per_node_N
+#   sim_events_per_s_N              events played in a processor second while the overlay is quiet
+#   sim_events_per_s                the same in the hour of the largest overlay
 #   sim_hour_cpu_s_N                processor seconds for an hour of light traffic, from 10,000 nodes on (lookups each ten minutes)
 #   sim_maint_slope                 growth of that traffic per doubling of the overlay, octets per node and second
 #   sim_lookup_success_churn10      Fetches that found the value stored last, 1,000 nodes with a half-life of ten minutes
@@ -49,17 +52,18 @@ for size, result in quiet.items():
     print(f"sim_maint_bytes_per_node_s_{size} {result['octets_per_node_s']:.1f}")
     print(f"sim_links_mean_{size} {result['links_mean']:.1f}")
     print(f"sim_bytes_per_node_{size} {result['bytes_per_node']:.0f}")
-    print(f"sim_events_per_s_{size} {result['events'] / result['wall_s']:.0f}")
-for size in sizes:
-    if os.path.exists(f"{work}/hour_{size}.json"):
-        print(f"sim_hour_cpu_s_{size} {json.load(open(f'{work}/hour_{size}.json'))['quiet_cpu_s']:.1f}")
+    print(f"sim_events_per_s_{size} {result['quiet_events'] / result['quiet_cpu_s']:.0f}")
+hours = {size: json.load(open(f"{work}/hour_{size}.json")) for size in sizes if os.path.exists(f"{work}/hour_{size}.json")}
+for size, hour in hours.items():
+    print(f"sim_hour_cpu_s_{size} {hour['quiet_cpu_s']:.1f}")
+largest = hours[max(hours)] if hours else quiet[sizes[-1]]
+print(f"sim_events_per_s {largest['quiet_events'] / largest['quiet_cpu_s']:.0f}")
 if len(sizes) > 1:
     x = [math.log2(size) for size in sizes]
     y = [quiet[size]["octets_per_node_s"] for size in sizes]
     mx, my = sum(x) / len(x), sum(y) / len(y)
     slope = sum((a - mx) * (b - my) for a, b in zip(x, y)) / sum((a - mx) ** 2 for a in x)
     print(f"sim_maint_slope {slope:.2f}")
-    print(f"sim_events_per_s {quiet[sizes[-1]]['events'] / quiet[sizes[-1]]['wall_s']:.0f}")
     print(f"sim_bytes_per_node {quiet[sizes[-1]]['bytes_per_node']:.0f}")
 if os.path.exists(f"{work}/churn.json"):
     print(f"sim_lookup_success_churn10 {json.load(open(f'{work}/churn.json'))['lookup_success']:.5f}")
