@@ -191,6 +191,18 @@ head -c 1500 "$WORK/backup.tar" >"$WORK/x.tar"
 appliance restore "$WORK/x.tar" >/dev/null && die "a short backup was restored"
 has "$root/var/lib/ringgate/node.key" key
 
+# ---- the host key: made once, and again when a power cut has left only its length
+if command -v ssh-keygen >/dev/null; then
+	key=$root/var/lib/ringgate-appliance/ssh_host_ed25519_key
+	appliance host-keys >/dev/null && [ -s "$key" ] || die "no host key is made"
+	before=$(sha256sum <"$key")
+	appliance host-keys >/dev/null && [ "$(sha256sum <"$key")" = "$before" ] || die "a host key that is there is made again"
+	head -c 399 /dev/zero >"$key"
+	appliance host-keys >/dev/null && ssh-keygen -y -P '' -f "$key" >/dev/null || die "a damaged host key stays"
+	[ "$(stat -c %a "$key")" = 600 ] || die "others can read the host key"
+	cases=$((cases + 4))
+fi
+
 # ---- the clock
 status_text() { appliance status | grep "^! attention *The c" || true; }
 rm -f "$root/var/lib/ringgate/node.crt"

@@ -2,11 +2,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # The image of the appliance in a virtual machine (software emulation will do), from its first start: settings on the EFI partition,
 # enrollment at a real server, joining another gateway, native XDP on virtio_net, a restart that keeps state, an update that fails its
-# health check and is rolled back, the same update when it is healthy, a stick that is plugged in, a disk that can only be read, no network
-# at the start, and power cuts during first starts, stores and updates.
+# health check and is rolled back, the same update when it is healthy, a stick that is plugged in, a disk that can only be read or fails, no
+# network at the start, a clock that nobody has set, a new machine with the backup of a broken one, and power cuts during first starts,
+# stores and updates.
 #   IMAGE=1 tests/guest/image.sh       called by make image-check; without IMAGE=1 it only says so
-#   STEPS="restart update stick faults cuts"   what is done after the first start (default all)
-#   POWER_CUTS=20                      how often the machine is switched off (default 3): in turn during a first start, stores, an update
+#   STEPS="restart update stick faults replace cuts"   what is done after the first start (default all)
+#   POWER_CUTS=20                      how often the machine is switched off (default 3): a third each in first starts, stores and updates
+#   CUTS_FROM=8                        goes on with this one of them: its moment depends on SEED and its number alone
+#   PRIORITY=0                         nice value of the machine (default 5)
 #   BOOT_LIMIT=60                      seconds of the first start that are too many (default 900: machines that test do other things, too)
 #   EXTRA="systemd.journald.forward_to_console=1"   more for the kernel command line, to see what the machine does
 #   SEED=1                             for the moments of the power cuts
@@ -18,8 +21,7 @@ STORE=${RINGGATE_IMAGE:-/var/tmp/ringgate-image}
 VERSION=$(sed -n 's/^VERSION := //p' Makefile)
 NEXT=$VERSION.1
 POWER_CUTS=${POWER_CUTS:-3}
-STEPS=${STEPS-restart update stick faults cuts}
-RANDOM=${SEED:-1}
+STEPS=${STEPS-restart update stick faults replace cuts}
 [ "${IMAGE:-}" = 1 ] || { echo "SKIP: boots the image in a virtual machine, which takes minutes: make image-check"; exit 77; }
 WORK=$(mktemp -d /var/tmp/ringgate.XXXXXX)
 . appliance/trial/network.sh
@@ -63,14 +65,14 @@ network_require
 
 # A restart of the machine is another process: after a reset, software emulation keeps what it has translated before, and the kernel
 # that is unpacked over it needs minutes.
-DISK_OPTIONS=
+DISK_OPTIONS='' STICK='' CLOCK=utc
 machine_run() { # DISK
 	while [ ! -e "$WORK/off" ]; do
-		ip netns exec "$NETWORK-lan" nice -n 5 qemu-system-x86_64 -machine q35 -accel tcg,thread=multi -cpu max,-cx16 -smp 2 -m 1024 -nodefaults \
-			-display none -no-reboot \
+		ip netns exec "$NETWORK-lan" nice -n "${PRIORITY:-5}" qemu-system-x86_64 -machine q35 -accel tcg,thread=multi -cpu max,-cx16 -smp 2 -m 1024 -nodefaults \
+			-display none -no-reboot -rtc "base=$CLOCK" \
 			-drive "if=pflash,format=raw,readonly=on,file=$firmware" -drive "if=pflash,format=raw,file=$WORK/variables" \
 			-drive "if=virtio,format=qcow2,file=$1,cache=writeback$DISK_OPTIONS" -serial "file:$WORK/console" \
-			-device qemu-xhci -qmp "unix:$WORK/qmp,server=on,wait=off" \
+			-device qemu-xhci ${STICK:+-drive "if=none,id=backup,format=raw,file=$STICK" -device usb-storage,drive=backup} -qmp "unix:$WORK/qmp,server=on,wait=off" \
 			-object rng-random,id=rng,filename=/dev/urandom -device virtio-rng-pci,rng=rng \
 			-netdev "tap,id=lan,ifname=machine,script=no,downscript=no,vhost=off" \
 			-device virtio-net-pci,netdev=lan,mac=52:54:00:00:02:11,guest_csum=off,guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off \
@@ -117,8 +119,34 @@ machine_tell() {
 		            break
 	PYTHON
 }
-disk_over() { qemu-img create -q -f qcow2 -F "${3:-raw}" -b "$1" "$2"; } # BACKING NEW [FORMAT]
-processor_s() { awk '{ printf "%d", ($14 + $15) / 100 }' "/proc/$(<"$WORK/machine")/stat"; }
+# Returns when the machine has written so many octets more to its disks, or the process is gone.
+machine_writes() { # OCTETS PROCESS
+	python3 - "$WORK/qmp" "$@" <<-'PYTHON'
+		import json, os, socket, sys, time
+		s = socket.socket(socket.AF_UNIX)
+		s.connect(sys.argv[1])
+		lines = s.makefile("rw")
+		lines.readline()
+		def ask(name):
+		    lines.write(json.dumps({"execute": name}) + "\n")
+		    lines.flush()
+		    while True:
+		        answer = json.loads(lines.readline())
+		        if "return" in answer:
+		            return answer["return"]
+		ask("qmp_capabilities")
+		written = lambda: sum(each["stats"]["wr_bytes"] for each in ask("query-blockstats"))
+		end = written() + int(sys.argv[2])
+		while written() < end and os.path.exists("/proc/" + sys.argv[3]):
+		    time.sleep(0.02)
+	PYTHON
+}
+disk_over() { qemu-img create -q -f qcow2 -F raw -b "$1" "$2" 4G; } # BACKING NEW
+# TICKS are the hundredths of a second of processor time the machine has used. No process is started to find out.
+processor_ticks() {
+	local fields process
+	read -r process <"$WORK/machine" && read -ra fields <"/proc/$process/stat" && TICKS=$((fields[13] + fields[14]))
+}
 # What a site has a gateway for: a phone's question is answered.
 sip_answers() {
 	network_in lan python3 - "$1" <<-'PYTHON'
@@ -142,6 +170,9 @@ sip_answers() {
 }
 joined() { on ringgatectl status | grep -q "^state *joined"; }
 runs() { [ "$(on "sed -n s/^IMAGE_VERSION=//p /etc/os-release")" = "$1" ]; }
+node_id() { on ringgatectl --json status | sed -n 's/.*"node_id": "\([0-9a-f]*\)".*/\1/p'; }
+stick_create() { truncate -s 16M "$1" && mformat -i "$1" -T 32768 -h 16 -s 32 -v RINGGATE :: || die "no file system for a stick"; }
+page() { on ringgate-appliance status | grep -q "! attention *$1"; }
 boot_id() { on cat /proc/sys/kernel/random/boot_id; }
 restarted() { local now; now=$(boot_id) && [ -n "$now" ] && [ "$now" != "$before" ]; }
 
@@ -186,8 +217,9 @@ disk_over "$WORK/new" "$WORK/disk"
 power_on "$WORK/disk"
 sip_answers "${BOOT_LIMIT:-900}" || die "the machine does not serve within ${BOOT_LIMIT:-900} s after it was switched on for the first time"
 first_ms=$(($(now_ms) - begin))
-say "serves $first_ms ms after it was switched on for the first time; $(processor_s) s of processor time"
-first_octets=$(stat -c %s "$WORK/console")
+processor_ticks
+first_ticks=$TICKS
+say "serves $first_ms ms after it was switched on for the first time; $((first_ticks / 100)) s of processor time"
 until_true 600 joined || die "the machine does not start the overlay"
 gateway_start 2 && gateway_wait 2 1 60 || die "another gateway does not reach the machine"
 on ringgate-appliance status | tee "$WORK/page.log" | grep -q "^overlay *$OVERLAY" || die "status page"
@@ -202,18 +234,27 @@ on cat /sys/block/dm-0/dm/uuid | grep -q CRYPT-VERITY || die "the root is not ve
 memory=$(on 'for p in $(pidof ringgated ringgate-enrolld); do awk "/^Pss:/ { print \$2 }" /proc/$p/smaps_rollup; done' | awk '{ n += $1 } END { print n }')
 [ "${memory:-999999}" -le $((60 * 1024)) ] || die "the processes of Ringgate use $memory KB"
 say "in the overlay, XDP native, $((memory / 1024)) MB"
-[ -z "${PROFILE:-}" ] || LIMIT=600 on "systemd-analyze time; systemd-analyze critical-chain --no-pager ringgated.service; systemd-analyze blame --no-pager | head -n 40; dmesg; journalctl -b -o short-monotonic --no-pager | head -n 400" >"$BUILD/first-start.txt"
+[ -z "${PROFILE:-}" ] || LIMIT=600 on "systemd-analyze time; systemd-analyze critical-chain --no-pager ringgated.service
+	systemd-analyze blame --no-pager | head -n 40; dmesg" | tee "$BUILD/first-start.txt" | head -n 65
+
+# Steps leave the machine switched off when that saves a start.
+running() {
+	[ -z "$machine" ] || return 0
+	power_on "$WORK/disk"
+	until_true 900 joined || die "the machine does not come back"
+}
 
 # ---- a restart keeps identity, records and settings
 
 step_restart() {
 	local node before
-	node=$(on ringgatectl --json status | sed -n 's/.*"node_id": "\([0-9a-f]*\)".*/\1/p')
+	running
+	node=$(node_id)
 	before=$(boot_id)
 	on systemctl reboot
 	until_true 900 restarted || die "the machine does not come back after a restart"
 	until_true 300 joined || die "the machine does not join after a restart"
-	[ "$(on ringgatectl --json status | sed -n 's/.*"node_id": "\([0-9a-f]*\)".*/\1/p')" = "$node" ] || die "the machine is another node after a restart"
+	[ "$(node_id)" = "$node" ] || die "the machine is another node after a restart"
 	[ "$(on cat /etc/hostname)" = site1 ] || die "the name is lost"
 	say "the same node after a restart"
 }
@@ -221,7 +262,8 @@ step_restart() {
 # ---- a stick that is plugged in brings settings, and keeps no password
 
 step_stick() {
-	truncate -s 16M "$WORK/stick" && mformat -i "$WORK/stick" -T 32768 -h 16 -s 32 -v RINGGATE :: || die "no file system for a stick"
+	running
+	stick_create "$WORK/stick"
 	{
 		grep -v -e ^hostname -e ^password "$WORK/ringgate.settings"
 		printf 'hostname = site9\nphone = alice@%s oak-river-73\n' "$OVERLAY"
@@ -231,6 +273,8 @@ step_stick() {
 		device_add '{"driver": "usb-storage", "id": "stick", "drive": "stick"}' || die "no stick can be plugged in"
 	renamed() { [ "$(on cat /etc/hostname)" = site9 ]; }
 	until_true 600 renamed || die "the settings of the stick are not taken: $(on journalctl -q -b -u ringgate-stick -o cat)"
+	taken() { [ "$(on systemctl show -p ActiveState --value ringgate-stick.service)" = inactive ]; } # it starts services again
+	until_true 600 taken || die "taking the settings of the stick does not end"
 	until_true 600 joined || die "the machine does not join with the settings of the stick"
 	on grep -q "^alice@$OVERLAY " /var/lib/ringgate/sip-passwords || die "alice's phones have no password"
 	machine_tell device_del '{"id": "stick"}' || die "the stick cannot be pulled out"
@@ -238,10 +282,23 @@ step_stick() {
 	say "a stick was plugged in"
 }
 
-# ---- a disk that can only be read, and no network at the start
+# ---- a disk that fails while the machine runs, one that can only be read, and no network at the start
 
 step_faults() {
+	local before
 	sees() { tr -d '\r' <"$WORK/console" | grep -a -q "! attention *$1"; }
+	running
+	until_true 900 joined || die "the machine is not in the overlay"
+	on 'echo test >/sys/fs/ext4/$(basename "$(findmnt -n -o SOURCE /var)")/trigger_fs_error' || die "no error of the disk can be made"
+	until_true 60 page "The state partition cannot be written" || die "the page does not tell of a disk that fails: $(on ringgate-appliance status)"
+	sip_answers 60 || die "phones have no answer of a machine whose disk fails"
+	on ringgate-appliance health && die "a machine whose disk fails says that it is healthy"
+	before=$(boot_id)
+	on systemctl reboot
+	until_true 900 restarted || die "the machine does not restart after an error of the disk"
+	until_true 300 joined || die "the machine does not join after an error of the disk"
+	! on ringgate-appliance status | grep "! attention" | grep -v repaired || die "the page complains after an error of the disk"
+	say "an error of the disk is told, and mended by a restart"
 	power_off_then on systemctl poweroff
 	DISK_OPTIONS=,readonly=on
 	power_on "$WORK/disk"
@@ -261,16 +318,45 @@ step_faults() {
 	say "serves from a disk that can only be read, and waits for its network"
 }
 
+# ---- a broken machine is replaced: a new disk without settings, a clock that nobody has set, and the backup on a stick
+
+step_replace() {
+	local node
+	running
+	node=$(node_id)
+	on ringgate-appliance backup /run/site.tar && on cat /run/site.tar >"$WORK/site.tar" || die "no backup"
+	power_cut
+	STICK=$WORK/backup-stick
+	stick_create "$STICK"
+	mcopy -i "$STICK" "$WORK/site.tar" ::/ringgate-backup.tar || die "the stick cannot be written"
+	disk_over "$STORE/ringgate_$VERSION.img" "$WORK/replaced"
+	CLOCK=2020-01-01T00:00:00
+	power_on "$WORK/replaced"
+	until_true 900 page "The clock is wrong" || die "the page of the new machine does not tell of the clock: $(on ringgate-appliance status)"
+	! joined || die "the new machine joins before its certificate was made"
+	on date -u -s "@$(date +%s)" || die "the clock cannot be set"
+	until_true 900 joined || die "the new machine does not join with the backup of the broken one"
+	[ "$(node_id)" = "$node" ] || die "the new machine is another node"
+	[ "$(on cat /etc/hostname)" = "$(tar -xOf "$WORK/site.tar" ringgate-appliance/settings | sed -n 's/^hostname = //p')" ] || die "the new machine has another name"
+	on ringgate-appliance status | tee "$WORK/page.log" | grep -q "! attention" && die "the page of the new machine complains: $(<"$WORK/page.log")"
+	power_cut
+	STICK='' CLOCK=utc
+	rm -f "$WORK/replaced"
+	say "a new machine took the place of a broken one"
+}
+
 # ---- an update that is not healthy, and then one that is
 
 build_update() {
 	[ ! -s "$STORE/ringgate_$NEXT.update" ] || [ ! "$STORE/ringgate_$NEXT.update" -nt "$STORE/ringgate_$VERSION.img" ] || return 0
 	IMAGE_VERSION=$NEXT images/build.sh update >"$WORK/build.log" 2>&1 || die "no update: $(tail -n 5 "$WORK/build.log")"
 }
+blessed() { on ls /efi/EFI/Linux >"$WORK/entries" && ! grep -q '+[1-9]' "$WORK/entries"; }
 bring() { network_in lan scp "${SHELL_OPTIONS[@]}" "$1" "root@192.0.2.11:$2" </dev/null; }
 step_update() {
 	local before
 	build_update
+	running
 	bring "$STORE/ringgate_$NEXT.update" /var/lib/update || die "the update cannot be brought"
 	on "head -c 100000 /var/lib/update >/var/lib/short; ringgate-appliance update /var/lib/short" && die "a short update was taken"
 	on "cp /var/lib/update /var/lib/bad; printf x | dd of=/var/lib/bad bs=1 seek=520 conv=notrunc status=none; ringgate-appliance update /var/lib/bad; s=\$?; rm /var/lib/bad; exit \$s" && die "an update with a wrong signature was taken"
@@ -288,14 +374,12 @@ step_update() {
 	LIMIT=900 on ringgate-appliance update /var/lib/update --reboot || die "the update is not taken the second time"
 	until_true 900 runs "$NEXT" || die "the update does not start"
 	until_true 300 joined || die "the new version does not join"
-	blessed() { ! on ls /efi/EFI/Linux | grep -q +; }
 	until_true 180 blessed || die "the new version is not taken for good: $(on ls /efi/EFI/Linux)"
 	before=$(boot_id)
 	on systemctl reboot
 	until_true 900 restarted || die "the machine does not come back after the update"
 	runs "$NEXT" || die "the new version did not stay"
 	say "version $NEXT runs from the other slot"
-	VERSION_NOW=$NEXT
 }
 
 # ---- power cuts: the machine comes back each time, and what was acknowledged is there
@@ -305,85 +389,97 @@ back() {
 	until_true 1200 joined || die "power cut $cut ($1): the machine does not come back"
 	! on ringgate-appliance status | grep "! attention" | grep -v -e repaired -e "did not become healthy" || die "power cut $cut ($1): the page complains"
 }
-# A first start, cut when the machine has said so many octets; and again; then it has to be the site of its settings.
+random() { echo $(((RANDOM * 32768 + RANDOM) % $1)); } # below a number
+# Returns when the machine has used so many hundredths of a second of processor time more.
+machine_works() {
+	local end
+	worked() { processor_ticks && [ "$TICKS" -ge "$end" ]; }
+	processor_ticks || return 1
+	end=$((TICKS + $1))
+	until_true 900 worked
+}
+# A first start, cut at a moment of it, and begun again; then it has to be the site of its settings.
 cut_first_start() {
-	local number octets
+	local moment
+	moment=$(random "$first_ticks")
+	[ -z "$machine" ] || power_cut
 	rm -f "$WORK/first"
 	disk_over "$WORK/new" "$WORK/first"
-	for number in 1 2; do
-		octets=$((1 + RANDOM * 32768 % first_octets + RANDOM % 4096))
-		power_on "$WORK/first"
-		timeout --foreground 900 grep -q -m1 . < <(tail -c "+$octets" -f --pid="$machine" "$WORK/console" | head -c 1 | od -An -c) ||
-			die "power cut $cut: the machine says less than $octets octets"
-		power_cut
-	done
+	power_on "$WORK/first"
+	machine_works "$moment" || die "power cut $cut: the machine does not start"
+	power_cut
 	power_on "$WORK/first"
 	back "during a first start"
 	[ "$(on cat /etc/hostname)" = site1 ] || die "power cut $cut: the settings are lost"
 	power_cut
 	rm -f "$WORK/first"
+	what="$((moment / 100)) s of processor time after the beginning of a first start"
 }
-# Stores, cut after so many were acknowledged.
+# Stores, cut some time after so many were acknowledged.
 cut_stores() {
-	local wanted=$((1 + RANDOM % 12)) value storing
-	power_on "$WORK/disk"
-	back "before stores"
+	local wanted=$((1 + $(random 12))) more value storing last
+	more=$(random 300)
+	running
 	: >"$WORK/acknowledged"
 	on 'number=0; while number=$((number + 1)); do
 		ringgatectl store --kind 0xf0000001 --node self --value "'"$cut"'-$number" >/dev/null && echo "$number"
 	done' >"$WORK/acknowledged" &
 	storing=$!
-	timeout --foreground 600 grep -q -m1 "^$wanted$" < <(tail -n +1 -F "$WORK/acknowledged" 2>/dev/null) || die "power cut $cut: no $wanted stores are acknowledged"
+	until_true 600 grep -q "^$wanted$" "$WORK/acknowledged" || die "power cut $cut: no $wanted stores are acknowledged"
+	machine_works "$more"
 	power_cut
 	kill $storing 2>/dev/null
 	wait $storing 2>/dev/null
+	last=$(grep -c . "$WORK/acknowledged")
 	power_on "$WORK/disk"
 	back "during stores"
-	# The last acknowledged value, or one after it that had no time to be acknowledged.
+	# The last acknowledged value, or one after it whose acknowledgement was under way.
 	value=$(on ringgatectl --json fetch --kind 0xf0000001 --node self | grep -oE "$cut-[0-9]+" | head -n 1)
-	[ "${value#*-}" -ge "$(tail -n 1 "$WORK/acknowledged")" ] 2>/dev/null ||
-		die "power cut $cut: $cut-$(tail -n 1 "$WORK/acknowledged") was acknowledged, \"$value\" is there"
-	power_cut
+	[ "${value#*-}" -ge "$last" ] 2>/dev/null || die "power cut $cut: $cut-$last was acknowledged, \"$value\" is there"
+	what="after $last acknowledged stores, ${value#*-} of them kept"
 }
-# An update, cut when so many blocks more are on the disk.
+# An update to the version that does not run, cut when so many octets more are on the disk, or right after its end.
 cut_update() {
-	local before after installing
-	rm -f "$WORK/trial"
-	disk_over "$WORK/disk" "$WORK/trial" qcow2
-	power_on "$WORK/trial"
-	back "before an update"
-	before=$(stat -c %b "$WORK/trial")
-	after=$((before + RANDOM * 32768 % 700000)) # up to 350 MB
-	LIMIT=900 on ringgate-appliance update /var/lib/other >"$WORK/update.log" 2>&1 &
+	local size octets installing to status
+	running
+	until_true 600 blessed || die "power cut $cut: the version that runs is not taken for good: $(on ls /efi/EFI/Linux)"
+	to=$NEXT
+	! runs "$NEXT" || to=$VERSION
+	size=$(tar -xOf "$STORE/ringgate_$to.update" manifest | awk -F' = ' '/-size = / { n += $2 } END { print n }')
+	octets=$(random $((size * 21 / 20)))
+	LIMIT=1800 on ringgate-appliance update "/var/lib/ringgate_$to.update" >"$WORK/update.log" 2>&1 &
 	installing=$!
-	grown() { [ "$(stat -c %b "$WORK/trial")" -ge "$after" ] || ! kill -0 $installing; }
-	until_true 900 grown || die "power cut $cut: the update does not go on"
+	machine_writes "$octets" "$installing"
 	power_cut
-	wait $installing 2>/dev/null
-	power_on "$WORK/trial"
+	wait $installing
+	status=$?
+	power_on "$WORK/disk"
 	back "during an update"
 	runs "$VERSION" || runs "$NEXT" || die "power cut $cut: neither version runs"
-	power_cut
-	rm -f "$WORK/trial"
+	[ $status -ne 0 ] || runs "$to" || die "power cut $cut: the update to $to was installed, and does not run"
+	what="$((octets >> 20)) of $((size >> 20)) MB into an update to $to, which $([ $status -eq 0 ] && echo "was done" || echo "was not done")"
 }
 step_cuts() {
-	local other=$VERSION
-	if [ "$VERSION_NOW" = "$VERSION" ]; then
-		build_update
-		other=$NEXT
-	fi
-	bring "$STORE/ringgate_$other.update" /var/lib/other && on "touch /var/lib/ringgate-appliance/allow-downgrade; sync" || die "the update cannot be brought"
-	power_off_then on systemctl poweroff
-	for ((cut = 1; cut <= POWER_CUTS; cut++)); do
-		case $((cut % 3)) in
-		1) cut_first_start ;;
-		2) cut_stores ;;
-		0) cut_update ;;
+	local each what have_updates=
+	build_update
+	for ((cut = ${CUTS_FROM:-1}; cut <= POWER_CUTS; cut++)); do
+		RANDOM=$((${SEED:-1} * 1000 + cut))
+		case $((3 * (cut - 1) / POWER_CUTS)) in
+		0) cut_first_start ;;
+		1) cut_stores ;;
+		2)
+			running
+			for each in $VERSION $NEXT; do
+				[ -n "$have_updates" ] || bring "$STORE/ringgate_$each.update" /var/lib/ || die "the update cannot be brought"
+			done
+			[ -n "$have_updates" ] || on "touch /var/lib/ringgate-appliance/allow-downgrade; sync" || die "the update cannot be brought"
+			have_updates=yes
+			cut_update
+			;;
 		esac
-		say "power cut $cut"
+		say "power cut $cut: $what"
 	done
 }
 
-VERSION_NOW=$VERSION
 for step in $STEPS; do "step_$step"; done
 echo "first start $first_ms ms, $((memory / 1024)) MB, native XDP on virtio_net, then: $STEPS ($POWER_CUTS power cuts)"

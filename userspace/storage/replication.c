@@ -61,11 +61,26 @@ static int bid_farewell(struct store *store, const struct record_kind *entry) {
 
 /* ---- what topology tells ---- */
 
+/* Who joins is a new run of that peer: it answers nothing of what its former one was sent, and that must not hold back what it needs
+ * now. Should it hold our replicas again, it gets all of them. */
+static int feed_anew(struct store *store, const struct id *joiner, struct feed **ret) {
+	struct feed *former;
+
+	HASH_FIND(hh, store->feeds, joiner, sizeof(*joiner), former);
+	bool unfinished = former;
+	if (former)
+		feed_free(former);
+	int error = feed_get(store, joiner, ret);
+	if (error == 0)
+		(*ret)->incomplete = unfinished;
+	return error;
+}
+
 void store_hand_over(struct store *store, const struct id *joiner, const struct id *from, const struct id *to,
 		     void (*done)(void *done_userdata, int error), void *done_userdata) {
 	struct walk walk = {.from = *from, .to = *to, .release = true, .done = done, .done_userdata = done_userdata};
 	struct feed *feed;
-	int error = feed_get(store, joiner, &feed);
+	int error = feed_anew(store, joiner, &feed);
 
 	if (error == 0)
 		error = feed_walk(feed, &walk); /* B-10.5-05 */

@@ -355,6 +355,37 @@ static void test_handover_many(void **state) { /* paced, and around zero */
 	assert_in_range(figures(2).records, 99, 100); /* all but what lies between 0x8e… and 0x8f… */
 }
 
+static void swallow(void *userdata, struct request *request) {
+	(void)userdata;
+	request_drop(request);
+}
+
+/* A peer that ended while it was being sent copies begins anew before the last of them is given up. */
+static void test_handover_to_new_run(void **state) { /* B-10.5-05 */
+	struct id joiner = net.net.nodes[2].id, from = support_node_id(0x8f), to = support_node_id(0x8e);
+	struct handed handed = {0};
+
+	(void)state;
+	holders(3, 2, -1);
+	router_handle(net.net.nodes[2].router, STORE_REQ, swallow, NULL);
+	for (size_t i = 0; i < 10; i++) { /* more than the window */
+		char salt[16];
+		snprintf(salt, sizeof(salt), "u%zu-", i);
+		struct credential *user = store_net_user(&net, 2, salt);
+		assert_int_equal(store_net_put(&net, 3, user, KIND_SINGLE_USER, 1000, store_net_single("x")), 0);
+		credential_unref(user);
+	}
+	store_net_run_ms(&net, 20000);
+	assert_int_equal(figures(2).records, 0);
+	holders(3, -1, -1);
+	store_net_open(&net.nodes[2], NULL);
+	store_hand_over(net.nodes[3].store, &joiner, &from, &to, on_handed, &handed); /* nearly the whole ring */
+	store_net_run_ms(&net, 1000);
+	assert_int_equal(handed.calls, 1);
+	assert_int_equal(handed.error, 0);
+	assert_in_range(figures(2).records, 9, 10);
+}
+
 static void test_handover_fails(void **state) {
 	struct id joiner = support_node_id(0x77), from = net.net.nodes[1].id; /* nobody */
 	struct handed handed = {0};
@@ -680,6 +711,7 @@ int main(void) {
 		TEST(test_handover_to_no_owner),
 		TEST(test_handover_of_nothing),
 		TEST(test_handover_many),
+		TEST(test_handover_to_new_run),
 		TEST(test_handover_fails),
 		TEST(test_write_during_handover),
 		TEST(test_write_overtakes_handover),

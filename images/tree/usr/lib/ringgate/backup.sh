@@ -48,7 +48,10 @@ backup_restore() {
 	}
 	[ -n "$ROOT" ] || systemctl stop ringgated.service 2>/dev/null
 	mkdir -p -m 0700 "$NODE/users" "$STATE"
-	{ [ ! -d "$fresh/ringgate-appliance" ] || cp -a "$fresh/ringgate-appliance/." "$STATE/"; } && cp -a "$fresh/ringgate/." "$NODE/" || {
+	# The key comes last: without one, a machine that lost its power in between takes the backup of its stick again.
+	rm -f "$NODE/node.key" && sync -f "$NODE" && mv "$fresh/ringgate/node.key" "$fresh/" &&
+		{ [ ! -d "$fresh/ringgate-appliance" ] || cp -a "$fresh/ringgate-appliance/." "$STATE/"; } && cp -a "$fresh/ringgate/." "$NODE/" &&
+		sync -f "$NODE" && mv "$fresh/node.key" "$NODE/" || {
 		complain "What $file has cannot be put in its place: is the disk full?"
 		rm -rf "$fresh"
 		return 1

@@ -59,6 +59,7 @@ import() {
 	local phones=0
 	phones_keep || phones=$?
 	[ ! -s "${file%/*}/ringgate-ca.pem" ] || write_file "$STATE/ca.pem" <"${file%/*}/ringgate-ca.pem"
+	sync -f "$STATE" # before a password is removed from where it came from
 	if [ "${SETTING[password]:-}${#PHONE[@]}" != 0 ] && [ $phones -eq 0 ] && [ -w "$file" ] && [ "${2:-}" != keep ]; then
 		copy=$(sed -E -e 's/^(\xef\xbb\xbf)?[[:space:]]*password[[:space:]]*=.*/# The password was taken over and removed./' \
 			-e 's/^(\xef\xbb\xbf)?[[:space:]]*phone[[:space:]]*=[[:space:]]*([^[:space:]]+).*/# The password of the phones of \2 was taken over and removed./' "$file") &&
@@ -179,7 +180,9 @@ provision_shells() {
 
 provision_host_keys() {
 	local key=$STATE/ssh_host_ed25519_key
-	[ -s "$key" ] || ssh-keygen -q -t ed25519 -N '' -f "$key"
+	# One that a power cut left half written is made anew.
+	ssh-keygen -y -P '' -f "$key" >/dev/null 2>&1 && return
+	rm -f "$key" "$key".new* && ssh-keygen -q -t ed25519 -N '' -f "$key.new" && sync "$key.new" && mv -f "$key.new" "$key" && rm -f "$key.new.pub"
 }
 
 # Services as the settings want them.

@@ -41,14 +41,19 @@ clock_trouble() {
 	fi
 }
 
+# Whether the kernel takes no writes to the state partition any more, which is what it does after an error of the disk; Linux 6.12 ends
+# reading, too, and does not say so in the options.
+state_readonly() {
+	[[ ,$(findmnt -n -o OPTIONS -M "$ROOT/var" 2>/dev/null), == *,@(ro|emergency_ro),* ]] || [[ $(cat "$STATE/settings" 2>&1 >/dev/null) == *"Input/output error"* ]]
+}
+
 # What a person has to know or to do, one a line; nothing if all is well.
 troubles() {
-	local options free
+	local free
 	[ ! -s "$RUN/problem" ] || sed 's/^ringgate-appliance: //' "$RUN/problem"
 	[ ! -s "$RUN/state-problem" ] || cat "$RUN/state-problem"
 	[ ! -s "$RUN/state-problem.repaired" ] || cat "$RUN/state-problem.repaired" # no reason to be unhealthy
-	options=$(findmnt -n -o OPTIONS -M "$ROOT/var" 2>/dev/null)
-	if [[ ,$options, == *,ro,* ]]; then echo "The state partition cannot be written: nothing new is kept. Restart; if it stays so, replace the disk and restore the backup."; fi
+	if state_readonly; then echo "The state partition cannot be written: nothing new is kept. Restart; if it stays so, replace the disk and restore the backup."; fi
 	free=$(df -P -k "$ROOT/var" 2>/dev/null | awk 'NR == 2 { print $4 }')
 	if [ "${free:-$HEALTH_LEAST_FREE_KB}" -lt $HEALTH_LEAST_FREE_KB ]; then
 		echo "The state partition is full ($((free / 1024)) MB left): records cannot be stored. Free room or use a larger disk."
@@ -91,17 +96,32 @@ status_print() {
 	while IFS= read -r line; do printf '%-14s %s\n' "! attention" "$line"; done < <(troubles)
 }
 
+PAGE_SECONDS=10
+
+# What all consoles show: found out once for all of them.
+page_text() {
+	local age
+	exec {lock}>"$RUN/page.lock" && flock "$lock"
+	age=$(($(date +%s) - $(stat -c %Y "$RUN/page" 2>/dev/null || echo 0)))
+	if [ $age -ge $((PAGE_SECONDS - 1)) ] || [ $age -lt 0 ]; then
+		{ status_print; date -u '+%n%Y-%m-%d %H:%M:%S UTC'; } >"$RUN/page.new" && mv -f "$RUN/page.new" "$RUN/page"
+	fi
+	PAGE=$(<"$RUN/page")
+	exec {lock}>&-
+}
+
 # On a console: drawn anew every few seconds; the Enter key logs in where the settings permit that.
 status_page() {
-	local text key
+	local text key lock PAGE
 	while :; do
-		text=$(printf '\033[H\033[2J  Ringgate\n\n'; status_print | sed 's/^/  /'; printf '\n  %s UTC' "$(date -u '+%Y-%m-%d %H:%M:%S')")
+		page_text
+		text=$'\033[H\033[2J  Ringgate\n\n  '${PAGE//$'\n'/$'\n  '}
 		[ ! -e "$RUN/console" ] || text+=$'\n  Enter: log in'
 		printf '%s\n' "$text"
-		if read -r -s -t 5 key; then
+		if read -r -s -t $PAGE_SECONDS key; then
 			[ -e "$RUN/console" ] && exec /bin/login
 		elif [ $? -le 128 ]; then
-			exec sleep 5 # nobody is at the other end
+			exec sleep $PAGE_SECONDS # nobody is at the other end
 		fi
 	done
 }
@@ -110,6 +130,7 @@ status_page() {
 health_once() {
 	local each
 	if [ -s "$RUN/state-problem" ]; then cat "$RUN/state-problem"; return 1; fi
+	if state_readonly; then echo "The state partition cannot be written."; return 1; fi
 	for each in "$STATE"/health.d/*; do
 		[ -x "$each" ] || continue
 		timeout 20 "$each" >/dev/null 2>&1 || { echo "The site's own check $each fails."; return 1; }

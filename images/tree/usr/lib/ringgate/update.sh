@@ -38,7 +38,7 @@ update_status() {
 	local each
 	for each in "$ESP"/EFI/Linux/ringgate_*.efi; do
 		[ -e "$each" ] || continue
-		printf '%-14s %s\n' installed "$(basename "$each" .efi | sed -E 's/^ringgate_//; s/\+([0-9]+)(-[0-9]+)?$/ (on trial, \1 attempts left)/')"
+		printf '%-14s %s\n' installed "$(basename "$each" .efi | sed -E 's/^ringgate_//; s/\+([0-9]+)(-[0-9]+)?$/ (on trial, \1 attempts left)/; s/on trial, 0 attempts left/starts only if no other does/')"
 	done
 	update_trouble | sed 's/^/! attention    /'
 }
@@ -59,6 +59,8 @@ update_write() { # MEMBER DEVICE
 	[ "$found" = "$wanted" ] || { complain "What was written to $device is not what the update has: the file is damaged, or the disk."; return 1; }
 }
 
+older() { [ "$(printf '%s\n%s\n' "$VERSION" "$1" | sort -V | tail -n 1)" != "$1" ]; } # than the version that runs
+
 update_install() {
 	local file=$1 reboot=${2:-} work slot other root verity version hash entry
 	[ -z "$reboot" ] || [ "$reboot" = --reboot ] || misused "update takes a file and perhaps --reboot"
@@ -78,7 +80,7 @@ update_install() {
 	[[ $version =~ ^[0-9][0-9A-Za-z.]*$ && $hash =~ ^[0-9a-f]{64}$ && $(manifest_value architecture) = "$(uname -m)" ]] ||
 		{ complain "$file is not for this machine."; return 1; }
 	[ "$version" != "$VERSION" ] || { complain "Version $version runs already."; return 1; }
-	[ "$(printf '%s\n%s\n' "$VERSION" "$version" | sort -V | tail -n 1)" = "$version" ] || [ -e "$STATE/allow-downgrade" ] ||
+	! older "$version" || [ -e "$STATE/allow-downgrade" ] ||
 		{ complain "$version is older than $VERSION; touch $STATE/allow-downgrade if that is meant."; return 1; }
 
 	# From here on only the running version can be started, until the new one is whole.
@@ -96,6 +98,14 @@ update_install() {
 		{ rm -f "$ESP/EFI/Linux/new.tmp"; complain "The boot partition is full, or the file is damaged."; return 1; }
 	echo "$version" | write_file "$STATE/update-to" && write_file "$STATE/update-started" <"$ROOT/proc/sys/kernel/random/boot_id"
 	mv -f "$ESP/EFI/Linux/new.tmp" "$ESP/EFI/Linux/ringgate_$version+2.efi" && sync -f "$ESP"
+	# The boot loader takes the newest version that has attempts left: on the way back, this one is to have none, and is the next nevertheless
+	# when the other one has used up its own.
+	if older "$version"; then
+		for entry in "$ESP/EFI/Linux/ringgate_$VERSION".efi "$ESP/EFI/Linux/ringgate_$VERSION+"*.efi; do
+			[ ! -e "$entry" ] || mv -f "$entry" "$ESP/EFI/Linux/ringgate_$VERSION+0-1.efi"
+		done
+		sync -f "$ESP"
+	fi
 	echo "Version $version is in slot $other and starts next; if it does not become healthy, $VERSION starts again."
 	[ -z "$reboot" ] || systemctl --no-block reboot
 }
