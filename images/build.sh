@@ -319,7 +319,6 @@ make_disk() {
 	logged inside "$STORE/tools" mkfs.vfat --invariant -F32 -n RINGGATEEFI -i 6084ca11 /work/esp.img
 	logged inside "$STORE/tools" sh -c 'cd /work/esp && mcopy -spmQ -i /work/esp.img EFI loader ::/'
 	# 1 MB, 320 MB for EFI, slots of 512 and 16 MB, and the end of the table: slot b and state are made at the first start.
-	rm -f "$name.img"
 	truncate -s 852M "$WORK/disk.img"
 	cat >"$WORK/table" <<-TABLE
 		label: gpt
