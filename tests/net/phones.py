@@ -4,7 +4,7 @@
     phones.py MODE TRANSPORT DOMAIN WORK NAME=NAMESPACE=ADDRESS=GATEWAY...
 
 Each phone is controlled over its ctrl_tcp socket and watched on the wire: audio counts only when RTP with changing contents goes
-both ways between the phones themselves.
+both ways between the phones themselves. Addresses are of IPv4 or IPv6.
 """
 import ctypes
 import json
@@ -46,6 +46,10 @@ ctrl_tcp_listen 127.0.0.1:4444
 libc = ctypes.CDLL(None, use_errno=True)
 
 
+def in_uri(address):
+    return "[%s]" % address if ":" in address else address
+
+
 def fail(text):
     print("FAIL: " + text)
     sys.exit(1)
@@ -69,6 +73,7 @@ class Phone:
     def __init__(self, text, mode, transport, domain, work, modules):
         self.name, self.namespace, self.address, self.gateway = text.split("=")
         self.aor = "sip:%s@%s" % (self.name, domain)
+        self.family = socket.AF_INET6 if ":" in self.address else socket.AF_INET
         self.folder = os.path.join(work, "phone-" + self.name)
         self.pending = b""
         self.response = None
@@ -76,19 +81,21 @@ class Phone:
         os.makedirs(self.folder, exist_ok=True)
         tls = transport == "tls"
         with open(os.path.join(self.folder, "config"), "w") as config:
-            config.write(CONFIG.format(name=self.name, address=self.address, modules=modules,
+            config.write(CONFIG.format(name=self.name, address=in_uri(self.address), modules=modules,
                                        extra="sip_cafile %s/ca/sip-ca.pem" % work if tls else ""))
         with open(os.path.join(self.folder, "accounts"), "w") as accounts:
             port = ":5061" if tls else ""
             # Over a connection the phone binds its flow (RFC 5626).
             flow = "" if transport == "udp" else ";sipnat=outbound"
             accounts.write('"%s" <%s;transport=%s>;outbound="sip:%s%s;transport=%s";regint=600;auth_pass=lamp-%s-73;answermode=manual%s\n'
-                           % (self.name, self.aor, transport, self.gateway, port, transport, self.name, flow))
+                           % (self.name, self.aor, transport, in_uri(self.gateway), port, transport, self.name, flow))
         open(os.path.join(self.folder, "contacts"), "w").close()
         self.log = open(os.path.join(self.folder, "log"), "w")
-        self.sniffer = in_namespace(self.namespace, lambda: socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800)))
+        self.sniffer = in_namespace(self.namespace, lambda: socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(
+            0x86DD if self.family == socket.AF_INET6 else 0x0800)))
         self.sniffer.setblocking(False)
-        self.process = subprocess.Popen(["ip", "netns", "exec", self.namespace, "baresip", "-s", "-f", self.folder], stdin=subprocess.PIPE,
+        self.process = subprocess.Popen(["ip", "netns", "exec", self.namespace, "baresip", "-s", "-f", self.folder,
+                                         "-6" if self.family == socket.AF_INET6 else "-4"], stdin=subprocess.PIPE,
                                         stdout=self.log, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + GIVE_UP
         while True:
@@ -161,16 +168,16 @@ class Phone:
 
     def hears(self, other):
         """Waits until audio of `other` arrives: 25 RTP packets with changing contents."""
-        source, contents, count = socket.inet_aton(other.address), set(), 0
+        source, contents, count = socket.inet_pton(other.family, other.address), set(), 0
         deadline = time.monotonic() + GIVE_UP
         while count < 25 or len(contents) < 4:  # 440 Hz repeats every 100 ms
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([self.sniffer], [], [], left)[0]:
                 self.fail("hears nothing from %s" % other.name)
             packet = self.sniffer.recv(2048)
-            header = (packet[0] & 15) * 4
+            header, protocol, sender = (40, packet[6], packet[8:24]) if packet[0] >> 4 == 6 else ((packet[0] & 15) * 4, packet[9], packet[12:16])
             payload = packet[header + 8 + 12:]
-            if packet[9] == 17 and packet[12:16] == source and len(payload) == 160 and packet[header + 8] >> 6 == 2:
+            if protocol == 17 and sender == source and len(payload) == 160 and packet[header + 8] >> 6 == 2:
                 count += 1
                 contents.add(payload)
 

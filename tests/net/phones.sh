@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
-# Unmodified phones at two sites, with passwords, call each other through two gateways: audio both ways, cancel, transfer.
+# Unmodified phones at two sites, with passwords, call each other through two gateways: audio both ways, cancel, transfer; over UDP, TCP
+# and TLS, with TLS between the gateways, and over IPv6.
 #   BARESIP_ALL=1   all modes, not only proxy
 set -u
 cd "$(dirname "$0")/../.." || exit 1
@@ -22,8 +23,8 @@ network_open || fail "the bridge cannot be made"
 overlay_create || fail "the overlay cannot be made"
 # Each gateway serves the phones of its own site only.
 export SIP_AUTHENTICATION=yes
-SIP_ALLOW="192.0.2.101 192.0.2.103" gateway_create 1 "alice@$OVERLAY" "carol@$OVERLAY" || fail "gateway 1 cannot be made"
-SIP_ALLOW=192.0.2.102 gateway_create 2 "bob@$OVERLAY" || fail "gateway 2 cannot be made"
+SIP_ALLOW="192.0.2.101 192.0.2.103 2001:db8:6084::101 2001:db8:6084::103" gateway_create 1 "alice@$OVERLAY" "carol@$OVERLAY" || fail "gateway 1 cannot be made"
+SIP_ALLOW="192.0.2.102 2001:db8:6084::102" gateway_create 2 "bob@$OVERLAY" || fail "gateway 2 cannot be made"
 # baresip of Debian 12 fails at the first algorithm that it does not know.
 password() { "$BUILD/ringgatectl" sip passwd "$1@$OVERLAY" --directory "$WORK/gateway-$2" --password-file - <<<"lamp-$1-73" >/dev/null; }
 password alice 1 && password carol 1 && password bob 2 || fail "no passwords"
@@ -39,27 +40,32 @@ network_site alice 192.0.2.101
 network_site bob 192.0.2.102
 network_site carol 192.0.2.103
 
-calls() {
-	local mode=$1 transport=$2
-	python3 tests/net/phones.py "$mode" "$transport" "$OVERLAY" "$WORK" \
-		"alice=$NETWORK-alice=192.0.2.101=$(gateway_address 1)" "bob=$NETWORK-bob=192.0.2.102=$(gateway_address 2)" \
-		"carol=$NETWORK-carol=192.0.2.103=$(gateway_address 1)"
+calls() { # MODE TRANSPORT PREFIX; the sites' addresses differ in what follows it
+	python3 tests/net/phones.py "$1" "$2" "$OVERLAY" "$WORK" "alice=$NETWORK-alice=${3}101=${3}11" "bob=$NETWORK-bob=${3}102=${3}12" \
+		"carol=$NETWORK-carol=${3}103=${3}11"
 }
 
-for mode in proxy ${BARESIP_ALL:+redirect redirect-inside}; do
+# mode, TLS between the gateways, transports, prefix of the addresses
+passes=("proxy no udp,tcp 192.0.2." "proxy always tls 192.0.2." "proxy no udp 2001:db8:6084::")
+[ -z "${BARESIP_ALL:-}" ] || # who is redirected would have to trust every other phone, over TLS
+	passes+=("redirect no udp,tcp 192.0.2." "redirect-inside no udp,tcp 192.0.2." "proxy always udp,tcp 192.0.2." "proxy no tcp 2001:db8:6084::")
+for pass in "${passes[@]}"; do
+	read -r mode secured transports prefix <<<"$pass"
 	for number in 1 2; do
-		sed -i '/^mode = /d' "$WORK/gateway-$number/ringgate.conf"
-		sed -i "/^\\[sip\\]/a mode = $mode" "$WORK/gateway-$number/ringgate.conf"
+		mkdir -p "$WORK/gateway-$number/ringgate.conf.d"
+		printf '[sip]\nmode = %s\ngateway-tls = %s\nlisten = %s:5060 [2001:db8:6084::1%s]:5060\n' "$mode" "$secured" \
+			"$(gateway_address $number)" $number >"$WORK/gateway-$number/ringgate.conf.d/pass.conf"
 	done
 	gateway_start 1 && gateway_wait 1 && gateway_start 2 && gateway_wait 2 1 && gateway_wait 1 1 || fail "the gateways do not join"
-	transports="udp tcp"
-	[ "$mode" = proxy ] && transports="udp tcp tls" # who is redirected would have to trust every other phone
-	for transport in $transports; do
-		calls "$mode" "$transport"
+	for transport in ${transports//,/ }; do
+		calls "$mode" "$transport" "$prefix"
 		status=$?
 		[ $status -eq 77 ] && exit 77
-		[ $status -eq 0 ] || fail "$mode over $transport"
+		[ $status -eq 0 ] || fail "$pass: over $transport"
 	done
+	connections=$(network_in g2 ss -Htn state established "( sport = :5062 or dport = :5062 )" | wc -l)
+	[ "$secured" = no ] && [ "$connections" != 0 ] && fail "there is TLS between the gateways"
+	[ "$secured" = always ] && [ "$connections" = 0 ] && fail "there is no TLS between the gateways"
 	for number in 2 1; do
 		gateway_stop $number
 		: >"$WORK/gateway-$number/log"

@@ -102,6 +102,15 @@ is_answer "404" other 192.0.2.11 "sip:nobody@$OVERLAY"
 register alice '<sip:alice@192.0.2.101:5070>' 600
 network_in phone timeout 30 sipsak -s sip:192.0.2.11 >"$WORK/sipsak.log" 2>&1 || die "sipsak gets no answer to OPTIONS"
 is_answer "302 <sip:alice@192.0.2.101:5070>*" other 192.0.2.11 "sip:alice@$OVERLAY"
+sak() { network_in phone timeout 30 sipsak -vv "$@" -p 192.0.2.11 -s "sip:bob@$OVERLAY" -u bob >"$WORK/sipsak.log" 2>&1; }
+sak -U -C sip:bob@192.0.2.101:5074 -x 60 -a wrong && die "sipsak registers with a wrong password"
+[ "$(registered bob)" = 0 ] || die "bob is registered with a wrong password"
+sak -U -C sip:bob@192.0.2.101:5074 -x 60 -a lamp-bob-73 || die "sipsak cannot register"
+gateway_ctl 1 sip registrations bob | grep -q "sip:bob@192.0.2.101:5074 " || die "sipsak has registered something else: $(gateway_ctl 1 sip registrations)"
+is_answer "302 <sip:bob@192.0.2.101:5074>*" other 192.0.2.11 "sip:bob@$OVERLAY"
+sak -U -C star -x 0 -a lamp-bob-73 || die "sipsak cannot remove what it has registered"
+[ "$(registered bob)" = 0 ] || die "bob is still registered: $(gateway_ctl 1 sip registrations)"
+echo "sipsak asks for capabilities, registers and removes"
 register alice '<sip:alice@192.0.2.101:5071>;q=0.2, <sip:alice@192.0.2.101:5072>;q=0.9, <sip:alice@192.0.2.101:5070>;q=0.5' 600
 [ "$(gateway_ctl 1 sip registrations lic | wc -l)" = 3 ] && [ "$(gateway_ctl 1 sip registrations --count 2 | wc -l)" = 2 ] &&
 	[ "$(gateway_ctl 1 sip registrations bob)" = "no phone of such a user is registered here" ] || die "the list: $(gateway_ctl 1 sip registrations)"

@@ -222,6 +222,7 @@ void keyed_hash_long(const uint64_t key[static 2], struct octets octets, uint64_
 /* How long requests wait in one queue: see overload.c. */
 struct sip_wait {
 	uint64_t above_us; /* since when for too long; 0: they do not */
+	uint64_t noted_us; /* when the last one was looked at */
 	bool shedding;
 	bool lost; /* because the queue was full */
 };

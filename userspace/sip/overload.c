@@ -36,13 +36,18 @@ static void begin(struct sip_gateway *gateway, struct sip_wait *wait) {
 
 static void end(struct sip_gateway *gateway, struct sip_wait *wait) {
 	gateway->overload.shedding -= wait->shedding;
-	*wait = (struct sip_wait){0};
+	*wait = (struct sip_wait){.noted_us = wait->noted_us};
 }
 
 void sip_overload_note(struct sip_gateway *gateway, struct sip_wait *wait, uint64_t waited_us, bool emptied) {
 	const uint64_t target_us = SIP_OVERLOAD_TARGET_MS * USEC_PER_MSEC;
+	const uint64_t interval_us = SIP_OVERLOAD_INTERVAL_MS * USEC_PER_MSEC;
 	uint64_t now_us = gateway->runtime->now_us;
 
+	/* For a whole interval nothing had come when this one did: it waited in no queue, but for a machine that stood still. */
+	if (!wait->shedding && now_us - wait->noted_us > waited_us + interval_us)
+		wait->above_us = 0;
+	wait->noted_us = now_us;
 	if (waited_us < target_us) {
 		wait->above_us = 0;
 		/* Where the system keeps only a few datagrams, none of them can wait for long. */
@@ -50,7 +55,7 @@ void sip_overload_note(struct sip_gateway *gateway, struct sip_wait *wait, uint6
 			end(gateway, wait);
 	} else if (wait->above_us == 0) {
 		wait->above_us = now_us;
-	} else if (now_us - wait->above_us >= SIP_OVERLOAD_INTERVAL_MS * USEC_PER_MSEC) {
+	} else if (now_us - wait->above_us >= interval_us) {
 		begin(gateway, wait);
 	}
 }

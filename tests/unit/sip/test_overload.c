@@ -62,6 +62,23 @@ static void only_lasting_overload_counts(void **state) {
 	assert_int_equal(figures(f).overloads, 1);
 }
 
+/* Few requests on a machine that now and then stands still: each waits for long, and yet there is no queue. */
+static void pauses_are_no_overload(void **state) {
+	struct fixture *f = *state;
+
+	know_bob(f);
+	for (unsigned i = 0; i < 20; i++) {
+		note(f, 2 * SIP_OVERLOAD_TARGET_MS * MS, true);
+		f->runtime.now_us += (2 * SIP_OVERLOAD_TARGET_MS + SIP_OVERLOAD_INTERVAL_MS) * MS + 1;
+	}
+	assert_false(figures(f).overloaded);
+	expect_served(f);
+	note(f, 2 * SIP_OVERLOAD_TARGET_MS * MS, true);
+	f->runtime.now_us += SIP_OVERLOAD_INTERVAL_MS * MS; /* the next one came while that one waited, or soon after */
+	note(f, 2 * SIP_OVERLOAD_TARGET_MS * MS, true);
+	assert_true(figures(f).overloaded);
+}
+
 /* New calls, registrations, messages: refused without a question to the node. Repetitions of refused ones as well. */
 static void sheds_what_is_new(void **state) {
 	static const char *const methods[] = {"INVITE", "REGISTER", "MESSAGE", "SUBSCRIBE", "OPTIONS"};
@@ -332,6 +349,7 @@ static void strangers_get_few_answers(void **state) {
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		TEST(only_lasting_overload_counts),
+		TEST(pauses_are_no_overload),
 		TEST(sheds_what_is_new),
 		TEST(tells_all_phones),
 		TEST(answers_as_always),
