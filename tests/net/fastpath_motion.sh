@@ -60,6 +60,9 @@ phase() {
 		"latency_us_max=$latency_us_max kernel=$kernel"
 	# As many as were sent while a processor did not run anything of this: queues of interfaces hold a quarter of a second.
 	late=$((RATE * stalled_us / 1000000))
+	# What the source could not send tells of its own link.
+	[ "$refused" -eq 0 ] || sed -n "s/^sent=/$name: the source: sent=/p" "$LOAD_SOURCE_OUT"
+	[ "$forged" -eq 0 ] || die "$name: the source got $forged records that are not its neighbor's"
 	[ "$wrong" -eq 0 ] && [ "$duplicates" -eq 0 ] || die "$name: $wrong messages came to a wrong peer, $duplicates twice"
 	[ "$gap_us" -le "$limit" ] || die "$name: nothing that was sent in $gap_us us arrived"
 	[ "$pause_us" -le "$limit" ] || die "$name: nothing arrived for $pause_us us"

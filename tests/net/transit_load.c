@@ -17,7 +17,8 @@
  * transit_load source OVERLAY.xml CERTIFICATE KEY LOCAL TRANSIT NODE-ID RATE MILLISECONDS SIZE [FIRST]
  *
  *     has a link to TRANSIT, says "up NODE-ID", and sends RATE messages a second of SIZE octets to NODE-ID: sent=… refused=… us=…
- * skipped_us=… (the time in which it did not come to send; it goes on later instead of sending all that at once).
+ * skipped_us=… (the time in which it did not come to send; it goes on later instead of sending all that at once), and how its link
+ * was when the last one was sent: window=… in_flight=… queued=… rtt_us=… rto_us=… acks=… forged=… replayed=…
  *     FIRST: number of the first one (0), so that a sink can tell several sources apart. RATE 0: as many as the link takes, no more
  * than 256 unacknowledged. After a third of the time it says "third".
  */
@@ -493,11 +494,17 @@ static int run_source(struct load *load, char **argv) {
 			fflush(stdout);
 		}
 	}
+	struct link_statistics last = {0};
+	load->transport.ops->statistics(load->transport.object, load->slots[0], &last);
 	/* Acks of the last ones. */
 	for (uint64_t end_us = clock_monotonic_us() + 200000; clock_monotonic_us() < end_us;)
 		turn(load, 50000, false);
-	printf("sent=%" PRIu64 " refused=%" PRIu64 " us=%" PRIu64 " skipped_us=%" PRIu64 "\n", sent, refused, now_us - begin_us,
-	       skipped_us);
+	const struct dtls_counters *counters = dtls_links_counters(load->links);
+	printf("sent=%" PRIu64 " refused=%" PRIu64 " us=%" PRIu64 " skipped_us=%" PRIu64
+	       " window=%u in_flight=%u queued=%u rtt_us=%u rto_us=%u"
+	       " acks=%" PRIu64 " forged=%" PRIu64 " replayed=%" PRIu64 "\n",
+	       sent, refused, now_us - begin_us, skipped_us, last.window, last.in_flight, last.queued, last.rtt_us, last.rto_us,
+	       counters->acks_received, counters->drop_forged, counters->drop_replayed);
 	return load->up[0] ? 0 : 1;
 }
 
