@@ -201,6 +201,24 @@ for uri in "$public" "$temporary"; do
 done
 is_answer "404" far 192.0.2.12 "${temporary/tgruu./tgruu.0}" "carol@$OVERLAY"
 is_answer "480" far 192.0.2.12 "${public}0" "carol@$OVERLAY"
+listens() { # SITE
+	local try
+	for try in $(seq 500); do
+		network_in "$1" ss -Hlnu "sport = :5070" | grep -q . && return
+		read -r -t 0.05 < <(:) || :
+	done
+	die "nobody listens at $1"
+}
+sipp_in other ring_cancelled 192.0.2.103 -p 5070 &
+ringing=$!
+listens other
+sipp_in phone answer 192.0.2.101 -p 5070 &
+answer=$!
+listens phone
+sipp_in far call 192.0.2.102 -p 5090 -key uri "sip:bob@$OVERLAY" 192.0.2.12:5060 || die "bob is not called: $(tail -n 20 "$WORK/call.log")"
+wait $answer || die "bob's phone does not answer: $(tail -n 20 "$WORK/answer.log")"
+wait $ringing || die "bob's other phone rings on: $(tail -n 20 "$WORK/ring_cancelled.log")"
+echo "both phones of bob's ring, and one that answers ends it for the other"
 echo "one device of bob's is called from the other site by its public and its temporary URI"
 
 gateway_kill 1

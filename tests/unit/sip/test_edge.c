@@ -295,6 +295,20 @@ static void test_called_along_path(void **state) {
 		phone_expect(&e->sibling, "BYE sip:x@127.0.0.2:");
 		phone_answer(&e->sibling, e->sibling.message, "200 OK", NULL);
 		phone_expect(&e->alice, "SIP/2.0 200");
+		/* The caller gives up while it rings. */
+		send_message(e, &e->sibling, "INVITE", uri, "sip:dave@far.example", route);
+		phone_expect(&e->alice, "INVITE sip:carol@127.0.0.1:");
+		strcpy(invite, e->alice.message);
+		phone_answer(&e->alice, invite, "180 Ringing", NULL);
+		phone_expect(&e->sibling, "SIP/2.0 180");
+		e->f->number--; /* the same branch, Call-ID and CSeq */
+		send_message(e, &e->sibling, "CANCEL", uri, "sip:dave@far.example", route);
+		phone_expect(&e->sibling, "SIP/2.0 200");
+		phone_expect(&e->alice, "CANCEL sip:carol@127.0.0.1:");
+		phone_answer(&e->alice, e->alice.message, "200 OK", NULL);
+		phone_answer(&e->alice, invite, "487 Request Terminated", NULL);
+		phone_expect(&e->alice, "ACK ");
+		phone_expect(&e->sibling, "SIP/2.0 487");
 		/* Nobody else gets there by it. */
 		e->f->gateway->outside_calls = true;
 		send_message(e, &e->bob, "MESSAGE", uri, "sip:eve@third.example", route);
