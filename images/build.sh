@@ -87,7 +87,7 @@ files_of_tree() { find Makefile LICENSE bpf userspace docs/man appliance -type f
 make_packages() {
 	local of each
 	if [ -n "${PACKAGES:-}" ]; then
-		rm -rf "$STORE/packages" && mkdir "$STORE/packages" && cp "$PACKAGES"/*.deb "$STORE/packages/"
+		rm -rf "$STORE/packages" "$STORE/packages.made-of" && mkdir "$STORE/packages" && cp "$PACKAGES"/*.deb "$STORE/packages/"
 		return
 	fi
 	of=$({ cat "$STORE/tools.made-of"; files_of_tree | xargs sha256sum; } | digest)
