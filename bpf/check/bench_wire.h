@@ -14,6 +14,7 @@ enum {
 	WIRE_CAPTURE_EVERY = 64,
 	WIRE_FLOODS = 4096, /* prepared datagrams of a flood */
 	WIRE_FLOOD_MAX = 508,
+	WIRE_IDLE_LOOKS = 4, /* at the clock, some 100 ns, when there is nothing to send */
 	WIRE_FLOOD_LATE = 8, /* datagrams of it that may be late */
 	WIRE_FLOOD_WINDOW =
 		24, /* a peer that stands still, because others have its core, is not flooded on: its ring would overflow */

@@ -38,7 +38,7 @@
 
 enum { CORE_FAR, CORE_NEAR, WIRE_GIVE_UP_MS = 5000, WIRE_LOOK_NS = 40000 };
 /* Of the generator in one call, most of which find no room. Between two calls lie tens of milliseconds. */
-enum { WIRE_RUNS = 1 << 20, WIRE_RUNS_SPARSE = 1 << 18 };
+enum { WIRE_BATCH = 256, WIRE_RUNS = 1 << 20, WIRE_RUNS_SPARSE = 1 << 18 };
 /* The sink comes before the generator on its core, the pad worker before the thread that polls on the other one. */
 enum { PRIORITY_PEER = 1, PRIORITY_GENERATOR = 1, PRIORITY_SINK = 2, PRIORITY_PADS = 2 };
 
@@ -398,7 +398,7 @@ static void wire_run(uint64_t total, uint64_t window, uint64_t interval_ns) {
 	struct wire *w = wire.state;
 	LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = blank, .data_size_in = sizeof(blank),
 		    .repeat = interval_ns ? WIRE_RUNS_SPARSE : WIRE_RUNS, .flags = BPF_F_TEST_XDP_LIVE_FRAMES,
-		    .batch_size = interval_ns ? 1 : 256);
+		    .batch_size = interval_ns ? 1 : WIRE_BATCH);
 
 	wire_moderate(interval_ns == 0);
 	wire_load(-1);
