@@ -837,15 +837,14 @@ INLINE int caretake(struct xdp_md *context, struct forward_work *work, struct fa
 
 /*
  * The slot of the flow of work->packet: 1, or 0 when there is none. Each of WORK_FLOWS places remembers what was found last: no
- * hash, no comparison by call. The version is read before the map, as the daemon writes it behind.
+ * hash, no comparison by call.
  */
-INLINE int flow_find(struct forward_work *work, const struct fastpath_control *switches, __u32 *ret) {
+INLINE int flow_find(struct forward_work *work, __u32 *ret) {
 	const __u64 *flow = (const __u64 *)&work->packet.flow, *held;
-	__u32 version = *(volatile const __u32 *)&switches->flows_version, place;
+	__u32 version = work->flows_version, place;
 	struct fastpath_flow_target *target;
 	struct work_flow *known;
 
-	work->flows_version = version;
 	place = (__u32)flow[0] ^ (__u32)(flow[1] >> 32) ^ (__u32)flow[2]; /* IPv4 address, end of an IPv6 address, ports */
 	place ^= place >> 16;
 	place ^= place >> 8; /* addresses and ports differ in the last octet, which is the highest of the word or half word */
@@ -875,7 +874,14 @@ INLINE int datagram(struct xdp_md *context, struct forward_work *work, struct fa
 	if (length > 0 && work->packet.frame_length - work->packet.payload < PACKET_PEEK &&
 	    bpf_xdp_load_bytes(context, work->packet.payload, work->in.header, work_length(length, PACKET_PEEK)) < 0)
 		return work_pass(count, PASS_FRAGMENT); /* not linear */
-	if (!flow_find(work, switches, &number))
+	/* Before the map: the daemon writes the version behind it. */
+	work->flows_version = *(volatile const __u32 *)&switches->flows_version;
+	if (length > 0 && work->in.header[0] != AEAD_APPLICATION && set->flags & FASTPATH_SHIELD) {
+		number = (__u32)shield_early(work, set);
+		if (number)
+			return work_reject(count, number);
+	}
+	if (!flow_find(work, &number))
 		return shield_examine(work, set, count);
 	if (!(set->flags & FASTPATH_FORWARD) || work_coarse_ns(work) > switches->forward_until_ns)
 		return work_pass(count, PASS_OFF);

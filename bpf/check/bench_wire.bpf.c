@@ -106,9 +106,9 @@ INLINE int frame_put(struct xdp_md *context, void *octets, __u32 length, __u32 m
 }
 
 /*
- * A frame that is dropped goes back to the page pool under a lock that the peer needs too when it drops one. The generator has
- * nothing to send most of the time; were it to drop frames as fast as it can, the peer would wait for that lock at each drop, which
- * no network card would have it do.
+ * A frame that is dropped goes back to the page pool under a lock that the peer needs too when it drops one. Were the
+ * generator to drop frames as fast as it can while it has nothing to send, the peer would wait for that lock at each drop of a
+ * flood, which no network card would have it do.
  */
 INLINE void idle(void) {
 	for (int i = 0; i < WIRE_IDLE_LOOKS; i++)
@@ -149,7 +149,7 @@ int wire_generate(struct xdp_md *context) {
 		return (int)bpf_redirect_map(&far, 0, 0);
 	}
 	if (w->sent >= w->total || w->sent - *(volatile __u64 *)&w->delivered >= w->window) {
-		if (*(volatile __u64 *)&w->delivered < w->total && w->interval_ns == 0)
+		if (w->flood_ns && *(volatile __u64 *)&w->delivered < w->total)
 			idle();
 		return XDP_DROP;
 	}

@@ -36,7 +36,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CORE_FAR, CORE_NEAR, WIRE_GIVE_UP_MS = 5000, WIRE_LOOK_NS = 40000 };
+enum { CORE_FAR, CORE_NEAR, WIRE_GIVE_UP_MS = 5000, WIRE_LOOK_NS = 50000 };
 /* Of the generator in one call, most of which find no room. Between two calls lie tens of milliseconds. */
 enum { WIRE_BATCH = 256, WIRE_RUNS = 1 << 20, WIRE_RUNS_SPARSE = 1 << 18 };
 /* The sink comes before the generator on its core, the pad worker before the thread that polls on the other one. */
@@ -191,8 +191,8 @@ static void set_attribute(unsigned which, const char *attribute, unsigned value)
 /*
  * The neighbors look for frames themselves every so often, as a card that moderates its interrupts does: else T's core would spend
  * a sixth of its time on waking the other one. Off: they are woken by each frame. It is on during a round only, because they go on
- * looking for a long time. Every WIRE_LOOK_NS: twenty messages of the window have arrived by then. More often would take a third
- * of the neighbors' core (a timer's interrupt and two changes of tasks each), so that they, and not T, would be the limit.
+ * looking for a long time. Every WIRE_LOOK_NS: twenty to thirty messages of the window have arrived by then. More often would take
+ * a third of the neighbors' core (a timer's interrupt and two changes of tasks each), so that they, and not T, would be the limit.
  */
 static void wire_moderate(bool on) {
 	set_attribute(1, "gro_flush_timeout", on ? WIRE_LOOK_NS : 0);
