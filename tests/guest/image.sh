@@ -137,7 +137,13 @@ machine_writes() { # OCTETS PROCESS
 		ask("qmp_capabilities")
 		written = lambda: sum(each["stats"]["wr_bytes"] for each in ask("query-blockstats"))
 		end = written() + int(sys.argv[2])
-		while written() < end and os.path.exists("/proc/" + sys.argv[3]):
+		def lives():
+		    try:
+		        with open("/proc/%s/stat" % sys.argv[3]) as f:
+		            return f.read().rsplit(")", 1)[1].split()[0] != "Z"
+		    except OSError:
+		        return False
+		while written() < end and lives():
 		    time.sleep(0.02)
 	PYTHON
 }
@@ -389,7 +395,7 @@ back() {
 	until_true 1200 joined || die "power cut $cut ($1): the machine does not come back"
 	! on ringgate-appliance status | grep "! attention" | grep -v -e repaired -e "did not become healthy" || die "power cut $cut ($1): the page complains"
 }
-random() { echo $(((RANDOM * 32768 + RANDOM) % $1)); } # below a number
+random() { DRAWN=$(((RANDOM * 32768 + RANDOM) % $1)); } # below a number; not in a subshell, which would draw others than those of SEED
 # Returns when the machine has used so many hundredths of a second of processor time more.
 machine_works() {
 	local end
@@ -401,7 +407,8 @@ machine_works() {
 # A first start, cut at a moment of it, and begun again; then it has to be the site of its settings.
 cut_first_start() {
 	local moment
-	moment=$(random "$first_ticks")
+	random "$first_ticks"
+	moment=$DRAWN
 	[ -z "$machine" ] || power_cut
 	rm -f "$WORK/first"
 	disk_over "$WORK/new" "$WORK/first"
@@ -417,11 +424,14 @@ cut_first_start() {
 }
 # Stores, cut some time after so many were acknowledged.
 cut_stores() {
-	local wanted=$((1 + $(random 12))) more value storing last
-	more=$(random 300)
+	local wanted more value storing last
+	random 12
+	wanted=$((1 + DRAWN))
+	random 300
+	more=$DRAWN
 	running
 	: >"$WORK/acknowledged"
-	on 'number=0; while number=$((number + 1)); do
+	LIMIT=1800 on 'number=0; while number=$((number + 1)); do
 		ringgatectl store --kind 0xf0000001 --node self --value "'"$cut"'-$number" >/dev/null && echo "$number"
 	done' >"$WORK/acknowledged" &
 	storing=$!
@@ -446,7 +456,8 @@ cut_update() {
 	to=$NEXT
 	! runs "$NEXT" || to=$VERSION
 	size=$(tar -xOf "$STORE/ringgate_$to.update" manifest | awk -F' = ' '/-size = / { n += $2 } END { print n }')
-	octets=$(random $((size * 21 / 20)))
+	random $((size * 21 / 20))
+	octets=$DRAWN
 	LIMIT=1800 on ringgate-appliance update "/var/lib/ringgate_$to.update" >"$WORK/update.log" 2>&1 &
 	installing=$!
 	machine_writes "$octets" "$installing"
