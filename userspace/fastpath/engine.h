@@ -36,7 +36,7 @@ enum {
 	FASTPATH_TRIAL_MESSAGES = 4,	   /* risked by the kernel when it tries such a link again */
 	FASTPATH_TRIAL_US = 500000,	   /* until their acks are looked for, and */
 	FASTPATH_TRIAL_ACKS_US = 200000,   /* more, when there was a message and no ack yet */
-	FASTPATH_TRIAL_PAUSE_US = 5000000, /* how often later, when there was no message to try with */
+	FASTPATH_TRIAL_PAUSE_US = 1000000, /* how often later, when there was no message to try with */
 };
 
 /* Without a daemon the kernel forwards so long, or until our certificate ends if that is sooner: nobody checks the others' then. */
