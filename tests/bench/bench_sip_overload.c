@@ -333,7 +333,6 @@ static bool take(const struct load *load, char *text, size_t size) {
 /* Answers of calls, requests for the callee, and what is to be sent again. */
 static void calls_go_on(uint64_t since_us) {
 	uint64_t now_us = clock_monotonic_us();
-	unsigned number, status;
 	char text[8192];
 
 	while (take(&callee, text, sizeof(text)))
@@ -341,11 +340,14 @@ static void calls_go_on(uint64_t since_us) {
 	for (size_t i = 0; i < CALLERS; i++)
 		while (take(&callers[i], text, sizeof(text))) {
 			const char *id = strstr(text, "\r\nCall-ID: call-"), *cseq = strstr(text, "\r\nCSeq: ");
-			if (!id || !cseq || sscanf(text, "SIP/2.0 %u", &status) != 1 || status < 200 ||
-			    sscanf(id, "\r\nCall-ID: call-%u", &number) != 1 || number >= CALLS)
+			if (!id || !cseq || strncmp(text, "SIP/2.0 ", strlen("SIP/2.0 ")) != 0)
+				continue;
+			unsigned long status = strtoul(text + strlen("SIP/2.0 "), NULL, 10);
+			unsigned long number = strtoul(id + strlen("\r\nCall-ID: call-"), NULL, 10);
+			if (status < 200 || number >= CALLS)
 				continue;
 			if (strtoul(cseq + strlen("\r\nCSeq: "), NULL, 10) == calls[number].cseq)
-				call_answered(&calls[number], status, text);
+				call_answered(&calls[number], (unsigned)status, text);
 		}
 	for (size_t i = 0; i < CALLS; i++) {
 		struct call *call = &calls[i];
@@ -484,7 +486,8 @@ static void register_all(struct generator *g) {
 
 	text_write(&callee_text, "REGISTER", 0, callee.port, "Expires: 3600\r\n");
 	for (char *at; (at = strstr(callee_text.octets, "user0"));)
-		memcpy(at, "phone", 5);
+		for (size_t i = 0; i < strlen("phone"); i++)
+			at[i] = "phone"[i];
 	text_numbered(&callee_text, FIRST_SERIAL);
 	for (unsigned tries = 0;; tries++) {
 		char text[4096];

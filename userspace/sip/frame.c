@@ -161,7 +161,7 @@ static unsigned check_octets(struct sip_frame *frame, unsigned line_ends) {
 	if (content.controls || content.carriage_returns != line_ends)
 		while (read_line(&r, &line))
 			check_controls(frame, line);
-	if (content.escapes && memmem(frame->header.data, frame->header.length, "%00", 3))
+	if (content.escapes && frame->header.data && memmem(frame->header.data, frame->header.length, "%00", 3))
 		refuse(frame, 400, "Escaped NUL in Header");
 	return content.separators;
 }
@@ -193,7 +193,9 @@ static bool is_token(struct octets octets) {
 static bool starts_with(struct octets octets, const char *prefix) {
 	size_t length = strlen(prefix);
 
-	return octets.data && octets.length >= length && strncasecmp((const char *)octets.data, prefix, length) == 0;
+	/* The first letter settles it mostly. */
+	return octets.data && octets.length >= length && (octets.data[0] | 0x20) == (prefix[0] | 0x20) &&
+	       strncasecmp((const char *)octets.data, prefix, length) == 0;
 }
 
 /* Leaves the code 0 when it is none: nobody waits for such a response. */
@@ -248,7 +250,7 @@ static enum sip_field field_named(struct octets name) {
 
 	for (; i < SIP_FIELDS; i++) {
 		if (name.length == fields[i].length
-			    ? (name.data[0] | 0x20) == fields[i].name[0] && starts_with(name, fields[i].name)
+			    ? starts_with(name, fields[i].name)
 			    : name.length == 1 && (name.data[0] | 0x20) == fields[i].compact && fields[i].compact != 0)
 			break;
 	}

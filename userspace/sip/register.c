@@ -257,7 +257,7 @@ static void bind_done(void *userdata, unsigned status, const char *reason);
 /* `binding` says more about what is bound; its time, when that is to be removed. */
 static bool ask(struct register_job *job, const char *name, unsigned expires_s, const struct binding *binding) {
 	struct sip_gateway *gateway = job->registration->gateway;
-	struct sip_call *call = sip_call_new(gateway, job, NULL);
+	struct sip_call *call = binding ? sip_call_new(gateway, job, NULL) : NULL;
 
 	if (!call)
 		return false;
@@ -295,7 +295,7 @@ static bool ask_undo(struct register_job *job, const struct step *step) {
 
 /* The phone was promised what it was: only what the overlay has is another. */
 static void commit_refresh(struct register_job *job) {
-	struct binding *binding = registration_same(job->registration, job->steps[0].binding);
+	struct binding *binding = job->steps ? registration_same(job->registration, job->steps[0].binding) : NULL;
 
 	if (binding)
 		binding_stored(binding, job->steps[0].expires_s);
@@ -306,7 +306,7 @@ static void commit(struct register_job *job) {
 		commit_refresh(job);
 		return;
 	}
-	for (size_t i = 0; i < job->step_count; i++) {
+	for (size_t i = 0; job->steps && i < job->step_count; i++) {
 		struct step *step = &job->steps[i];
 		if (step->expires_s > 0)
 			registration_commit(job->registration, TAKE(step->binding));
@@ -345,7 +345,7 @@ static bool advance(struct register_job *job) {
 			return true;
 		}
 	}
-	while (!job->undo && job->step < job->step_count) {
+	while (job->steps && !job->undo && job->step < job->step_count) {
 		const struct step *step = &job->steps[job->step];
 		if (ask(job, binding_name(step->binding), step->expires_s, step->binding))
 			return false;
@@ -356,7 +356,7 @@ static bool advance(struct register_job *job) {
 		answer_bindings(job);
 		return true;
 	}
-	while (job->step > 0) {
+	while (job->steps && job->step > 0) {
 		job->step--;
 		if (ask_undo(job, &job->steps[job->step]))
 			return false;
