@@ -43,12 +43,14 @@ die() {
 }
 say() { printf '%4d s  %s\n' "$SECONDS" "$*"; }
 now_ms() { echo $(($(date +%s%N) / 1000000)); }
+# Something to read that never comes. One for all of the time: with a new one each time, bash in the end waits for the wrong process.
+exec {IDLE}<> <(:)
 until_true() { # SECONDS COMMAND…
 	local end=$((SECONDS + $1))
 	shift
 	until "$@" >/dev/null 2>&1; do
 		[ $SECONDS -lt $end ] || return 1
-		read -r -t 0.2 <> <(:)
+		read -r -t 0.2 -u "$IDLE"
 	done
 	return 0 # the status of read is no answer
 }
@@ -188,7 +190,7 @@ network_open
 network_in lan ip address add 192.0.2.1/24 dev lan
 network_in lan ip tuntap add machine mode tap
 network_in lan ip link set machine master lan up
-overlay_create --enrollment-server "https://$OVERLAY/enroll" --require-kind 0xf0000001:SINGLE:USER-MATCH:4:100 || die "no overlay"
+overlay_create --enrollment-server "https://$OVERLAY/enroll" --require-kind 0xf0000001:SINGLE:NODE-MATCH:4:100 || die "no overlay"
 "$BUILD/ringgatectl" overlay publish "$WORK/ca" >/dev/null || die "publish"
 network_site server 192.0.2.5
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$WORK/tls.key" -out "$WORK/tls.crt" -days 30 -subj "/CN=$OVERLAY" \

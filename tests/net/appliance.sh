@@ -39,12 +39,14 @@ die() {
 	exit 1
 }
 now_ms() { echo $(($(date +%s%N) / 1000000)); }
+# Something to read that never comes. One for all of the time: with a new one each time, bash in the end waits for the wrong process.
+exec {IDLE}<> <(:)
 until_true() { # SECONDS COMMAND…
 	local end=$((SECONDS + $1))
 	shift
 	until "$@" >/dev/null 2>&1; do
 		[ $SECONDS -lt $end ] || return 1
-		read -r -t 0.05 <> <(:)
+		read -r -t 0.05 -u "$IDLE"
 	done
 	return 0 # the status of read is no answer
 }
