@@ -49,8 +49,8 @@ int sip_registration_store(struct router *router, struct credential *credential,
 int sip_registration_store_route(struct router *router, struct credential *credential, const char *aor, bool secure,
 				 uint32_t lifetime_s, sip_store_done done, void *userdata);
 
-/* error: 0, -ENOENT nothing is stored for that AoR, -ENODATA nothing of it leads anywhere now, -ENETUNREACH or -ETIMEDOUT overlay not reachable, -ELOOP. AoR-to-AoR mappings are followed,
- * bounded. */
+/* error: 0, -ENOENT nothing is stored for that AoR, -ENODATA nothing of it leads anywhere now, -ENETUNREACH or -ETIMEDOUT overlay
+ * not reachable, -ELOOP. AoR-to-AoR mappings are followed, bounded. */
 typedef void (*sip_resolve_done)(void *userdata, int error, const struct sip_contact *contacts, size_t count);
 int sip_resolve(struct router *router, const char *aor, sip_resolve_done done, void *userdata);
 
