@@ -41,7 +41,7 @@ backup_restore() {
 	local file=$1 fresh=$ROOT/var/lib/ringgate-restore
 	mkdir -p "$RUN"
 	backup_usable "$file" || return 1
-	rm -rf "$fresh" && mkdir -m 0700 "$fresh" && tar -C "$fresh" --no-same-owner --no-same-permissions -xf "$file" && sync -f "$fresh" || {
+	rm -rf "$fresh" && mkdir -m 0700 "$fresh" && tar -C "$fresh" --warning=no-timestamp --no-same-owner --no-same-permissions -xf "$file" && sync -f "$fresh" || {
 		complain "$file cannot be unpacked: is the disk full?"
 		rm -rf "$fresh"
 		return 1
