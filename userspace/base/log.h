@@ -10,6 +10,9 @@
 /* Most verbose level that is still written: LOG_ERR to LOG_DEBUG. */
 extern int log_level;
 
+/* "error", "warning", "notice", "info" or "debug". -EINVAL. */
+int log_level_parse(const char *text, int *ret);
+
 /* Chooses the journal when standard error is connected to it. `name` stands in front of lines on standard error. */
 void log_open(const char *name);
 

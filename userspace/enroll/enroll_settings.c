@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "enroll/enroll_settings.h"
 
+#include "base/log.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <ini.h>
 #include <limits.h>
 #include <stddef.h>
 #include <string.h>
-#include <syslog.h>
 
 enum { HTTPS_PORT = 443 };
 
@@ -33,22 +34,6 @@ static int set_text(char **field, const char *value) {
 
 static int set_path(char **field, const char *value) {
 	return value[0] == '/' ? set_text(field, value) : -EINVAL;
-}
-
-static int set_log_level(int *field, const char *value) {
-	static const struct {
-		const char *name;
-		int level;
-	} levels[] = {
-		{"error", LOG_ERR}, {"warning", LOG_WARNING}, {"notice", LOG_NOTICE}, {"info", LOG_INFO}, {"debug", LOG_DEBUG}};
-
-	for (size_t i = 0; i < ARRAY_LENGTH(levels); i++) {
-		if (strcmp(value, levels[i].name) == 0) {
-			*field = levels[i].level;
-			return 0;
-		}
-	}
-	return -EINVAL;
 }
 
 static int set_number(unsigned *field, const char *value, unsigned min, unsigned max) {
@@ -139,7 +124,7 @@ static int set_value(struct enroll_settings *settings, const char *section, cons
 	}
 	if (strcmp(name, "log-level") == 0) {
 		strcpy(expects, "error, warning, notice, info or debug");
-		return set_log_level(&settings->log_level, value);
+		return log_level_parse(value, &settings->log_level);
 	}
 	if (strcmp(name, "user") == 0) {
 		strcpy(expects, "the name of a user");

@@ -2,6 +2,7 @@
 /* What each setting takes: one function for each type of value, and the table of all settings. */
 #include "node/settings_values.h"
 
+#include "base/log.h"
 #include "fastpath/pins.h"
 #include "link/links.h"
 #include "sip/digest.h"
@@ -12,7 +13,6 @@
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
-#include <syslog.h>
 
 #define FIELD(type, settings, offset) ((type *)(void *)((char *)(settings) + (offset)))
 
@@ -123,19 +123,7 @@ static int set_fastpath_pins(struct settings *settings, size_t offset, const cha
 }
 
 static int set_log_level(struct settings *settings, size_t offset, const char *value) {
-	static const struct {
-		const char *name;
-		int level;
-	} levels[] = {
-		{"error", LOG_ERR}, {"warning", LOG_WARNING}, {"notice", LOG_NOTICE}, {"info", LOG_INFO}, {"debug", LOG_DEBUG}};
-
-	for (size_t i = 0; i < ARRAY_LENGTH(levels); i++) {
-		if (strcmp(value, levels[i].name) == 0) {
-			*FIELD(int, settings, offset) = levels[i].level;
-			return 0;
-		}
-	}
-	return -EINVAL;
+	return log_level_parse(value, FIELD(int, settings, offset));
 }
 
 /* Calls `each` for every word of a list separated by spaces or commas. An empty value empties the list. */
