@@ -20,6 +20,13 @@ bool id_equal(const struct id *a, const struct id *b) {
 	return memcmp(a, b, sizeof(*a)) == 0;
 }
 
+bool id_is_among(const struct id *id, const struct id *ids, size_t count) {
+	for (size_t i = 0; i < count; i++)
+		if (id_equal(&ids[i], id))
+			return true;
+	return false;
+}
+
 int id_compare(const struct id *a, const struct id *b) {
 	return memcmp(a->octets, b->octets, sizeof(a->octets));
 }

@@ -34,6 +34,7 @@ static inline bool id_is_none(const struct id *id) {
 }
 
 bool id_equal(const struct id *a, const struct id *b);
+bool id_is_among(const struct id *id, const struct id *ids, size_t count);
 
 /* Numerical order, as memcmp. */
 int id_compare(const struct id *a, const struct id *b);

@@ -235,10 +235,7 @@ struct certificate *certificate_unref(struct certificate *certificate) {
 }
 
 bool certificate_has_node_id(const struct certificate *certificate, const struct id *node_id) {
-	for (size_t i = 0; i < certificate->node_id_count; i++)
-		if (id_equal(&certificate->node_ids[i], node_id))
-			return true;
-	return false;
+	return id_is_among(node_id, certificate->node_ids, certificate->node_id_count);
 }
 
 static int prepare_signing(struct credential *credential) {

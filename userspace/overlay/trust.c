@@ -408,13 +408,6 @@ struct certificate *certificate_bucket_find(const struct certificate_bucket *buc
 
 /* --- configuration and kind signatures (RFC 6940 11.1) --- */
 
-static bool is_listed(const struct id *node_id, const struct id *list, size_t count) {
-	for (size_t i = 0; i < count; i++)
-		if (id_equal(&list[i], node_id))
-			return true;
-	return false;
-}
-
 /* The certificate of the block that its signature names. */
 static int find_signer(const struct overlay_config *config, const struct security_block *block, struct certificate **ret,
 		       struct id *ret_node_id, const char **ret_reason) {
@@ -467,7 +460,7 @@ int security_block_check_signer(struct overlay_config *config, struct octets cov
 	int r = find_signer(config, &security, &signer, &node_id, ret_reason);
 	if (r < 0)
 		return r;
-	if (!is_listed(&node_id, signers, signer_count)) {
+	if (!id_is_among(&node_id, signers, signer_count)) {
 		*ret_reason = "the signer is not among those the configuration allows to sign";
 		return -EKEYREJECTED;
 	}

@@ -178,13 +178,6 @@ static uint64_t check(struct chord *chord, struct chord_member *member, const st
 	return member->check_due_us;
 }
 
-static bool is_listed(const struct id *list, size_t count, const struct id *id) {
-	for (size_t i = 0; i < count; i++)
-		if (id_equal(&list[i], id))
-			return true;
-	return false;
-}
-
 void chord_check_missing(struct chord *chord, const struct id *sender, enum chord_side side, const struct id *list, size_t count) {
 	if (chord->state != TOPOLOGY_JOINED || count == 0)
 		return;
@@ -193,7 +186,7 @@ void chord_check_missing(struct chord *chord, const struct id *sender, enum chor
 	for (size_t i = 0; i < chord->table.count; i++) {
 		struct chord_member *member = &chord->table.members[i];
 		if (!chord_member_usable(member) || !(member->successor || member->predecessor) ||
-		    !id_between(&member->id, from, to) || is_listed(list, count, &member->id))
+		    !id_between(&member->id, from, to) || id_is_among(&member->id, list, count))
 			continue;
 		uint64_t silence_us = chord_now(chord) - silent_since_us(chord, member);
 		if (silence_us < CHORD_MISSING_MS * USEC_PER_MSEC || member->missing_until_us > chord_now(chord))

@@ -191,9 +191,8 @@ bool chord_table_wants(const struct chord_table *table, const struct id *id) {
 
 /* Appends unless already there. */
 static size_t append_once(struct id *ids, size_t count, const struct id *id) {
-	for (size_t i = 0; i < count; i++)
-		if (id_equal(&ids[i], id))
-			return count;
+	if (id_is_among(id, ids, count))
+		return count;
 	ids[count] = *id;
 	return count + 1;
 }

@@ -78,6 +78,18 @@ static void test_order(void **state) {
 }
 
 /* B-3-01 */
+static void test_among(void **state) {
+	struct id ids[] = {id_from("00112233445566778899aabbccddeeff"), id_from("00112233445566778899aabbccddef00")},
+		  other = id_from("00112233445566778899aabbccddef01");
+
+	(void)state;
+	assert_true(id_is_among(&ids[0], ids, 2));
+	assert_true(id_is_among(&ids[1], ids, 2));
+	assert_false(id_is_among(&ids[1], ids, 1));
+	assert_false(id_is_among(&other, ids, 2));
+	assert_false(id_is_among(&ids[0], ids, 0));
+}
+
 static void test_special(void **state) {
 	(void)state;
 	for (uint8_t length = 16; length <= 20; length++) {
@@ -224,7 +236,7 @@ int main(void) {
 		cmocka_unit_test(test_order),	   cmocka_unit_test(test_special),
 		cmocka_unit_test(test_arithmetic), cmocka_unit_test(test_powers_of_two),
 		cmocka_unit_test(test_ranges),	   cmocka_unit_test(test_ranges_by_distance),
-		cmocka_unit_test(test_codec),
+		cmocka_unit_test(test_codec),	   cmocka_unit_test(test_among),
 	};
 
 	return cmocka_run_group_tests_name("base/id", tests, NULL, NULL);
