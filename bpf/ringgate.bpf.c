@@ -593,6 +593,16 @@ INLINE int acknowledge_only(struct xdp_md *context, struct forward_work *work, s
 	return (int)bpf_redirect_map(&ports, work->back.port, 0);
 }
 
+/*
+ * Does an IP packet of `length` octets fit on the way? The device itself is asked too: it can have become smaller since the daemon looked
+ * at it last, and a frame that is too long for it is lost without a word.
+ */
+INLINE int hop_takes(struct xdp_md *context, struct fastpath_hop *hop, __u32 length) {
+	__u32 device = length;
+
+	return length <= hop->mtu && bpf_check_mtu(context, hop->ifindex, &device, 0, 0) == 0;
+}
+
 /* A data frame in work->in.text of work->packet.text_length octets. */
 INLINE int data_frame(struct xdp_md *context, struct forward_work *work, struct fastpath_slot *slot, struct fastpath_settings *set,
 		      struct fastpath_counters *count, struct fastpath_link_counters *link_count, __u64 misses) {
@@ -643,7 +653,7 @@ INLINE int data_frame(struct xdp_md *context, struct forward_work *work, struct 
 		return work_pass(count, PASS_HOP);
 	text = FORWARD_FRAME_DATA + work->verdict.length;
 	ip = text + AEAD_HEADER + AEAD_TAG + 8 + (next->record.family == PACKET_IPV4_FAMILY ? 20 : 40);
-	if (text > FASTPATH_TEXT_MAX || ip > work->onward.mtu)
+	if (text > FASTPATH_TEXT_MAX || !hop_takes(context, &work->onward, ip))
 		return work_pass(count, PASS_MTU); /* FW-E09: the daemon splits it */
 	if (next->record.tx_next >> NUMBER_LIMIT_BITS)
 		return work_pass(count, PASS_NUMBERS);

@@ -127,9 +127,10 @@ mtu() {
 	sent_third=$((RATE * LOAD_MS / 3000))
 	LOAD_MS=$((LOAD_MS * 2)) load mtu a 198.51.100.101 shrink
 	# Datagrams of the daemon are cut by IP on the way of a link that came up when there was room; there, messages go as a whole.
-	[ "$received" -eq "$sent" ] || die "mtu: $received of $sent messages arrived"
+	# What a processor has in hand at the moment of the change is too long when it comes to the device: one message of each at most.
+	[ "$received" -ge $((sent - $(nproc))) ] || die "mtu: $received of $sent messages arrived"
 	[ $((kernel + before - middle)) -ge $((sent_third / 2)) ] || die "mtu: the kernel does not go on when there is room again"
-	report+="$sent messages while the MTU changed, none lost; "
+	report+="$sent messages while the MTU changed, $((sent - received)) lost; "
 	transit ip link set side mtu 1000
 	load "mtu from the start" a 198.51.100.101
 	transit ip link set side mtu 1500
