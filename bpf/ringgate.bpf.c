@@ -594,8 +594,8 @@ INLINE int acknowledge_only(struct xdp_md *context, struct forward_work *work, s
 }
 
 /*
- * Does an IP packet of `length` octets fit on the way? The device itself is asked too: it can have become smaller since the daemon looked
- * at it last, and a frame that is too long for it is lost without a word.
+ * Does an IP packet of `length` octets fit on the way? The device itself is asked too: it can have become smaller since the daemon
+ * looked at it last, and a frame that is too long for it is lost without a word.
  */
 INLINE int hop_takes(struct xdp_md *context, struct fastpath_hop *hop, __u32 length) {
 	__u32 device = length;
