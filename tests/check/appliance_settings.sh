@@ -145,6 +145,30 @@ cat "$root/efi/ringgate.settings" "$WORK/phones" >"$WORK/more"
 appliance settings apply "$WORK/more" >/dev/null || die "phones cannot be added"
 [ "$(grep -v ^# "$hashes" | cut -d' ' -f1 | sort | tr '\n' ' ')" = "alice@example.org carol@example.org " ] || die "phones: $(cat "$hashes")"
 grep -q "a-third-one" "$WORK/more" || die "a file that was applied by hand was changed"
+# What was applied by hand stays in force over a start, although the file on the EFI partition is another one; a file that changes is used.
+problem=$root/run/ringgate-appliance/problem
+printf 'hostname = by-hand\nntp = 192.0.2.1\noverlay = example.org\nuser = site1@example.org\n' >"$WORK/hand"
+appliance settings apply "$WORK/hand" >/dev/null || die "settings cannot be applied"
+timesync=$root/run/systemd/timesyncd.conf.d/50-ringgate.conf
+has "$root/etc/hostname" by-hand
+has "$timesync" "NTP=192.0.2.1"
+[ ! -e "$network" ] || die "the address of settings before is kept: $(cat "$network")"
+appliance provision | grep -q "in force" && die "a file that did not change replaces what was applied by hand"
+has "$root/etc/hostname" by-hand
+has "$root/var/lib/ringgate-appliance/password" "correct horse"
+cp "$root/efi/ringgate.settings" "$WORK/efi"
+sed -i '/^hostname/d' "$root/efi/ringgate.settings"
+appliance provision | grep -q "in force" || die "a file that was changed is not taken"
+has "$root/etc/hostname" ringgate
+[ ! -e "$timesync" ] || die "the time server of settings before is kept"
+cp "$WORK/efi" "$root/efi/ringgate.settings"
+appliance provision | grep -q "in force" || die "a file that was changed back is not taken"
+# When nothing could be kept for a while, what can be kept later is in force.
+echo "hostname = forgotten" >"$root/run/ringgate-appliance/settings"
+echo "of a stick before" >"$problem"
+appliance settings apply "$WORK/efi" >/dev/null || die "settings cannot be applied a second time"
+has "$root/etc/hostname" site1
+[ ! -s "$problem" ] || die "the page still complains of settings that were replaced: $(cat "$problem")"
 # Damaged ones change nothing either, and the page says which line.
 echo "hostname = not a name" >"$root/efi/ringgate.settings"
 appliance provision >/dev/null
@@ -173,6 +197,83 @@ has "$root/var/lib/ringgate/sip-passwords" h
 appliance provision >/dev/null
 has "$root/etc/hostname" site2
 [ -z "$(find "$root/var/lib/ringgate" "$root/var/lib/ringgate-appliance" -perm /077)" ] || die "others can read what was restored"
+# A backup takes the place of what is there: users, phones and roots of two sites do not mix. One that a power cut left half in its
+# place is restored at the next start, from the beginning.
+backup_put() { mkdir -p "$root/var/lib/ringgate-restore" && tar -C "$root/var/lib/ringgate-restore" -xf "$WORK/backup.tar"; }
+other_site() {
+	echo other >"$root/var/lib/ringgate/node.key"; echo other >"$root/var/lib/ringgate/users/mallory@example.org.key"
+	echo other >"$root/var/lib/ringgate/sip-passwords"; echo other >"$root/var/lib/ringgate/records.db"
+	echo other >"$root/var/lib/ringgate-appliance/ca.pem"; echo other >"$root/run/ringgate-appliance/settings"
+}
+this_site() {
+	has "$root/var/lib/ringgate/node.key" key
+	has "$root/var/lib/ringgate/sip-passwords" h
+	[ "$(ls "$root/var/lib/ringgate/users")" = alice@example.org.key ] || die "users are mixed: $(ls "$root/var/lib/ringgate/users")"
+	[ ! -e "$root/var/lib/ringgate/records.db" ] || die "records of the other site are kept"
+	[ ! -e "$root/run/ringgate-appliance/settings" ] || die "settings that could not be kept are in force over those of the backup"
+	! compgen -G "$root/var/lib/ringgate-restore*" >/dev/null || die "the unpacked backup is left"
+	cases=$((cases + 5))
+}
+other_site
+appliance restore "$WORK/backup.tar" >/dev/null || die "restore over another site"
+this_site
+has "$root/var/lib/ringgate-appliance/ca.pem" "root certificate"
+tar -C "$root/var/lib" --delete -f "$WORK/backup.tar" ringgate-appliance/ca.pem || die "no backup without roots"
+other_site
+backup_put
+appliance provision | grep -q "was interrupted is restored" || die "an interrupted restore is not gone on with"
+this_site
+[ ! -e "$root/var/lib/ringgate-appliance/ca.pem" ] || die "roots of the other site are kept"
+other_site
+mkdir "$root/var/lib/ringgate-restore.new" && echo half >"$root/var/lib/ringgate-restore.new/half"
+appliance provision >/dev/null
+has "$root/var/lib/ringgate/node.key" other
+appliance restore "$WORK/backup.tar" >/dev/null || die "restore after half of one"
+this_site
+
+# ---- a stick with a backup: taken by a machine that is nobody yet; a machine that is somebody else says why it does not
+stick=$root/run/ringgate-appliance/stick
+other_site
+mkdir -p "$stick" && cp "$WORK/backup.tar" "$stick/ringgate-backup.tar"
+rm "$root/run/ringgate-appliance/settings"
+appliance provision >/dev/null
+has "$root/var/lib/ringgate/node.key" other
+grep -q "not restored: this machine has an identity already" "$problem" || die "a backup that is not taken is not told"
+# Settings that lie on the EFI partition do not replace those of the backup.
+appliance forget --yes >/dev/null || die "forget"
+printf 'hostname = efi\noverlay = example.org\nuser = site7@example.org\n' >"$root/efi/ringgate.settings"
+mkdir -p "$stick" && cp "$WORK/backup.tar" "$stick/ringgate-backup.tar"
+appliance provision | grep -q "are those of" || die "the backup of the stick is not restored"
+this_site
+has "$root/etc/hostname" site2
+appliance provision >/dev/null
+this_site
+has "$root/etc/hostname" site2
+[ ! -s "$problem" ] || die "a stick whose backup was restored is complained of: $(cat "$problem")"
+# What a stick says holds as long as it is plugged in.
+printf 'hostname = stick\noverlay = example.org\nuser = site2@example.org\n' >"$stick/ringgate.settings"
+appliance provision | grep -q "in force" || die "the settings of the stick are not taken"
+has "$root/etc/hostname" stick
+rm -r "$stick" "$root/efi/ringgate.settings"
+appliance provision >/dev/null
+has "$root/etc/hostname" stick
+
+# ---- an update on a stick is tried once
+tried() { # VERSION
+	printf 'version = %s\n' "$1" >"$WORK/manifest" && tar -C "$WORK" -cf "$WORK/u.update" manifest || die "no manifest"
+	(ROOT=$root; . "$RINGGATE_LIBRARY/update.sh"; VERSION=0.1 STATE=$root/var/lib/ringgate-appliance; update_tried "$WORK/u.update")
+}
+tried 0.1 || die "the version that runs is installed again"
+tried 0.2 && die "another version is not installed"
+echo 0.2 >"$root/var/lib/ringgate-appliance/update-to"; echo boot >"$root/var/lib/ringgate-appliance/update-started"
+tried 0.2 || die "a version that was tried is installed again by itself"
+tried 0.3 && die "the version after that is not installed"
+appliance status | grep "^update" && die "an update of another start is said to start next"
+mkdir -p "$root/proc/sys/kernel/random" && echo boot >"$root/proc/sys/kernel/random/boot_id"
+appliance status | grep -q "^update *version 0.2 is installed and starts next" || die "the page does not tell of an update that is installed"
+rm "$root"/var/lib/ringgate-appliance/update-*
+cases=$((cases + 6))
+
 refused() { # SENTENCE: of $WORK/x.tar, and nothing changed
 	local said
 	said=$(appliance restore "$WORK/x.tar") && die "restored, but expected: $1"

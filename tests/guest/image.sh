@@ -293,7 +293,7 @@ step_stick() {
 # ---- a disk that fails while the machine runs, one that can only be read, and no network at the start
 
 step_faults() {
-	local before
+	local before name
 	sees() { tr -d '\r' <"$WORK/console" | grep -a -q "! attention *$1"; }
 	running
 	until_true 900 joined || die "the machine is not in the overlay"
@@ -301,11 +301,13 @@ step_faults() {
 	until_true 60 page "The state partition cannot be written" || die "the page does not tell of a disk that fails: $(on ringgate-appliance status)"
 	sip_answers 60 || die "phones have no answer of a machine whose disk fails"
 	on ringgate-appliance health && die "a machine whose disk fails says that it is healthy"
-	before=$(boot_id)
+	before=$(boot_id) name=$(on cat /etc/hostname)
 	on systemctl reboot
 	until_true 900 restarted || die "the machine does not restart after an error of the disk"
 	until_true 300 joined || die "the machine does not join after an error of the disk"
 	! on ringgate-appliance status | grep "! attention" | grep -v repaired || die "the page complains after an error of the disk"
+	# That of the stick, if it was there, and not what the EFI partition has said since before it.
+	[ "$(on cat /etc/hostname)" = "$name" ] || die "the machine has other settings after a restart: $(on cat /etc/hostname)"
 	say "an error of the disk is told, and mended by a restart"
 	power_off_then on systemctl poweroff
 	DISK_OPTIONS=,readonly=on
@@ -342,6 +344,9 @@ step_replace() {
 	power_on "$WORK/replaced"
 	until_true 900 page "The clock is wrong" || die "the page of the new machine does not tell of the clock: $(on ringgate-appliance status)"
 	! joined || die "the new machine joins before its certificate was made"
+	# Nothing but the gateway waits for the clock: another stick could bring a time server.
+	taken() { [ "$(on systemctl show -p ActiveState --value ringgate-stick.service)" = inactive ]; }
+	until_true 600 taken || die "taking the backup of the stick does not end"
 	on date -u -s "@$(date +%s)" || die "the clock cannot be set"
 	until_true 900 joined || die "the new machine does not join with the backup of the broken one"
 	[ "$(node_id)" = "$node" ] || die "the new machine is another node"
@@ -388,6 +393,18 @@ step_update() {
 	until_true 900 restarted || die "the machine does not come back after the update"
 	runs "$NEXT" || die "the new version did not stay"
 	say "version $NEXT runs from the other slot"
+	# The version before: refused by a sentence, unless it is meant.
+	head -c 8192 "$STORE/ringgate_$VERSION.update" >"$WORK/older"
+	bring "$WORK/older" /var/lib/older || die "no older version can be brought"
+	on "ringgate-appliance update /var/lib/older 2>&1" | grep -q "$VERSION is older than $NEXT" || die "an older version is not refused, or without saying why"
+	bring "$STORE/ringgate_$VERSION.update" /var/lib/update || die "the older version cannot be brought"
+	on touch /var/lib/ringgate-appliance/allow-downgrade
+	LIMIT=900 on ringgate-appliance update /var/lib/update --reboot || die "an older version is not taken although it is meant"
+	until_true 900 runs "$VERSION" || die "the older version does not start"
+	until_true 300 joined || die "the older version does not join"
+	until_true 180 blessed || die "the older version is not taken for good: $(on ls /efi/EFI/Linux)"
+	on rm /var/lib/ringgate-appliance/allow-downgrade /var/lib/update
+	say "version $VERSION was taken again, because that was meant"
 }
 
 # ---- power cuts: the machine comes back each time, and what was acknowledged is there

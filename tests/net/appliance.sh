@@ -120,6 +120,7 @@ container_stop() {
 
 container_create 1 alice@example.org
 container_create 2 bob@example.org
+echo "ssh-key = ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKHEWv0hE0bRZXx1DTDqkUzZpCJhFLfWxqHR7PKZgdHF" >>"$WORK/settings-2"
 begin=$(now_ms)
 container_start 1
 until_true 60 answers 1 || die "gateway 1 does not serve"
@@ -260,12 +261,15 @@ until_true 60 within 2 systemctl is-active multi-user.target || die "a machine w
 within 2 ringgate-appliance status | grep -q "! attention *No settings yet" || die "a machine without settings does not say so: $(within 2 ringgate-appliance status)"
 within 2 ringgate-appliance status | grep -q "! attention *No network" || die "a machine without network does not say so"
 within 2 pidof ringgated && die "ringgated runs without settings"
+within 2 pidof sshd && die "there is a remote shell without settings"
 cat "$WORK/backup.tar" | within 2 sh -c 'cat >/run/backup.tar' || die "the backup cannot be brought"
 within 2 ringgate-appliance restore /run/backup.tar >/dev/null || die "the backup cannot be restored"
 until_true 60 answers 2 || die "the restored gateway does not serve"
 [ "$(within 2 ringgatectl --json status | sed -n 's/.*"node_id": "\([0-9a-f]*\)".*/\1/p')" = "$node2" ] || die "the restored gateway is another node"
 within 2 ringgatectl wait --peers 1 --timeout 60 >/dev/null || die "the restored gateway does not join"
 [ "$(within 2 uname -n)" = site2 ] || die "the restored machine has the name $(within 2 uname -n)"
+until_true 60 within 2 systemctl is-active ssh.service || die "the restored machine has no remote shell, for which its settings have a key"
+within 2 nft list set inet ringgate shell_ports | grep -q "elements = { 22 }" || die "the firewall of the restored machine is not that of its settings"
 if command -v sipp >/dev/null; then until_true 60 invite || die "the restored gateway does not redirect calls: $(tail -n 5 "$WORK/sipp")"; fi
 
 # ---- a disk that takes no more writes while the gateway runs: the page says so, calls go on

@@ -2,6 +2,7 @@
 # Backup of what makes this site: identity, users, settings. Records are not in it: the overlay has copies of them.
 
 BACKUP_SIZE_MAX=$((64 * 1024 * 1024)) # octets
+RESTORE=$ROOT/var/lib/ringgate-restore # a backup that is whole, and not in its place yet
 
 backup_make() {
 	local file=$1 list=()
@@ -38,34 +39,43 @@ backup_usable() {
 
 # Leaves ringgated stopped: settings come with a backup, and who called has services take them first.
 backup_restore() {
-	local file=$1 fresh=$ROOT/var/lib/ringgate-restore
+	local file=$1
 	mkdir -p "$RUN"
 	backup_usable "$file" || return 1
-	rm -rf "$fresh" && mkdir -m 0700 "$fresh" && tar -C "$fresh" --warning=no-timestamp --no-same-owner --no-same-permissions -xf "$file" && sync -f "$fresh" || {
+	rm -rf "$RESTORE" "$RESTORE.new" && mkdir -m 0700 "$RESTORE.new" &&
+		tar -C "$RESTORE.new" --warning=no-timestamp --no-same-owner --no-same-permissions -xf "$file" && sync -f "$RESTORE.new" &&
+		mv "$RESTORE.new" "$RESTORE" && sync -f "$RESTORE" || {
 		complain "$file cannot be unpacked: is the disk full?"
-		rm -rf "$fresh"
+		rm -rf "$RESTORE.new"
 		return 1
 	}
-	[ -n "$ROOT" ] || systemctl stop ringgated.service 2>/dev/null
+	backup_take || return 1
+	echo "Identity, users and settings are those of $file."
+}
+
+# What is in $RESTORE takes the place of what is there: users, phones and settings of two sites do not mix. A machine that loses its
+# power meanwhile does it again, from the beginning, at its next start.
+backup_take() {
+	TAKEN=yes
+	# At boot it does not run yet, and stopping would take back that it is to be started.
+	[ -n "$ROOT$BOOTING" ] || systemctl stop ringgated.service 2>/dev/null
+	(cd "$STATE" 2>/dev/null && rm -rf settings identity password ca.pem health.d)
+	rm -rf "$NODE"/{node.key,node.crt,overlay.xml,users,sip-passwords,peers} "$NODE"/records.db* "$NODE"/phones.db*
 	mkdir -p -m 0700 "$NODE/users" "$STATE"
-	# The key comes last: without one, a machine that lost its power in between takes the backup of its stick again.
-	rm -f "$NODE/node.key" && sync -f "$NODE" && mv "$fresh/ringgate/node.key" "$fresh/" &&
-		{ [ ! -d "$fresh/ringgate-appliance" ] || cp -a "$fresh/ringgate-appliance/." "$STATE/"; } && cp -a "$fresh/ringgate/." "$NODE/" &&
-		sync -f "$NODE" && mv "$fresh/node.key" "$NODE/" || {
-		complain "What $file has cannot be put in its place: is the disk full?"
-		rm -rf "$fresh"
+	{ [ ! -d "$RESTORE/ringgate-appliance" ] || cp -a "$RESTORE/ringgate-appliance/." "$STATE/"; } && cp -a "$RESTORE/ringgate/." "$NODE/" || {
+		complain "What the backup has cannot be put in its place: is the disk full? The gateway waits; the next start tries it again."
 		return 1
 	}
-	rm -rf "$fresh" "$NODE"/records.db* "$NODE"/phones.db* "$NODE/peers"
+	[ -e "$STATE/password" ] || : | write_file "$STATE/password" 0600
 	chown -R ringgate:ringgate "$NODE" 2>/dev/null
 	chmod -R go= "$NODE" "$STATE"
 	sync -f "$STATE"
-	echo "Identity, users and settings are those of $file."
+	rm -rf "$RESTORE" "$RUN/settings"
 }
 
 backup_forget() {
 	[ -n "$ROOT" ] || systemctl stop ringgated.service
-	rm -rf "${NODE:?}"/* "${STATE:?}"/* "$ESP/ringgate.settings"
+	rm -rf "${NODE:?}"/* "${STATE:?}"/* "$RESTORE" "$RESTORE.new" "$ESP/ringgate.settings"
 	sync -f "$STATE"
 	echo "Everything of this site is removed. At the next start the machine looks for settings."
 }

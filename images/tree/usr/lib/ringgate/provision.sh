@@ -51,11 +51,12 @@ import() {
 	settings_read "$file" || return 1
 	if ! settings_keep; then
 		complain "The settings in $file cannot be kept: the state partition cannot be written. They are used until the next start."
-		mkdir -p -m 0700 "$RUN" && settings_write >"$RUN/settings"
-		printf '%s\n' "${SETTING[password]:-}" | write_file "$RUN/password" 0600
+		mkdir -p "$RUN" && settings_write >"$RUN/settings"
+		TAKEN=yes
 		return 0
 	fi
 	mkdir -p -m 0755 "$RUN"
+	rm -f "$RUN/settings" # of a time when none could be kept
 	local phones=0
 	phones_keep || phones=$?
 	[ ! -s "${file%/*}/ringgate-ca.pem" ] || write_file "$STATE/ca.pem" <"${file%/*}/ringgate-ca.pem"
@@ -65,11 +66,24 @@ import() {
 			-e 's/^(\xef\xbb\xbf)?[[:space:]]*phone[[:space:]]*=[[:space:]]*([^[:space:]]+).*/# The password of the phones of \2 was taken over and removed./' "$file") &&
 			printf '%s\n' "$copy" >"$file.new" && sync "$file.new" && mv -f "$file.new" "$file"
 	fi
+	TAKEN=yes
+	[ $phones -ne 0 ] || [ -z "${lasting:-}" ] || sources_remember "${lasting[@]}"
 	echo "Settings of $file are in force."
 }
 
-# Whether there is something to take over: other settings than last time, or a password.
-settings_new() { [ -s "$1" ] && ! (settings_read "$1" && [ "${SETTING[password]:-}${#PHONE[@]}" = 0 ] && settings_write | cmp -s - "$STATE/settings") 2>/dev/null; }
+# Whether there is something to take over: other settings than those in force, or a password.
+settings_new() { ! (settings_read "$1" && [ "${SETTING[password]:-}${#PHONE[@]}" = 0 ] && settings_write | cmp -s - "$STATE/settings") 2>/dev/null; }
+
+# What lies in a place at every start is taken when it has changed, not when other settings have taken its place since: digests of files.
+source_known() { grep -qxF "$(sha256sum "$1")" "$STATE/sources" 2>/dev/null; }
+sources_remember() { # FILE…
+	local file
+	[ ! -s "$RUN/settings" ] || return 0 # those that cannot be kept are taken again
+	{
+		for file in "$@"; do [ ! -s "$file" ] || sha256sum "$file"; done
+		cat "$STATE/sources" 2>/dev/null
+	} | awk '!seen[$2]++' | write_file "$STATE/sources" 0600 2>/dev/null
+}
 
 settings_of_command_line() {
 	local word
@@ -88,18 +102,29 @@ stick_mount() {
 }
 stick_unmount() { umount "$RUN/stick" 2>/dev/null; }
 
-# Whether the last source that said something could be used is remembered for the status page.
+# Whether the last source that said something could be used is remembered for the status page. TAKEN is yes if anything is new.
 provision_find() {
-	local problem=$RUN/problem
+	local problem=$RUN/problem backup=$RUN/stick/ringgate-backup.tar file
+	local -a lasting=("$ESP/ringgate.settings" "$RUN/command-line" "${CREDENTIALS_DIRECTORY:-/nowhere}/ringgate.settings")
+	TAKEN=
 	: >"$problem"
-	if [ -s "$RUN/stick/ringgate-backup.tar" ] && [ ! -e "$NODE/node.key" ]; then
-		backup_restore "$RUN/stick/ringgate-backup.tar" 2>>"$problem"
+	if [ -d "$RESTORE" ]; then
+		backup_take 2>>"$problem" && echo "The backup whose restore was interrupted is restored."
+	fi
+	if [ -s "$backup" ] && [ ! -e "$NODE/node.key" ]; then
+		backup_restore "$backup" 2>>"$problem"
+	elif [ -s "$backup" ] && ! tar -xOf "$backup" ringgate/node.key 2>/dev/null | cmp -s - "$NODE/node.key"; then
+		complain "The backup on the stick is not restored: this machine has an identity already. Pull the stick out, or remove that identity with ringgate-appliance forget --yes and restart." 2>>"$problem"
 	fi
 	settings_of_command_line >"$RUN/command-line"
-	local file
-	for file in "$RUN/stick/ringgate.settings" "$ESP/ringgate.settings" "$RUN/command-line" "${CREDENTIALS_DIRECTORY:-/nowhere}/ringgate.settings"; do
+	[ -z "$TAKEN" ] || sources_remember "${lasting[@]}" # a backup brings its settings
+	for file in "$RUN/stick/ringgate.settings" "${lasting[@]}"; do
 		[ -s "$file" ] || continue
-		settings_new "$file" || return 0
+		[ "$file" = "$RUN/stick/ringgate.settings" ] || ! source_known "$file" || return 0
+		if ! settings_new "$file"; then
+			sources_remember "$file"
+			return 0
+		fi
 		if import "$file" "$([ "$file" = "$RUN/command-line" ] && echo keep)" 2>>"$problem"; then return 0; fi
 	done
 }
@@ -112,11 +137,13 @@ networks_of() { # FAMILY LIST
 
 provision_network() {
 	local each name=${SETTING[hostname]:-}
+	# Also the name of settings before, if these have none.
+	[ -n "$name" ] || [ "$(cat "$ROOT/etc/hostname" 2>/dev/null)" = ringgate ] || name=ringgate
 	if [ -n "$name" ]; then
 		echo "$name" >"$ROOT/etc/hostname"
 		[ -n "$ROOT" ] || hostname "$name"
 	fi
-	rm -f "$ROOT/run/systemd/network/50-ringgate.network"
+	rm -f "$ROOT/run/systemd/network/50-ringgate.network" "$ROOT/run/systemd/timesyncd.conf.d/50-ringgate.conf"
 	mkdir -p "$ROOT/run/systemd/network" "$ROOT/run/systemd/timesyncd.conf.d"
 	if [ "${SETTING[address]:-dhcp}" != dhcp ] || [ -n "${SETTING[interface]:-}${SETTING[dns]:-}" ]; then
 		{
@@ -170,12 +197,12 @@ provision_gateway() {
 }
 
 provision_shells() {
+	local password=${SETTING[console-password-hash]:-}
+	[ -n "$password" ] || [ ! -e "$RUN/console" ] || password='*' # that of settings before ends with them
 	rm -f "$RUN/ssh" "$RUN/console"
 	[ -z "${SETTING[ssh-key]:-}" ] || printf '%s\n' "${SETTING[ssh-key]}" >"$RUN/ssh"
-	if [ -n "${SETTING[console-password-hash]:-}" ]; then
-		: >"$RUN/console"
-		printf 'root:%s\n' "${SETTING[console-password-hash]}" | chpasswd -e ${ROOT:+-R "$ROOT"}
-	fi
+	[ -z "${SETTING[console-password-hash]:-}" ] || : >"$RUN/console"
+	[ -z "$password" ] || printf 'root:%s\n' "$password" | chpasswd -e ${ROOT:+-R "$ROOT"}
 }
 
 provision_host_keys() {
@@ -199,7 +226,9 @@ provision_write() {
 	provision_shells
 }
 
+BOOTING=
 provision() {
+	BOOTING=yes
 	mkdir -p "$RUN" && chmod 0755 "$RUN"
 	# A disk without state yet, or one that cannot be written, is no reason to stop here.
 	mkdir -p -m 0700 "$STATE" 2>/dev/null && [ -e "$STATE/password" ] || : | write_file "$STATE/password" 0600 2>/dev/null
@@ -218,22 +247,32 @@ provision_again() {
 	systemctl daemon-reload
 	networkctl reload 2>/dev/null
 	systemctl try-restart systemd-timesyncd.service
-	systemctl restart nftables.service ringgated.service
+	systemctl reload-or-restart nftables.service # all rules at once: there is no moment without
 	systemctl restart ssh.service 2>/dev/null
-	return 0
+	# Nobody waits for the gateway: its start does not end before the clock is right.
+	systemctl --no-block restart ringgated.service
 }
 
 settings_apply() {
-	import "$1" keep && provision_again
+	import "$1" keep || return 1
+	rm -f "$RUN/problem" # of settings before
+	provision_again
+}
+
+restore() {
+	backup_restore "$1" || return 1
+	rm -f "$RUN/problem"
+	provision_again
 }
 
 provision_stick() {
+	local update
 	stick_mount || { complain "The stick cannot be read."; return 1; }
 	trap stick_unmount EXIT
 	provision_find
-	local update
+	# A stick that stays plugged in is seen again at each start: then it has nothing new.
+	[ -z "$TAKEN" ] || provision_again
 	for update in "$RUN"/stick/*.update; do
-		[ -s "$update" ] && update_install "$update" 2>>"$RUN/problem"
+		[ ! -s "$update" ] || update_tried "$update" || update_install "$update" 2>>"$RUN/problem"
 	done
-	provision_again
 }

@@ -92,6 +92,8 @@ status_print() {
 	printf '%-14s %s\n' gateway "$(uname -n), Ringgate ${VERSION:-?}" addresses "${address:-none}" overlay "${overlay:-${SETTING[overlay]:--}}" state "${state:-not running}"
 	[ -z "$node" ] || printf '%-14s %s\n' "Node-ID" "$node" peers "$peers connected, ring of about ${size%.*}" phones "$registrations registered, $calls calls redirected" storage "$storage"
 	[ -z "${CERTIFICATE[fingerprint]:-}" ] || printf '%-14s %s\n' fingerprint "${CERTIFICATE[fingerprint]}"
+	line=$(update_waiting)
+	[ -z "$line" ] || printf '%-14s %s\n' update "$line"
 	[ -z "${failed:-}" ] || printf '%-14s %s\n' "! attention" "$failed"
 	while IFS= read -r line; do printf '%-14s %s\n' "! attention" "$line"; done < <(troubles)
 }

@@ -31,6 +31,15 @@ update_trouble() {
 	fi
 }
 
+# A version that is installed and was not started yet; for the status page.
+update_waiting() {
+	local wanted
+	wanted=$(cat "$STATE/update-to" 2>/dev/null)
+	[ -n "$wanted" ] && [ "$wanted" != "$VERSION" ] &&
+		[ "$(cat "$STATE/update-started" 2>/dev/null)" = "$(cat "$ROOT/proc/sys/kernel/random/boot_id" 2>/dev/null)" ] || return 0
+	echo "version $wanted is installed and starts next"
+}
+
 update_status() {
 	local slot
 	slot=$(running_slot) || slot="none (this system was not started from a slot)"
@@ -57,6 +66,14 @@ update_write() { # MEMBER DEVICE
 		{ complain "$device cannot be written."; return 1; }
 	found=$(head -c "$size" "$device" | sha256sum | cut -d' ' -f1)
 	[ "$found" = "$wanted" ] || { complain "What was written to $device is not what the update has: the file is damaged, or the disk."; return 1; }
+}
+
+# Whether FILE is nothing to install by itself: its version runs, waits for the next start, or was given up. This is no check of the file.
+update_tried() {
+	local version wanted
+	version=$(tar -xOf "$1" --occurrence=1 manifest 2>/dev/null | head -c 4096 | sed -n 's/^version = //p' | head -n 1)
+	wanted=$(cat "$STATE/update-to" 2>/dev/null)
+	[ -n "$version" ] && { [ "$version" = "$VERSION" ] || { [ "$version" = "$wanted" ] && [ -e "$STATE/update-started" ]; }; }
 }
 
 older() { [ "$(printf '%s\n%s\n' "$VERSION" "$1" | sort -V | tail -n 1)" != "$1" ]; } # than the version that runs
