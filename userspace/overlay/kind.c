@@ -113,7 +113,10 @@ static int compile(regex_t *ret, const char *pattern) {
 	return regcomp(ret, anchored, REG_EXTENDED | REG_NOSUB | REG_ICASE) == 0 ? 0 : -EINVAL;
 }
 
-/* Atoms of a pattern with its repetition counts multiplied out, which is what regcomp() needs memory for. */
+/*
+ * Atoms and operators of a pattern with its repetitions multiplied out, which is what regcomp() needs memory for. It writes "x+" as
+ * "xx*", and so "x++++" as sixteen of x.
+ */
 struct expansion {
 	uint64_t sum[PATTERN_DEPTH_MAX + 1]; /* of the atoms before the last one, per open parenthesis */
 	uint64_t last;			     /* the last atom */
@@ -136,9 +139,15 @@ static bool expansion_open(struct expansion *expansion) {
 static bool expansion_close(struct expansion *expansion) {
 	if (expansion->depth == 0)
 		return false;
-	uint64_t group = expansion->sum[expansion->depth--] + expansion->last;
+	uint64_t group = expansion->sum[expansion->depth--] + expansion->last + 1;
 	expansion->last = group;
 	return group <= PATTERN_ATOMS_MAX;
+}
+
+/* The last atom `times` times, and an operator. */
+static bool expansion_multiply(struct expansion *expansion, unsigned times) {
+	expansion->last = expansion->last * times + 1;
+	return expansion->last <= PATTERN_ATOMS_MAX;
 }
 
 /* "{m}", "{m,}" or "{m,n}". Returns its last character, NULL when it is malformed or too much. */
@@ -157,8 +166,7 @@ static const char *expansion_repeat(struct expansion *expansion, const char *at)
 			return NULL;
 	}
 	unsigned most = counts[0] > counts[1] ? counts[0] : counts[1];
-	expansion->last *= most + 1;
-	return expansion->last <= PATTERN_ATOMS_MAX ? at : NULL;
+	return expansion_multiply(expansion, most + 1) ? at : NULL;
 }
 
 /* The closing bracket of the bracket expression at `at`, or NULL. "]" right after "[" or "[^" stands for itself. */
@@ -193,7 +201,11 @@ static bool pattern_bounded(const char *pattern) {
 			fits = (at = bracket_end(at)) != NULL && expansion_atom(&expansion, 1);
 		else if (*at == '\\')
 			fits = *++at != 0 && (*at < '0' || *at > '9') && expansion_atom(&expansion, 1);
-		else if (!strchr("*+?|", *at))
+		else if (*at == '*' || *at == '?' || *at == '+')
+			fits = expansion_multiply(&expansion, *at == '+' ? 2 : 1);
+		else if (*at == '|')
+			fits = expansion_atom(&expansion, 1);
+		else
 			fits = *at > 0x20 && *at < 0x7f && expansion_atom(&expansion, 1);
 		if (!fits)
 			return false;
