@@ -10,6 +10,7 @@
 #define FORWARD_CUSTOM_HOOKS
 #define FORWARD_WIDE_HOOKS
 #define FORWARD_FUNCTION __attribute__((noinline))
+#define INLINE static inline __attribute__((always_inline))
 #include "aead.h"
 #include "link_state.h"
 
