@@ -16,9 +16,9 @@ trap 'network_close; rm -rf "$WORK"' EXIT
 trap 'exit 130' INT TERM
 die() { echo "FAILED: $*"; [ -z "${KEEP:-}" ] || cp -r "$WORK" "$KEEP"; tail -n 8 "$WORK"/*log "$WORK"/gateway-*/log 2>/dev/null; exit 1; }
 
-# until_true WHAT COMMAND…: again and again, for up to 90 seconds
+# until_true WHAT COMMAND…: again and again, for up to three minutes
 until_true() {
-	local what=$1 end=$((SECONDS + 90))
+	local what=$1 end=$((SECONDS + 180))
 	shift
 	until "$@"; do
 		[ $SECONDS -lt $end ] || die "waited in vain: $what"
@@ -26,7 +26,7 @@ until_true() {
 	done
 }
 # wait_log FILE PATTERN: until the file has such a line
-wait_log() { timeout --foreground 90 grep -q -m1 "$2" < <(tail -n +1 -F "$1" 2>/dev/null) || die "$1 does not say: $2"; }
+wait_log() { timeout --foreground 180 grep -q -m1 "$2" < <(tail -n +1 -F "$1" 2>/dev/null) || die "$1 does not say: $2"; }
 
 server_start() {
 	ip netns exec "$NETWORK-server" "$BUILD/ringgate-enrolld" --config "$WORK/enrolld.conf" >>"$WORK/server.log" 2>&1 &

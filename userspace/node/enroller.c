@@ -35,7 +35,7 @@ struct enroller {
 
 	struct helper *helper;
 	char user[USER_NAME_MAX + 1]; /* whom it works for; "": the node */
-	bool first, by_password;
+	bool first;
 	struct enroll_command command;
 	struct credential_watch *watch;
 
@@ -71,6 +71,11 @@ uint64_t enroller_pause_s(const struct runtime *runtime, unsigned failures, uint
 	if (pause_s < ENROLLER_PAUSE_LEAST_S)
 		pause_s = ENROLLER_PAUSE_LEAST_S;
 	return pause_s / 2 + runtime_random_below(runtime, pause_s / 2 + 1);
+}
+
+/* Some servers want the password again, so with and without take turns. A key whose certificate has ended proves nothing. */
+static bool by_password(const struct enroller *enroller, const struct renewal *renewal, uint64_t not_after_ms) {
+	return renewal->by_password || left_ms(not_after_ms, runtime_realtime_ms(&enroller->node->runtime)) == 0;
 }
 
 static void decide(const struct enroller *enroller, struct renewal *renewal, uint64_t not_before_ms, uint64_t not_after_ms) {
@@ -133,7 +138,6 @@ static void failed(struct enroller *enroller, struct renewal *renewal, const cha
 	uint64_t now_ms = runtime_realtime_ms(runtime), left = left_ms(not_after_ms, now_ms);
 	uint64_t pause_s = enroller_pause_s(runtime, ++renewal->failures, left);
 
-	/* Some servers want the password again, and a key whose certificate has ended proves nothing. */
 	renewal->by_password = !renewal->by_password;
 	renewal->due_ms = now_ms + pause_s * 1000;
 	log_warning("The certificate of %s is not renewed: %s It is good for %llu h %02llu min more; trying again in %llu s.", who,
@@ -362,12 +366,12 @@ static void on_changed(void *userdata, const char *stem) {
 
 /* ---- one after the other ---- */
 
-static void run(struct enroller *enroller, const char *user, const char *stem, bool renew, bool by_password) {
+static void run(struct enroller *enroller, const char *user, const char *stem, bool renew, bool with_password) {
 	struct node *node = enroller->node;
 
 	snprintf(enroller->user, sizeof(enroller->user), "%s", user ? user : "");
 	/* The document is left alone: a newer one has its own way into a node that runs. */
-	int error = enroll_command(node->settings, user, stem, renew, by_password, true, &enroller->command);
+	int error = enroll_command(node->settings, user, stem, renew, with_password, true, &enroller->command);
 	if (error == 0)
 		error = helper_start(node->event, "ringgatectl", enroller->command.arguments, ENROLLER_LIMIT_S, on_helper, enroller,
 				     &enroller->helper);
@@ -386,7 +390,8 @@ static void run_own(struct enroller *enroller) {
 
 	enroller->first = false;
 	if (settings_stem(enroller->node->settings->certificate, enroller->node->settings->key, stem) == 0)
-		run(enroller, NULL, stem, true, enroller->own.by_password);
+		run(enroller, NULL, stem, true,
+		    by_password(enroller, &enroller->own, enroller->node->credential->certificate->not_after_ms));
 }
 
 static void run_waiting(struct enroller *enroller) {
@@ -421,7 +426,7 @@ static void work(struct enroller *enroller) {
 		struct user *user = next_user(enroller);
 		if (!enroller->helper && user && user->renewal.due_ms <= now_ms) {
 			enroller->first = false;
-			run(enroller, user->name, user->stem, true, user->renewal.by_password);
+			run(enroller, user->name, user->stem, true, by_password(enroller, &user->renewal, user->not_after_ms));
 			user = next_user(enroller);
 		}
 		if (user && user->renewal.due_ms < due_ms)
