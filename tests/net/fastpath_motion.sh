@@ -85,7 +85,7 @@ still() {
 	local again
 	for again in 1 2 3 4 5; do
 		"$@" true
-		[ "$received" -eq "$sent" ] && [ "$kernel" -gt $((sent * 7 / 8)) ] && return 0
+		[ "$received" -eq "$sent" ] && [ "$kernel" -gt $((sent / 2)) ] && return 0
 		[ "$stalled_us" -gt 50000 ] || break
 		echo "$2: $received of $sent arrived, but the machine stood still for $stalled_us us: once more"
 	done
