@@ -62,6 +62,17 @@ bad 'address = 192.0.2.11/24;reboot\n' 'address has to be dhcp'
 bad 'gateway = gw.example.org\n' 'gateway has to be addresses'
 bad 'sip-allow = 192.0.2.0/24 }\n' 'sip-allow has to be networks'
 bad 'interface = ../../etc/passwd\n' 'is no name of an interface'
+# What a firewall or a network service would refuse is refused here.
+for each in 0.0.0.0/0 192.0.2.5/32 ::/0 ::1/128 fe80::/10 2001:db8::1:0:0/64 1:2:3:4:5:6:7:8/128 1:2:3:4:5:6:7::/112 ABCD::ef/8; do good "sip-allow = $each\n"; done
+for each in 300.1.1.1/24 192.0.2.0/33 192.0.2.0/024 192.0.02.0/24 010.0.0.1/32 192.0.2/24 192.0.2.0 2001:db8::/129 ::ffff:192.0.2.1/96 :/0 :::/0 1::2::3/64 \
+	12345::/16 1:2:3:4:5:6:7/64 1:2:3:4:5:6:7:8:9/64 1:2:3:4:5:6:7:8::/64 1:/64 :1/64 x::/64 /24 192.0.2.0/ 192.0.2.0/1/2; do
+	bad "sip-allow = 192.0.2.0/24 $each\n" 'sip-allow has to be networks'
+done
+good 'dns = 192.0.2.1:53 [2001:db8::1]:53 2001:db8::1 [2001:db8::1]\nmetrics = [::]:9464\nntp = 2001:db8::1 0.pool.ntp.org\n'
+for each in 'dns = 192.0.2.1:65536' 'dns = 192.0.2.1:0' 'dns = [192.0.2.1]:53' 'dns = 192.0.2.256' 'dns = [2001:db8::1' 'bootstrap = 2001:db8::1' 'metrics = 9464' \
+	'metrics = :9464' 'gateway = 192.0.2.1:80' 'gateway = 192.0.2.' 'server-address = 1.2.3' 'ntp = 192.0.2.300' 'address = 192.0.2.11/24 dhcp'; do
+	bad "$each\n" "${each%% *} has to be"
+done
 bad 'overlay = ftp://example.org\n' 'neither a name'
 bad 'overlay = http://example.org\n' 'neither a name'
 bad 'user = site1@example.org\n' 'also overlay is needed'
@@ -124,8 +135,10 @@ grep -rq -e oak-river -e "with spaces" "$root" && die "a phone's password was wr
 has "$root/efi/ringgate.settings" "# The password of the phones of alice@example.org was taken over and removed."
 appliance settings show | grep -q "phones of 2 users have passwords" || die "settings show does not tell of phones"
 has "$gateway" "allow = 127.0.0.0/8 ::1/128 192.0.2.0/24 2001:db8::/32"
-has "$root/run/ringgate-appliance/firewall.nft" "add element inet ringgate sip_allow4 { 192.0.2.0/24 }"
-has "$root/run/ringgate-appliance/firewall.nft" "add element inet ringgate sip_allow6 { 2001:db8::/32 }"
+has "$root/run/ringgate-appliance/firewall.nft" "add element inet ringgate site4 { 192.0.2.0/24 }"
+has "$root/run/ringgate-appliance/firewall.nft" "add element inet ringgate site6 { 2001:db8::/32 }"
+has "$root/run/ringgate-appliance/firewall.nft" "add element inet ringgate site_ports { 5060 }"
+[ "$(grep -c site_ports "$root/run/ringgate-appliance/firewall.nft")" -eq 1 ] || die "more than SIP is open to the site"
 has "$root/run/ringgate-appliance/firewall.nft" "add element inet ringgate shell_ports { 22 }"
 has "$root/run/ringgate-appliance/ssh" "ssh-ed25519 AAAA alice@example.org"
 has "$root/etc/ringgate/ca.pem" "root certificate"
@@ -152,6 +165,15 @@ appliance settings apply "$WORK/hand" >/dev/null || die "settings cannot be appl
 timesync=$root/run/systemd/timesyncd.conf.d/50-ringgate.conf
 has "$root/etc/hostname" by-hand
 has "$timesync" "NTP=192.0.2.1"
+# SIP off, and metrics for others than this machine.
+firewall=$root/run/ringgate-appliance/firewall.nft
+for each in '192.0.2.11:9999 9999' '192.0.2.11 9464' '[2001:db8::11]:80 80' '[2001:db8::11] 9464' '127.0.0.1:9464 ' '[::1]:9464 ' 'off '; do
+	{ cat "$WORK/hand"; printf 'sip = off\nmetrics = %s\n' "${each% *}"; } >"$WORK/metrics"
+	appliance settings apply "$WORK/metrics" >/dev/null || die "settings with metrics cannot be applied"
+	[ "$(sed -n 's/.*site_ports { \(.*\) }/\1/p' "$firewall")" = "${each##* }" ] || die "metrics at ${each% *}: $(cat "$firewall")"
+	cases=$((cases + 1))
+done
+appliance settings apply "$WORK/hand" >/dev/null || die "settings cannot be applied again"
 [ ! -e "$network" ] || die "the address of settings before is kept: $(cat "$network")"
 appliance provision | grep -q "in force" && die "a file that did not change replaces what was applied by hand"
 has "$root/etc/hostname" by-hand

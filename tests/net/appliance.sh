@@ -236,6 +236,14 @@ done
 [ "$memory" -le $((60 * 1024)) ] || die "the processes of Ringgate use $memory KB"
 within 1 sh -c 'echo "address = 1" >/run/bad; ringgate-appliance settings check /run/bad' 2>&1 | grep -q "line 1: address has to be" || die "a wrong setting is not named"
 
+# ---- rules of a firewall that cannot be used leave the machine closed
+within 1 sh -c 'cd /run/ringgate-appliance && cp firewall.nft /run/kept && echo "add element inet ringgate site4 { 192.0.2.0/99 }" >>firewall.nft &&
+	systemctl restart nftables.service' || die "the firewall cannot be made anew"
+within 1 nft list chain inet ringgate input | grep -q "policy drop" || die "a firewall that cannot be made of the settings leaves the machine open"
+within 1 ringgate-appliance status | grep -q "! attention *The firewall cannot be made" || die "the page does not tell of the firewall: $(within 1 ringgate-appliance status)"
+within 1 sh -c 'cd /run/ringgate-appliance && mv /run/kept firewall.nft && rm problem && systemctl reload nftables.service' || die "the firewall cannot be mended"
+within 1 nft list set inet ringgate site4 | grep -q "elements = { 192.0.2.0/24 }" || die "the firewall is not that of the settings"
+
 # ---- a full disk: the page says so, calls and links go on, and all is well when there is room again
 within 1 sh -c 'cat /dev/zero >/var/lib/fill' 2>/dev/null
 within 1 ringgate-appliance status | grep -q "! attention *The state partition is full" || die "a full disk is not told: $(within 1 ringgate-appliance status)"

@@ -160,14 +160,24 @@ provision_network() {
 
 provision_firewall() {
 	local allow=${SETTING[sip-allow]:-10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 169.254.0.0/16 fc00::/7 fe80::/10}
-	local four six
-	[ "${SETTING[sip]:-on}" = on ] || allow=
+	local four six metrics=${SETTING[metrics]:-off}
 	four=$(networks_of 4 "$allow") six=$(networks_of 6 "$allow")
 	{
-		[ -z "$four" ] || echo "add element inet ringgate sip_allow4 { $four }"
-		[ -z "$six" ] || echo "add element inet ringgate sip_allow6 { $six }"
+		[ -z "$four" ] || echo "add element inet ringgate site4 { $four }"
+		[ -z "$six" ] || echo "add element inet ringgate site6 { $six }"
+		[ "${SETTING[sip]:-on}" != on ] || echo "add element inet ringgate site_ports { 5060 }"
+		case $metrics in
+		off | 127.* | \[::1\]*) ;;
+		*) echo "add element inet ringgate site_ports { $([[ $metrics =~ [].0-9]:([0-9]+)$ && $metrics != *\] ]] && echo "${BASH_REMATCH[1]}" || echo 9464) }" ;;
+		esac
 		[ -z "${SETTING[ssh-key]:-}" ] || echo "add element inet ringgate shell_ports { 22 }"
 	} | write_file "$RUN/firewall.nft"
+}
+
+# What the settings open is not worth a machine that is open altogether.
+firewall_close() {
+	sed '/^include/d' "$ROOT/etc/nftables.conf" | nft -f - || return 1
+	echo "The firewall cannot be made of the settings: neither phones nor shells reach this machine. Look at: journalctl -b -u nftables" >>"$RUN/problem"
 }
 
 provision_gateway() {

@@ -34,7 +34,7 @@ What was found last is kept; a changed file is used at the next start, one on a 
                                    "none" instead of a password: they may not register any more
   sip-allow = 192.0.2.0/24         networks whose phones may use the gateway (default: private and link-local ones)
   fast-path = auto                 or no: forward in the kernel where that is possible (default auto)
-  metrics = 127.0.0.1:9464         address for Prometheus (default off)
+  metrics = 127.0.0.1:9464         address for Prometheus (default off); any but a loopback one is open to the networks of sip-allow
   ssh-key = ssh-ed25519 AAAA...    lets this key in as root over ssh (default: no remote shell at all)
   console-password-hash = $y$...   lets root log in at the console (openssl passwd -6); default: nobody
   log-level = info
@@ -43,11 +43,44 @@ A file ringgate-ca.pem beside ringgate.settings holds the roots for the server's
 HELP
 }
 
+# What services would refuse is refused here, where the line can be named: a firewall with one wrong network in it is no firewall.
+# Numbers with a zero in front are octal for some of them.
+address_good() {
+	local each groups=()
+	if [[ $1 =~ ^([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})$ ]]; then
+		for each in "${BASH_REMATCH[@]:1}"; do [[ $each = 0 || $each != 0* ]] && [ "$each" -le 255 ] || return 1; done
+		return 0
+	fi
+	[[ $1 =~ ^(::|[0-9a-fA-F])[0-9a-fA-F:]*$ && $1 = *:* && $1 != *:::* && $1 != *::*::* && $1 != *[!:]: ]] || return 1
+	IFS=: read -ra groups <<<"${1/::/:}"
+	for each in "${groups[@]}"; do [ ${#each} -le 4 ] || return 1; done
+	[[ $1 = :: ]] || [ -n "${groups[0]}" ] || groups=("${groups[@]:1}")
+	if [[ $1 = *::* ]]; then [ ${#groups[@]} -le 7 ]; else [ ${#groups[@]} -eq 8 ]; fi
+}
+network_good() { # an address and the length of its prefix
+	local length=${1##*/} most=32
+	[[ $1 = */* && $length =~ ^(0|[1-9][0-9]{0,2})$ ]] && address_good "${1%/*}" || return 1
+	[[ $1 != *:* ]] || most=128
+	[ "$length" -le $most ]
+}
+endpoint_good() { # an address, with or without a port; one of IPv6 with a port has brackets
+	local port=''
+	if [[ $1 =~ ^\[([0-9a-fA-F:]+)\](:([0-9]{1,5}))?$ ]]; then
+		port=${BASH_REMATCH[3]}
+		address_good "${BASH_REMATCH[1]}" || return 1
+	elif [[ $1 =~ ^([0-9.]+):([0-9]{1,5})$ ]]; then
+		port=${BASH_REMATCH[2]}
+		address_good "${BASH_REMATCH[1]}" || return 1
+	else
+		address_good "$1" || return 1
+	fi
+	[ -z "$port" ] || { [[ $port != 0* ]] && [ "$port" -le 65535 ]; }
+}
+
 # settings_value_bad NAME VALUE: `bad` becomes what is wrong, or nothing. Without another process for each line: they cost a boot seconds
 # on slow machines.
 settings_value_bad() {
-	local name=$1 value=$2 each host='[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?' address='([0-9]{1,3}\.){3}[0-9]{1,3}|[0-9a-fA-F:]*:[0-9a-fA-F:.]*'
-	local port='(:[0-9]{1,5})?'
+	local name=$1 value=$2 each host='[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?'
 	bad=
 	case $value in *[![:print:]]*) bad="has characters that cannot be printed"; return ;; esac
 	case $name in
@@ -71,17 +104,16 @@ settings_value_bad() {
 	interface) [[ $value =~ ^[A-Za-z0-9._-]{1,15}$ ]] || bad="is no name of an interface" ;;
 	address)
 		[ "$value" = dhcp ] && return
-		for each in $value; do [[ $each =~ ^($address)/[0-9]{1,3}$ ]] || bad="has to be dhcp, or addresses such as 192.0.2.11/24"; done
+		for each in $value; do network_good "$each" || bad="has to be dhcp, or addresses such as 192.0.2.11/24"; done
 		;;
-	gateway | dns | server-address)
-		for each in $value; do [[ $each =~ ^($address|\[[0-9a-fA-F:.]+\])$port$ ]] || bad="has to be addresses such as 192.0.2.1"; done
-		;;
-	ntp) for each in $value; do [[ $each =~ ^($address|$host(\.$host)*)$ ]] || bad="has to be addresses or names"; done ;;
+	gateway) for each in $value; do address_good "$each" || bad="has to be addresses such as 192.0.2.1"; done ;;
+	dns | server-address) for each in $value; do endpoint_good "$each" || bad="has to be addresses such as 192.0.2.1"; done ;;
+	ntp) for each in $value; do address_good "$each" || [[ $each =~ ^$host(\.$host)*$ && ! $each =~ ^[0-9.]+$ ]] || bad="has to be addresses or names"; done ;;
 	bootstrap | metrics)
 		[ "$name $value" = "metrics off" ] && return
-		for each in $value; do [[ $each =~ ^(([0-9]{1,3}\.){3}[0-9]{1,3}|\[[0-9a-fA-F:.]+\])$port$ ]] || bad="has to be addresses such as 192.0.2.11:6084"; done
+		for each in $value; do [[ $each = *.* || $each = \[* ]] && endpoint_good "$each" || bad="has to be addresses such as 192.0.2.11:6084"; done
 		;;
-	sip-allow) for each in $value; do [[ $each =~ ^($address)/[0-9]{1,3}$ ]] || bad="has to be networks such as 192.0.2.0/24"; done ;;
+	sip-allow) for each in $value; do network_good "$each" || bad="has to be networks such as 192.0.2.0/24"; done ;;
 	ssh-key) [[ $value =~ ^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp[0-9]+|sk-[a-z0-9@.-]+)\ [A-Za-z0-9+/=]+(\ .*)?$ ]] || bad="is no public key of ssh" ;;
 	console-password-hash) [[ $value =~ ^\$[a-z0-9]+\$[^:[:space:]]+$ ]] || bad="is no password hash of crypt(5)" ;;
 	*) bad="is not among the settings" ;;
