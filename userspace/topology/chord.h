@@ -20,7 +20,8 @@ enum {
 	CHORD_HOLD_OFF_S = 30,	       /* an unreachable peer is not tried again for so long; doubles each time */
 	CHORD_HOLD_OFF_MAX_S = 480,
 	CHORD_REFUSED_HOLD_OFF_S = 2, /* one that refused an Attach, mostly since its own was under way */
-	CHORD_RETRIES_MAX = 4,	      /* Attaches to a lost neighbor (B-10.7.1-05) */
+	CHORD_RETRIES_MAX = 4,	      /* Attaches to a lost neighbor (B-10.7.1-05), */
+	CHORD_RETRIES_AT_ONCE = 16,   /* to so many at a time; the others wait */
 	CHORD_CHECK_S = 15,	      /* default silence before a neighbor is pinged */
 	CHORD_CHECK_AGE = 32,	      /* who has been there long is likely to stay: checked after this part of the link's age, */
 	CHORD_CHECK_GROWTH = 8,	      /* but at most so many times that silence; the nearest are always checked after it */
@@ -38,6 +39,7 @@ enum {
 enum chord_attach_purpose {
 	CHORD_ATTACH_ADMITTING,
 	CHORD_ATTACH_NEIGHBOR,
+	CHORD_ATTACH_RETRY, /* a neighbor that could not be reached before */
 	CHORD_ATTACH_SUCCESSOR,
 	CHORD_ATTACH_FINGER,
 	CHORD_ATTACH_MERGE
@@ -73,11 +75,16 @@ struct chord_request {
 	struct chord_request *prev, *next;
 };
 
+/*
+ * A peer that could not be reached. Those who name it may well reach it, so that what it is held off for then does not count our
+ * own retries: after a long partition the other side would be held off for minutes, and the rings stay tangled as long.
+ */
 struct chord_unreachable {
 	struct id id;
-	uint64_t until_us;
-	uint8_t failures;
-	bool retry; /* it was a neighbor, or should have been one */
+	uint64_t until_us; /* it is not tried because others name it */
+	uint64_t retry_us; /* it is tried of our own accord: */
+	bool retry;	   /* it was a neighbor, or should have been one */
+	uint8_t failures, retries;
 };
 
 enum chord_join_phase {
@@ -125,7 +132,6 @@ struct chord {
 	bool started;	      /* explicitly the first node: may own the ring alone */
 	bool isolated;	      /* offline because everybody was lost */
 	bool placing;	      /* placed, but Attaches of the join are under way: no Update yet (B-10.5-09) */
-	bool pull;	      /* ask the first successor and predecessor for their tables */
 	uint8_t fingers_lost; /* searches for lost fingers that are due out of turn */
 	enum topology_state state;
 	enum chord_audience audience; /* of the Update that is due */
@@ -221,6 +227,8 @@ void chord_attaches_cancel(struct chord *chord);
 void chord_learn(struct chord *chord, const struct id *reporter, const struct id *ids, size_t count);
 
 void chord_unreachable_add(struct chord *chord, const struct id *id, unsigned seconds, bool retry);
+/* It was tried of our own accord and not reached. */
+void chord_unreachable_still(struct chord *chord, const struct id *id, unsigned seconds);
 void chord_unreachable_remove(struct chord *chord, const struct id *id);
 bool chord_unreachable_now(const struct chord *chord, const struct id *id);
 void chord_retry_fire(struct timer *timer, void *userdata);

@@ -19,8 +19,8 @@ static void unreachable_arm(struct chord *chord) {
 	uint64_t due_us = USEC_NEVER;
 
 	for (size_t i = 0; i < chord->unreachable_count; i++)
-		if (chord->unreachable[i].retry && chord->unreachable[i].until_us < due_us)
-			due_us = chord->unreachable[i].until_us;
+		if (chord->unreachable[i].retry && chord->unreachable[i].retry_us < due_us)
+			due_us = chord->unreachable[i].retry_us;
 	if (due_us == USEC_NEVER)
 		timer_disarm(chord->runtime, &chord->retry_timer);
 	else
@@ -49,27 +49,45 @@ static struct chord_unreachable *unreachable_new(struct chord *chord) {
 	return oldest;
 }
 
-void chord_unreachable_add(struct chord *chord, const struct id *id, unsigned seconds, bool retry) {
-	struct chord_unreachable *entry = unreachable_find(chord, id);
-	uint8_t failures = entry ? entry->failures : 0;
-
-	retry = retry || (entry && entry->retry);
-	if (!entry)
-		entry = unreachable_new(chord);
-	if (!entry)
-		return;
+/* Doubles with each failure, unless it was short. */
+static uint64_t hold_off_end(const struct chord *chord, unsigned seconds, unsigned failures) {
 	if (seconds >= CHORD_HOLD_OFF_S) {
 		seconds <<= failures < 4 ? failures : 4;
 		if (seconds > CHORD_HOLD_OFF_MAX_S)
 			seconds = CHORD_HOLD_OFF_MAX_S;
 	}
-	*entry = (struct chord_unreachable){
-		.id = *id,
-		.until_us = chord_now(chord) + chord_jitter(chord, seconds * USEC_PER_SEC),
-		.failures = (uint8_t)(failures + 1),
-		.retry = retry && failures < CHORD_RETRIES_MAX,
-	};
+	return chord_now(chord) + chord_jitter(chord, seconds * USEC_PER_SEC);
+}
+
+static void plan_retry(struct chord *chord, struct chord_unreachable *entry, unsigned seconds) {
+	entry->retry = entry->retries < CHORD_RETRIES_MAX;
+	if (!entry->retry)
+		return;
+	entry->retry_us = hold_off_end(chord, seconds, entry->retries++);
 	unreachable_arm(chord);
+}
+
+void chord_unreachable_add(struct chord *chord, const struct id *id, unsigned seconds, bool retry) {
+	struct chord_unreachable *entry = unreachable_find(chord, id);
+
+	if (!entry) {
+		entry = unreachable_new(chord);
+		if (!entry)
+			return;
+		*entry = (struct chord_unreachable){.id = *id};
+	}
+	entry->until_us = hold_off_end(chord, seconds, entry->failures);
+	if (entry->failures < UINT8_MAX)
+		entry->failures++;
+	if (retry && !entry->retry)
+		plan_retry(chord, entry, seconds);
+}
+
+void chord_unreachable_still(struct chord *chord, const struct id *id, unsigned seconds) {
+	struct chord_unreachable *entry = unreachable_find(chord, id);
+
+	if (entry)
+		plan_retry(chord, entry, seconds);
 }
 
 void chord_unreachable_remove(struct chord *chord, const struct id *id) {
@@ -87,23 +105,30 @@ bool chord_unreachable_now(const struct chord *chord, const struct id *id) {
 	return entry && entry->until_us > chord_now(chord);
 }
 
-/* Its hold-off is over: a lost neighbor is tried once more unless nearer ones have come (B-10.7.1-05). */
+/* It was a neighbor once: is it still to be one, and not there yet? */
+static void retry(struct chord *chord, struct chord_unreachable *entry) {
+	struct id none = ID_NONE;
+
+	if (chord->state != TOPOLOGY_JOINED || chord_table_find(&chord->table, &entry->id) ||
+	    !chord_table_wants(&chord->table, &entry->id))
+		entry->retry = false;
+	else if (chord_attach_count(chord, CHORD_ATTACH_RETRY) >= CHORD_RETRIES_AT_ONCE)
+		entry->retry_us = chord_now(chord) + CHORD_REFUSED_HOLD_OFF_S * USEC_PER_SEC;
+	else if (chord_attach_start(chord, CHORD_ATTACH_RETRY, &entry->id, false, &none, LINK_SLOT_NONE) < 0)
+		plan_retry(chord, entry, CHORD_HOLD_OFF_S);
+	else
+		entry->retry_us = chord_now(chord) + CHORD_HOLD_OFF_MAX_S * USEC_PER_SEC; /* until the Attach tells */
+}
+
+/* Time is up: a lost neighbor is tried once more unless nearer ones have come (B-10.7.1-05). */
 void chord_retry_fire(struct timer *timer, void *userdata) {
 	struct chord *chord = userdata;
-	struct id none = ID_NONE;
 
 	(void)timer;
 	for (size_t i = 0; i < chord->unreachable_count; i++) {
 		struct chord_unreachable *entry = &chord->unreachable[i];
-		if (!entry->retry || entry->until_us > chord_now(chord))
-			continue;
-		entry->retry = false;
-		if (chord->state == TOPOLOGY_JOINED && !chord_table_find(&chord->table, &entry->id) &&
-		    chord_table_wants(&chord->table, &entry->id))
-			entry->retry =
-				chord_attach_start(chord, CHORD_ATTACH_NEIGHBOR, &entry->id, false, &none, LINK_SLOT_NONE) == 0;
-		if (entry->retry)
-			entry->until_us = chord_now(chord) + CHORD_HOLD_OFF_S * USEC_PER_SEC; /* until the Attach tells */
+		if (entry->retry && entry->retry_us <= chord_now(chord))
+			retry(chord, entry);
 	}
 	unreachable_arm(chord);
 }
@@ -124,8 +149,11 @@ static void neighbor_failed(struct chord *chord, const struct chord_attach *atta
 		return;
 	if (id_equal(&attach->target, &chord->range_bound))
 		chord->range_bound = ID_NONE;
-	chord_unreachable_add(chord, &attach->target, error == -EREMOTEIO ? CHORD_REFUSED_HOLD_OFF_S : CHORD_HOLD_OFF_S,
-			      attach->purpose == CHORD_ATTACH_NEIGHBOR);
+	unsigned seconds = error == -EREMOTEIO ? CHORD_REFUSED_HOLD_OFF_S : CHORD_HOLD_OFF_S;
+	if (attach->purpose == CHORD_ATTACH_RETRY)
+		chord_unreachable_still(chord, &attach->target, seconds);
+	else
+		chord_unreachable_add(chord, &attach->target, seconds, attach->purpose == CHORD_ATTACH_NEIGHBOR);
 }
 
 static void attached(struct chord *chord, const struct chord_attach *attach, uint16_t slot) {
@@ -255,7 +283,8 @@ void chord_learn(struct chord *chord, const struct id *reporter, const struct id
 	for (size_t i = 0; i < count && i < CHORD_LISTED_MAX; i++)
 		if (!chord_unreachable_now(chord, &ids[i]))
 			candidates[candidate_count++] = ids[i];
-	/* Those being attached to count as if they were there, so that no more than needed are started. */
+	/* Those being attached to count as if they were there, so that no more than needed are started; those that are tried again
+	 * have failed before. */
 	DL_FOREACH (chord->attaches, attach)
 		if (attach->purpose == CHORD_ATTACH_NEIGHBOR && !attach->resource)
 			candidates[candidate_count++] = attach->target;

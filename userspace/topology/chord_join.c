@@ -165,6 +165,7 @@ void chord_join_attached(struct chord *chord, const struct chord_attach *attach,
 		}
 		break;
 	case CHORD_ATTACH_NEIGHBOR:
+	case CHORD_ATTACH_RETRY:
 	case CHORD_ATTACH_FINGER:
 	case CHORD_ATTACH_MERGE:
 		break;

@@ -60,6 +60,11 @@ void chord_link_up(void *userdata, const struct connection *connection) {
 		chord_query(chord, member);
 }
 
+/* One of the nearest, or was until its link fell silent: that always comes first when a link dies. */
+static bool is_near(const struct chord *chord, const struct chord_member *member) {
+	return member->ready && !member->left && chord_table_wants(&chord->table, &member->id);
+}
+
 void chord_link_down(void *userdata, const struct connection *connection, enum link_reason reason) {
 	struct chord *chord = userdata;
 	struct id peer = connection->peer;
@@ -67,15 +72,14 @@ void chord_link_down(void *userdata, const struct connection *connection, enum l
 	char text[ID_TEXT_SIZE];
 
 	if (member && member->slot == connection->slot) {
-		bool was_usable = chord_member_usable(member), was_left = member->left;
-		bool was_neighbor = member->successor || member->predecessor || chord_table_is_neighbor(&chord->table, &peer);
+		bool was_usable = chord_member_usable(member), was_near = is_near(chord, member);
 		bool was_finger = chord_table_is_finger(&chord->table, &peer);
 		chord_table_remove(&chord->table, &peer);
 		chord_replica_lost(chord, &peer);
 		chord_owner_lost(chord, &peer);
 		/* Who closes the link to a peer that is no neighbor may just have no use for it. */
-		if (reason != LINK_CLOSED_BY_US && reason != LINK_REVOKED && (reason != LINK_CLOSED_BY_PEER || was_neighbor))
-			chord_unreachable_add(chord, &peer, CHORD_HOLD_OFF_S, was_neighbor && !was_left);
+		if (reason != LINK_CLOSED_BY_US && reason != LINK_REVOKED && (reason != LINK_CLOSED_BY_PEER || was_near))
+			chord_unreachable_add(chord, &peer, CHORD_HOLD_OFF_S, was_near && !chord->client); /* B-10.7.1-05 */
 		if (was_usable && chord->state == TOPOLOGY_JOINED)
 			log_info("Chord: lost peer %s: %s.", id_format(&peer, text), link_reason_text(reason));
 		lost(chord, &peer, was_usable && was_finger);

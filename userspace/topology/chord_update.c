@@ -95,8 +95,6 @@ void chord_update_flush(struct chord *chord) {
 		if (connection->up && !id_is_none(&connection->peer) &&
 		    (audience == CHORD_EVERYBODY || chord_table_is_neighbor(&chord->table, &connection->peer)))
 			chord_update_send(chord, connection, CHORD_UPDATE_FITTING);
-	if (chord->pull)
-		chord_pull(chord);
 }
 
 void chord_flush_fire(struct timer *timer, void *userdata) {

@@ -374,6 +374,96 @@ static void test_link_lost_and_back(void **state) {
 	ring_free(ring);
 }
 
+static struct ring *rarely_updating(size_t count, uint64_t seed) {
+	struct ring *ring =
+		ring_new(&(struct ring_settings){.seed = seed, .update_interval_s = 3600, .ping_interval_s = 3600, .rejoin = true});
+
+	ring_grow(ring, count, true, 2);
+	ring_run(ring, 5000);
+	return ring;
+}
+
+/* The same of its own accord, long before anybody sends a periodic Update: a link is suspect before it is down, and its peer was a
+ * neighbor until then (B-10.7.1-05). */
+static void test_lost_neighbor_is_retried(void **state) {
+	struct ring *ring = rarely_updating(8, 55);
+	struct ring_node *node = ring->nodes[2], *next = ring_after(ring, node, 1);
+
+	(void)state;
+	ring_cut(node, next, true);
+	ring_run(ring, 20000);
+	assert_null(router_connection_of(node->router, &next->id));
+	ring_cut(node, next, false);
+	assert_right_within(ring, 60);
+	ring_free(ring);
+}
+
+/* Cut off for so long that some links go down while the others are still suspect: from those it hears of the rest. */
+static void test_cut_off_from_some(void **state) {
+	struct ring *ring = rarely_updating(9, 56);
+	struct ring_node *node = ring->nodes[4], *others[8];
+
+	(void)state;
+	for (size_t i = 0; i < 8; i++)
+		others[i] = ring_after(ring, node, i + 1);
+	for (size_t i = 0; i < 6; i++)
+		ring_cut(node, others[i], true);
+	ring_run(ring, 8000);
+	for (size_t i = 6; i < 8; i++)
+		ring_cut(node, others[i], true);
+	for (unsigned i = 0; i < 200 && node->state == TOPOLOGY_JOINED; i++)
+		ring_run(ring, 50);
+	assert_int_equal(node->state, TOPOLOGY_OFFLINE);
+	assert_null(router_connection_of(node->router, &others[0]->id));
+	assert_non_null(router_connection_of(node->router, &others[7]->id));
+	for (size_t i = 0; i < 8; i++)
+		ring_cut(node, others[i], false);
+	assert_right_within(ring, 90);
+	ring_free(ring);
+}
+
+/* Own retries in vain, rarer and rarer, must not hold off a peer that others name: they reach it. */
+static void test_named_after_retries(void **state) {
+	struct ring *ring = rarely_updating(8, 57);
+	struct ring_node *node = ring->nodes[2], *next = ring_after(ring, node, 1);
+	struct chord *chord = (struct chord *)(void *)node->topology;
+
+	(void)state;
+	ring_cut(node, next, true);
+	ring_run(ring, 300000); /* three retries, and the next one is minutes away */
+	assert_false(lists(node, next));
+	assert_false(chord_unreachable_now(chord, &next->id));
+	assert_int_equal(chord_attach_count(chord, CHORD_ATTACH_RETRY), 0);
+	ring_cut(node, next, false);
+	chord_learn(chord, &ring_after(ring, node, 2)->id, &next->id, 1);
+	assert_int_equal(chord_attach_count(chord, CHORD_ATTACH_NEIGHBOR), 1);
+	assert_right_within(ring, 10);
+	ring_free(ring);
+}
+
+/* A peer that is gone is looked for a few times, each later than the one before, and then no more. */
+static void test_retries_end(void **state) {
+	struct ring *ring = rarely_updating(8, 58);
+	struct ring_node *node = ring->nodes[2];
+	struct chord *chord = (struct chord *)(void *)node->topology;
+	unsigned attempts = 0;
+	bool trying = false;
+
+	(void)state;
+	ring_kill(ring_after(ring, node, 1));
+	for (unsigned i = 0; i < 1200; i++) {
+		ring_run(ring, 500);
+		bool now = chord_attach_count(chord, CHORD_ATTACH_RETRY) > 0;
+		attempts += now && !trying;
+		trying = now;
+	}
+	assert_in_range(attempts, 1, CHORD_RETRIES_MAX);
+	ring_run(ring, 300000);
+	assert_int_equal(chord_attach_count(chord, CHORD_ATTACH_RETRY), 0);
+	assert_true(ring_is_right(ring));
+	ring_free(ring);
+}
+
 /* A peer that cannot be reached although others name it again and again is not tried again and again. */
 static void test_hold_off(void **state) {
 	struct ring *ring = grown(8, 52);
@@ -768,6 +858,10 @@ int main(void) {
 		cmocka_unit_test(test_all_leave),
 		cmocka_unit_test(test_suspect_and_back),
 		cmocka_unit_test(test_link_lost_and_back),
+		cmocka_unit_test(test_lost_neighbor_is_retried),
+		cmocka_unit_test(test_cut_off_from_some),
+		cmocka_unit_test(test_named_after_retries),
+		cmocka_unit_test(test_retries_end),
 		cmocka_unit_test(test_hold_off),
 		cmocka_unit_test(test_cut_off),
 		cmocka_unit_test(test_two_rings_merge),
