@@ -30,7 +30,8 @@ static const char usage_options[] =
 	"  -s, --seed N                what everything random is drawn from (default 1)\n"
 	"      --runs N                play so many times, with seed, seed + 1 and so on; stop at the first violation\n"
 	"      --records N             records stored (default: as many as nodes, at most 1000)\n"
-	"      --duration S            seconds of virtual time for quiet, churn, bootstrap-loss, lying-peers and hidden-nodes (default 600)\n"
+	"      --duration S            seconds of virtual time for quiet, churn, bootstrap-loss, lying-peers and hidden-nodes "
+	"(default 600)\n"
 	"      --join growth|at-once|one-by-one|settled   how the overlay grows (default growth: by a twentieth each second;\n"
 	"                              settled: it begins with all nodes, linked for a day already)\n"
 	"      --half-life S           churn: after so long half of the nodes have died (default 600)\n"
@@ -51,6 +52,7 @@ static const char usage_options[] =
 	"      --bootstraps N          bootstrap nodes (default: one of 64 nodes, at least 4)\n"
 	"      --probes N              Pings that measure hops (default: ten times the nodes, at most 20000)\n"
 	"      --window S              maintenance is measured over so long (default: an update interval)\n"
+	"      --sample S              quiet: memory and links every so many seconds, for --json (at most 200 times)\n"
 	"      --shrink                random: when a check fails, look for the fewest faults that make it fail\n"
 	"      --svg FILE              draw ring and figures there, anew every ten seconds and at the end\n"
 	"      --json                  print the result as JSON\n"
@@ -88,6 +90,7 @@ enum {
 	OPTION_BOOTSTRAPS,
 	OPTION_PROBES,
 	OPTION_WINDOW,
+	OPTION_SAMPLE,
 	OPTION_SHRINK,
 	OPTION_SVG,
 	OPTION_JSON,
@@ -120,6 +123,7 @@ static const struct option options[] = {
 	{"bootstraps", required_argument, NULL, OPTION_BOOTSTRAPS},
 	{"probes", required_argument, NULL, OPTION_PROBES},
 	{"window", required_argument, NULL, OPTION_WINDOW},
+	{"sample", required_argument, NULL, OPTION_SAMPLE},
 	{"shrink", no_argument, NULL, OPTION_SHRINK},
 	{"svg", required_argument, NULL, OPTION_SVG},
 	{"json", no_argument, NULL, OPTION_JSON},
@@ -283,6 +287,8 @@ static bool set(struct command *command, int option, const char *text) {
 		return number32(text, 1, 10000000, &play->probes);
 	case OPTION_WINDOW:
 		return number32(text, 1, 7 * 86400, &play->window_s);
+	case OPTION_SAMPLE:
+		return number32(text, 1, UINT32_MAX / 2, &play->sample_s);
 	default:
 		return set_choice(command, option, text);
 	}
@@ -293,6 +299,28 @@ static void print_usage(void) {
 	for (const struct sim_scenario_text *scenario = sim_scenarios; scenario->name; scenario++)
 		printf("  %-27s %s%s\n", scenario->name, scenario->text, scenario == sim_scenarios ? " (default)" : "");
 	fputs(usage_options, stdout);
+}
+
+/* Do the options go with the scenario, and with each other? */
+static bool fitting(const struct command *command) {
+	const struct sim_play_settings *play = &command->play;
+
+	if (command->shrink && strcmp(play->scenario, "random") != 0) {
+		fprintf(stderr, "ringgate-sim: --shrink takes faults out of scripts: it goes with the scenario random.\n");
+		return false;
+	}
+	if (play->sample_s == 0)
+		return true;
+	if (!command->json || strcmp(play->scenario, "quiet") != 0) {
+		fprintf(stderr, "ringgate-sim: --sample goes with --json and the scenario quiet.\n");
+		return false;
+	}
+	if (play->duration_s / play->sample_s > SIM_SAMPLES_MAX) {
+		fprintf(stderr, "ringgate-sim: at most %d samples are taken: say --sample %u or more for that duration.\n",
+			SIM_SAMPLES_MAX, play->duration_s / SIM_SAMPLES_MAX + 1);
+		return false;
+	}
+	return true;
 }
 
 /* -1: go on; else the exit status. */
@@ -324,11 +352,7 @@ static int parse(struct command *command, int argc, char **argv) {
 			command->play.world.nodes < RECORDS_DEFAULT_MAX ? command->play.world.nodes : RECORDS_DEFAULT_MAX;
 	if (!command->repetitions_given)
 		command->play.repetitions = random ? 100 : 3;
-	if (!random && command->shrink) {
-		fprintf(stderr, "ringgate-sim: --shrink takes faults out of scripts: it goes with the scenario random.\n");
-		return EXIT_USAGE;
-	}
-	return -1;
+	return fitting(command) ? -1 : EXIT_USAGE;
 }
 
 /* ---- what a person sees ---- */
@@ -422,6 +446,17 @@ static void print_text(const struct command *command, const struct sim_result *r
 	       result->octets_per_node_s, result->messages_per_node_s, result->links_mean);
 }
 
+static json_t *samples_json(const struct sim_result *result) {
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < result->sample_count; i++) {
+		const struct sim_sample *sample = &result->samples[i];
+		json_array_append_new(list, json_pack("{s:f, s:f, s:f}", "after_s", sample->after_s, "bytes_per_node",
+						      sample->octets_per_node, "links_mean", sample->links_mean));
+	}
+	return list;
+}
+
 static json_t *result_json(const struct command *command, const struct sim_result *result) {
 	const struct sim_figures *figures = &result->figures;
 	double wall_s = wall_seconds(command);
@@ -474,6 +509,8 @@ static json_t *result_json(const struct command *command, const struct sim_resul
 		json_object_set_new(json, counts[i].name, json_integer((json_int_t)counts[i].value));
 	for (size_t i = 0; json && i < ARRAY_LENGTH(means); i++)
 		json_object_set_new(json, means[i].name, json_real(means[i].value));
+	if (json && command->play.sample_s > 0)
+		json_object_set_new(json, "samples", samples_json(result));
 	return json;
 }
 

@@ -182,6 +182,30 @@ static bool keeps_disk(struct play *play) {
 
 /* ---- scenarios ---- */
 
+static double memory_per_node(const struct sim_world *world) {
+	return world->node_count ? (double)mallinfo2().uordblks / (double)world->node_count : 0;
+}
+
+static void take_sample(struct play *play, uint32_t after_s) {
+	struct sim_result *result = play->result;
+
+	if (result->sample_count == SIM_SAMPLES_MAX)
+		return;
+	result->samples[result->sample_count++] = (struct sim_sample){
+		.after_s = after_s, .octets_per_node = memory_per_node(play->world), .links_mean = sim_links_mean(play->world)};
+}
+
+static bool pass_sampled(struct play *play, uint32_t duration_s, uint32_t sample_s) {
+	uint32_t passed_s = 0;
+
+	for (; sample_s > 0 && duration_s - passed_s >= sample_s; passed_s += sample_s) {
+		if (!pass(play, sample_s))
+			return false;
+		take_sample(play, passed_s + sample_s);
+	}
+	return pass(play, duration_s - passed_s);
+}
+
 /* How long the quiet time takes is a figure of its own: an hour of 100,000 nodes is to be played in a quarter of one. */
 static bool play_quiet(struct play *play) {
 	if (!grow(play))
@@ -189,7 +213,7 @@ static bool play_quiet(struct play *play) {
 	phase(play, "quiet");
 	clock_t began = clock();
 	uint64_t events = virtual_network_figures(play->world->network).events;
-	bool going = pass(play, play->settings->duration_s);
+	bool going = pass_sampled(play, play->settings->duration_s, play->settings->sample_s);
 	play->result->quiet_cpu_s = (double)(clock() - began) / CLOCKS_PER_SEC;
 	play->result->quiet_events = virtual_network_figures(play->world->network).events - events;
 	return going;
@@ -585,7 +609,7 @@ static void conclude(struct play *play) {
 	result->virtual_s = (double)sim_now_us(world) / USEC_PER_SEC;
 	result->events = virtual_network_figures(world->network).events;
 	result->links_mean = sim_links_mean(world);
-	result->octets_per_node = world->node_count ? (double)mallinfo2().uordblks / (double)world->node_count : 0;
+	result->octets_per_node = memory_per_node(world);
 	snprintf(result->phase, sizeof(result->phase), "%s", play->phase);
 	if (figures->probes > 0)
 		result->hops_mean = (double)figures->hops / (double)figures->probes;

@@ -41,6 +41,15 @@ enum sim_join {
 	SIM_JOIN_SETTLED, /* not at all: see sim_settled_make() */
 };
 
+enum { SIM_SAMPLES_MAX = 200 }; /* of one run; further ones are not taken */
+
+/* What the overlay holds while it is quiet. */
+struct sim_sample {
+	double after_s;		/* the quiet time began */
+	double octets_per_node; /* of memory in use */
+	double links_mean;
+};
+
 struct sim_play_settings {
 	struct sim_settings world;
 	const char *scenario;
@@ -51,6 +60,7 @@ struct sim_play_settings {
 	uint32_t settle_s;    /* the ring must be right so long after the last fault; 0: 600 s and four update intervals */
 	uint32_t disk_ppm;    /* crashed nodes that keep their records */
 	uint32_t probes;      /* Pings that measure hops; 0: ten times the nodes, at most 20,000 */
+	uint32_t sample_s;    /* scenario quiet: a sample is taken so often; 0: none */
 	uint32_t window_s;    /* in which maintenance is measured; 0: an update interval */
 	const struct sim_script *script; /* for "random"; NULL: drawn from the seed, `repetitions` faults */
 	/* Called after each second of virtual time; true ends the run as cancelled. */
@@ -77,6 +87,8 @@ struct sim_result {
 	uint64_t events;
 	double quiet_cpu_s; /* scenario quiet: processor time and events of the duration alone */
 	uint64_t quiet_events;
+	struct sim_sample samples[SIM_SAMPLES_MAX];
+	size_t sample_count;
 };
 
 /* NULL-terminated pairs of name and one sentence. */

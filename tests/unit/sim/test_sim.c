@@ -118,6 +118,30 @@ static void test_settled_at_rest(void **state) {
 	assert_true(result.quiet_events > 0 && result.links_mean > 2 * 4);
 }
 
+/* Samples of the quiet time are taken as often as asked for, and no more than there is room for. */
+static void test_samples(void **state) {
+	static struct sim_result result;
+	struct sim_play_settings settings = settings_of("quiet", 8, 9);
+
+	(void)state;
+	play(&settings, &result);
+	assert_int_equal(result.sample_count, 0);
+	settings.duration_s = 70;
+	settings.sample_s = 20;
+	play(&settings, &result);
+	assert_int_equal(result.sample_count, 3);
+	for (size_t i = 0; i < 3; i++) {
+		assert_true(result.samples[i].after_s == 20.0 * (double)(i + 1));
+		assert_true(result.samples[i].octets_per_node > 1000);
+		assert_true(result.samples[i].links_mean > 6 && result.samples[i].links_mean < 8);
+	}
+	settings.duration_s = SIM_SAMPLES_MAX + 10;
+	settings.sample_s = 1;
+	play(&settings, &result);
+	assert_int_equal(result.sample_count, SIM_SAMPLES_MAX);
+	assert_true(result.samples[SIM_SAMPLES_MAX - 1].after_s == SIM_SAMPLES_MAX);
+}
+
 /* Liars do harm, as far as lookups go, and nothing else. */
 static void test_lying_peers(void **state) {
 	static struct sim_result result;
@@ -341,6 +365,7 @@ int main(void) {
 		cmocka_unit_test(test_scenarios),
 		cmocka_unit_test(test_settled),
 		cmocka_unit_test(test_settled_at_rest),
+		cmocka_unit_test(test_samples),
 		cmocka_unit_test(test_lying_peers),
 		cmocka_unit_test(test_mute_and_hidden),
 		cmocka_unit_test(test_configuration_roll),
