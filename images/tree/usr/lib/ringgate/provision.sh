@@ -277,7 +277,7 @@ restore() {
 
 provision_stick() {
 	local update
-	stick_mount || { complain "The stick cannot be read."; return 1; }
+	stick_mount || { complain "The stick named RINGGATE cannot be read: format it with FAT32, exFAT or ext4." 2>"$RUN/problem"; return 1; }
 	trap stick_unmount EXIT
 	provision_find
 	# A stick that stays plugged in is seen again at each start: then it has nothing new.
