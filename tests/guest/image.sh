@@ -467,16 +467,23 @@ cut_stores() {
 	[ "${value#*-}" -ge "$last" ] 2>/dev/null || die "power cut $cut: $cut-$last was acknowledged, \"$value\" is there"
 	what="after $last acknowledged stores, ${value#*-} of them kept"
 }
-# An update to the version that does not run, cut when so many octets more are on the disk, or right after its end.
+# An update to the version that does not run, cut when so many octets more are on the disk, or right after its end. Every second one is cut
+# in the boot partition's part or right after it: that takes the shortest, and decides what starts next.
 cut_update() {
-	local size octets installing to status
+	local size last octets installing to status
 	running
 	until_true 600 blessed || die "power cut $cut: the version that runs is not taken for good: $(on ls /efi/EFI/Linux)"
 	to=$NEXT
 	! runs "$NEXT" || to=$VERSION
 	size=$(tar -xOf "$STORE/ringgate_$to.update" manifest | awk -F' = ' '/-size = / { n += $2 } END { print n }')
-	random $((size * 21 / 20))
-	octets=$DRAWN
+	last=$(tar -xOf "$STORE/ringgate_$to.update" manifest | sed -n 's/^uki-size = //p')
+	if [ $((cut % 2)) -eq 1 ]; then
+		random $((last * 5 / 4))
+		octets=$((size - last + DRAWN))
+	else
+		random "$size"
+		octets=$DRAWN
+	fi
 	LIMIT=1800 on ringgate-appliance update "/var/lib/ringgate_$to.update" >"$WORK/update.log" 2>&1 &
 	installing=$!
 	machine_writes "$octets" "$installing"
