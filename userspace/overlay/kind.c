@@ -70,15 +70,15 @@ const struct kind *kind_registered_next(const struct kind *kind) {
 }
 
 static const char *const models[] = {
-    [DATA_MODEL_SINGLE] = "SINGLE",
-    [DATA_MODEL_ARRAY] = "ARRAY",
-    [DATA_MODEL_DICTIONARY] = "DICTIONARY",
+	[DATA_MODEL_SINGLE] = "SINGLE",
+	[DATA_MODEL_ARRAY] = "ARRAY",
+	[DATA_MODEL_DICTIONARY] = "DICTIONARY",
 };
 static const char *const policies[] = {
-    [ACCESS_USER_MATCH] = "USER-MATCH",
-    [ACCESS_NODE_MATCH] = "NODE-MATCH",
-    [ACCESS_USER_NODE_MATCH] = "USER-NODE-MATCH",
-    [ACCESS_NODE_MULTIPLE] = "NODE-MULTIPLE",
+	[ACCESS_USER_MATCH] = "USER-MATCH",
+	[ACCESS_NODE_MATCH] = "NODE-MATCH",
+	[ACCESS_USER_NODE_MATCH] = "USER-NODE-MATCH",
+	[ACCESS_NODE_MULTIPLE] = "NODE-MULTIPLE",
 };
 
 const char *data_model_name(uint8_t model) {
@@ -114,50 +114,74 @@ static int compile(regex_t *ret, const char *pattern) {
 }
 
 /*
- * Atoms and operators of a pattern with its repetitions multiplied out, which is what regcomp() needs memory for. It writes "x+" as
- * "xx*", and so "x++++" as sixteen of x.
+ * What regcomp() would make of a pattern. It writes repetitions out, "x+" as "xx*" and so "x++++" as sixteen of x, and needs memory
+ * for all of them. And it needs time that doubles with each choice inside a loop that can be gone through without taking a
+ * character, as in "(a?|b?)*".
  */
 struct expansion {
-	uint64_t sum[PATTERN_DEPTH_MAX + 1]; /* of the atoms before the last one, per open parenthesis */
-	uint64_t last;			     /* the last atom */
+	struct {
+		uint64_t sum;	       /* atoms and operators before the last atom */
+		bool empty;	       /* nothing before the last atom in this alternative has to match a character, */
+		bool empty_or_other;   /* or that held for one of the alternatives before */
+	} open[PATTERN_DEPTH_MAX + 1]; /* per open parenthesis */
+	uint64_t last;		       /* the last atom, */
+	bool last_empty;	       /* and whether it can match without a character */
 	unsigned depth;
 };
 
-static bool expansion_atom(struct expansion *expansion, uint64_t atoms) {
-	expansion->sum[expansion->depth] += expansion->last;
+static bool expansion_atom(struct expansion *expansion, uint64_t atoms, bool empty) {
+	expansion->open[expansion->depth].sum += expansion->last;
+	expansion->open[expansion->depth].empty &= expansion->last_empty;
 	expansion->last = atoms;
-	return expansion->sum[expansion->depth] <= PATTERN_ATOMS_MAX;
+	expansion->last_empty = empty;
+	return expansion->open[expansion->depth].sum <= PATTERN_ATOMS_MAX;
+}
+
+static bool expansion_alternative(struct expansion *expansion) {
+	bool fits = expansion_atom(expansion, 1, true);
+
+	expansion->open[expansion->depth].empty_or_other |= expansion->open[expansion->depth].empty;
+	expansion->open[expansion->depth].empty = true;
+	return fits;
 }
 
 static bool expansion_open(struct expansion *expansion) {
-	if (expansion->depth == PATTERN_DEPTH_MAX || !expansion_atom(expansion, 0))
+	if (expansion->depth == PATTERN_DEPTH_MAX || !expansion_atom(expansion, 0, true))
 		return false;
-	expansion->sum[++expansion->depth] = 0;
+	expansion->depth++;
+	expansion->open[expansion->depth].sum = 0;
+	expansion->open[expansion->depth].empty = true;
+	expansion->open[expansion->depth].empty_or_other = false;
 	return true;
 }
 
 static bool expansion_close(struct expansion *expansion) {
-	if (expansion->depth == 0)
+	if (expansion->depth == 0 || !expansion_alternative(expansion))
 		return false;
-	uint64_t group = expansion->sum[expansion->depth--] + expansion->last + 1;
-	expansion->last = group;
-	return group <= PATTERN_ATOMS_MAX;
+	expansion->last = expansion->open[expansion->depth].sum + 1;
+	expansion->last_empty = expansion->open[expansion->depth].empty_or_other;
+	expansion->depth--;
+	return expansion->last <= PATTERN_ATOMS_MAX;
 }
 
-/* The last atom `times` times, and an operator. */
-static bool expansion_multiply(struct expansion *expansion, unsigned times) {
-	expansion->last = expansion->last * times + 1;
+/* The last atom `least` to `most` times, or more, and an operator. */
+static bool expansion_repeat(struct expansion *expansion, unsigned least, unsigned most, bool more) {
+	if (more && expansion->last_empty)
+		return false;
+	expansion->last = expansion->last * (most + more) + 1;
+	expansion->last_empty |= least == 0;
 	return expansion->last <= PATTERN_ATOMS_MAX;
 }
 
 /* "{m}", "{m,}" or "{m,n}". Returns its last character, NULL when it is malformed or too much. */
-static const char *expansion_repeat(struct expansion *expansion, const char *at) {
+static const char *expansion_count(struct expansion *expansion, const char *at) {
 	unsigned counts[2] = {0, 0};
 	size_t which = 0;
+	char before = 0;
 
 	if (at[1] < '0' || at[1] > '9')
 		return NULL;
-	for (at++; *at != '}'; at++) {
+	for (at++; *at != '}'; before = *at++) {
 		if (*at == ',' && which == 0)
 			which = 1;
 		else if (*at >= '0' && *at <= '9' && counts[which] < PATTERN_ATOMS_MAX)
@@ -166,7 +190,7 @@ static const char *expansion_repeat(struct expansion *expansion, const char *at)
 			return NULL;
 	}
 	unsigned most = counts[0] > counts[1] ? counts[0] : counts[1];
-	return expansion_multiply(expansion, most + 1) ? at : NULL;
+	return expansion_repeat(expansion, counts[0], most, before == ',') ? at : NULL;
 }
 
 /* The closing bracket of the bracket expression at `at`, or NULL. "]" right after "[" or "[^" stands for itself. */
@@ -185,9 +209,12 @@ static const char *bracket_end(const char *at) {
 	return *at ? at : NULL;
 }
 
-/* Back-references are no part of ERE, but glibc follows them, in exponential time. */
+/*
+ * Back-references are no part of ERE, but glibc follows them, in exponential time; nor are its other letters behind a backslash,
+ * some of which match without a character. Anchors stand where they are needed already, see compile().
+ */
 static bool pattern_bounded(const char *pattern) {
-	struct expansion expansion = {0};
+	struct expansion expansion = {.open[0].empty = true, .last_empty = true};
 	bool fits = true;
 
 	for (const char *at = pattern; *at && fits; at++) {
@@ -196,17 +223,21 @@ static bool pattern_bounded(const char *pattern) {
 		else if (*at == ')') /* balanced, or "a)|(b" would step out of the group that anchors it */
 			fits = expansion_close(&expansion);
 		else if (*at == '{')
-			fits = (at = expansion_repeat(&expansion, at)) != NULL;
+			fits = (at = expansion_count(&expansion, at)) != NULL;
 		else if (*at == '[')
-			fits = (at = bracket_end(at)) != NULL && expansion_atom(&expansion, 1);
+			fits = (at = bracket_end(at)) != NULL && expansion_atom(&expansion, 1, false);
 		else if (*at == '\\')
-			fits = *++at != 0 && (*at < '0' || *at > '9') && expansion_atom(&expansion, 1);
-		else if (*at == '*' || *at == '?' || *at == '+')
-			fits = expansion_multiply(&expansion, *at == '+' ? 2 : 1);
+			fits = *++at != 0 && strchr(".[]{}()*+?|^$\\-", *at) && expansion_atom(&expansion, 1, false);
+		else if (*at == '*' || *at == '+')
+			fits = expansion_repeat(&expansion, *at == '+', 1, true);
+		else if (*at == '?')
+			fits = expansion_repeat(&expansion, 0, 1, false);
 		else if (*at == '|')
-			fits = expansion_atom(&expansion, 1);
+			fits = expansion_alternative(&expansion);
+		else if (*at == '^' || *at == '$')
+			fits = (*at == '^' ? at == pattern : at[1] == 0) && expansion_atom(&expansion, 1, true);
 		else
-			fits = *at > 0x20 && *at < 0x7f && expansion_atom(&expansion, 1);
+			fits = *at > 0x20 && *at < 0x7f && expansion_atom(&expansion, 1, false);
 		if (!fits)
 			return false;
 	}

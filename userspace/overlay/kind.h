@@ -58,7 +58,8 @@ int access_policy_by_name(const char *name);
 bool kind_domain_allowed(const struct kind *kind, const char *user_name, const char *overlay_name);
 
 /* Is `pattern` a POSIX ERE that is safe to run: patterns come from the network, so what makes regcomp() or regexec() take long or
- * much memory (multiplying repetitions, back-references) is not accepted. 0, -EINVAL. */
+ * much memory (repetitions that multiply, loops around what may be empty, back-references) is not accepted, nor are anchors in its
+ * midst. 0, -EINVAL. */
 int domain_pattern_check(const char *pattern);
 
 /* A deep copy, to be released. -ENOMEM. */
