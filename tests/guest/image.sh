@@ -234,6 +234,7 @@ on ringgate-appliance status | tee "$WORK/page.log" | grep -q "^overlay *$OVERLA
 ! grep -q "! attention" "$WORK/page.log" || die "the page complains: $(<"$WORK/page.log")"
 tr -d '\r' <"$WORK/console" | grep -q "Node-ID" || until_true 30 grep -q "Node-ID" "$WORK/console" || die "no status page on the serial port"
 ! on cat /efi/ringgate.settings | grep -q "^password" || die "the password stayed on the EFI partition"
+[ "$(on cat /etc/hostname)" = site1 ] || die "the machine has another name"
 fastpath=$(on ringgatectl --json fastpath)
 grep -q '"mode": "native"' <<<"$fastpath" || die "XDP is not native on virtio_net: $fastpath"
 [[ $(on uname -r) == 6.12.* ]] || die "another kernel: $(on uname -r)"
@@ -255,15 +256,15 @@ running() {
 # ---- a restart keeps identity, records and settings
 
 step_restart() {
-	local node before
+	local node name before
 	running
-	node=$(node_id)
+	node=$(node_id) name=$(on cat /etc/hostname)
 	before=$(boot_id)
 	on systemctl reboot
 	until_true 900 restarted || die "the machine does not come back after a restart"
 	until_true 300 joined || die "the machine does not join after a restart"
 	[ "$(node_id)" = "$node" ] || die "the machine is another node after a restart"
-	[ "$(on cat /etc/hostname)" = site1 ] || die "the name is lost"
+	[ "$(on cat /etc/hostname)" = "$name" ] || die "the name is lost"
 	say "the same node after a restart"
 }
 
