@@ -132,7 +132,9 @@ static void test_samples(void **state) {
 	assert_int_equal(result.sample_count, 3);
 	for (size_t i = 0; i < 3; i++) {
 		assert_true(result.samples[i].after_s == 20.0 * (double)(i + 1));
+#ifndef __SANITIZE_ADDRESS__ /* its allocator does not count */
 		assert_true(result.samples[i].octets_per_node > 1000);
+#endif
 		assert_true(result.samples[i].links_mean > 6 && result.samples[i].links_mean < 8);
 	}
 	settings.duration_s = SIM_SAMPLES_MAX + 10;
