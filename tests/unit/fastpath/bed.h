@@ -292,6 +292,14 @@ static inline int bed_command(const char *command) {
 	return status == 0 ? 0 : -1;
 }
 
+/* The device under the program, as an administrator changes it. */
+static inline void bed_device_mtu(unsigned mtu) {
+	char command[48];
+
+	snprintf(command, sizeof(command), "ip link set rg0 mtu %u", mtu);
+	assert_int_equal(bed_command(command), 0);
+}
+
 /* For the links of the case without anything set, all new. */
 static inline void bed_reset(void) {
 	static const struct forward_case plain = {.row = ""};

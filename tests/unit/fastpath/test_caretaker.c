@@ -237,16 +237,14 @@ static void test_goes_on_without_pads(void **state) {
 	/* One pad of those for receiving is for number 0, which the peer's Finished took. */
 	assert_int_equal(after.pad_hits - before.pad_hits, 2 * FASTPATH_PAD_RING - 1);
 	assert_int_equal(after.pad_misses - before.pad_misses, 2 * FASTPATH_PAD_RING + 1);
-	char command[48];
-	snprintf(command, sizeof(command), "ip link set rg0 mtu %u", FASTPATH_MTU_MAX + 100U);
-	assert_int_equal(bed_command(command), 0);
+	bed_device_mtu(FASTPATH_MTU_MAX + 100U);
 	for (unsigned i = 0; i < ARRAY_LENGTH(sizes); i++) {
 		transit_length = forward_message_build(
 			&(struct forward_message){.ttl = 40, .code = 7, .destinations = "nb0", .size = sizes[i]}, transit);
 		bed.tables->slots[5].hop.mtu = FASTPATH_MTU_MAX + 100;
 		assert_int_equal(send_message(1, transit, transit_length, &result), XDP_REDIRECT);
 	}
-	assert_int_equal(bed_command("ip link set rg0 mtu 1500"), 0);
+	bed_device_mtu(BED_MTU);
 }
 
 int main(void) {

@@ -485,11 +485,9 @@ static void test_links_for_userspace(void **state) {
 	next->hop.mtu = (uint16_t)(28 + 13 + 16 + 8 + message_length + 1); /* two octets are appended */
 	expect_passed(packet, length, PASS_MTU);
 	next->hop.mtu++;
-	char command[48];
-	snprintf(command, sizeof(command), "ip link set rg0 mtu %u", next->hop.mtu - 1U);
-	assert_int_equal(bed_command(command), 0);
+	bed_device_mtu(next->hop.mtu - 1U);
 	expect_passed(packet, length, PASS_MTU); /* before the daemon knows */
-	assert_int_equal(bed_command("ip link set rg0 mtu 1500"), 0);
+	bed_device_mtu(BED_MTU);
 	next->record.tx_next = UINT64_C(1) << 48;
 	expect_passed(packet, length, PASS_NUMBERS);
 	next->record.tx_next = 1;
