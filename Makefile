@@ -268,7 +268,7 @@ $(BUILD)/lint/%.cppcheck: %.c tests/lint/cppcheck.suppressions tests/lint/macros
 $(LINT_SOURCES:%.c=$(BUILD)/lint/%.tidy): | $(BPF_SKELETONS)
 lint-files: $(LINT_SOURCES:%.c=$(BUILD)/lint/%.tidy) $(LINT_SOURCES:%.c=$(BUILD)/lint/%.cppcheck)
 
-lint: deps  ## let clang-tidy and cppcheck read the sources that have changed (at first: half an hour of one core)
+lint: deps  ## let clang-tidy and cppcheck read the sources that have changed (at first: ten minutes of one core)
 	$(Q)appliance/install-packages.sh clang-tidy cppcheck
 	$(Q)$(MAKE) $(PARALLEL) --keep-going CI=1 lint-files
 
