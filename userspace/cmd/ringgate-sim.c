@@ -53,6 +53,7 @@ static const char usage_options[] =
 	"      --probes N              Pings that measure hops (default: ten times the nodes, at most 20000)\n"
 	"      --window S              maintenance is measured over so long (default: an update interval)\n"
 	"      --sample S              quiet: memory and links every so many seconds, for --json (at most 200 times)\n"
+	"      --signatures stand-in|real   real ones take several times as long (default stand-in, of the usual length)\n"
 	"      --shrink                random: when a check fails, look for the fewest faults that make it fail\n"
 	"      --svg FILE              draw ring and figures there, anew every ten seconds and at the end\n"
 	"      --json                  print the result as JSON\n"
@@ -91,6 +92,7 @@ enum {
 	OPTION_PROBES,
 	OPTION_WINDOW,
 	OPTION_SAMPLE,
+	OPTION_SIGNATURES,
 	OPTION_SHRINK,
 	OPTION_SVG,
 	OPTION_JSON,
@@ -124,6 +126,7 @@ static const struct option options[] = {
 	{"probes", required_argument, NULL, OPTION_PROBES},
 	{"window", required_argument, NULL, OPTION_WINDOW},
 	{"sample", required_argument, NULL, OPTION_SAMPLE},
+	{"signatures", required_argument, NULL, OPTION_SIGNATURES},
 	{"shrink", no_argument, NULL, OPTION_SHRINK},
 	{"svg", required_argument, NULL, OPTION_SVG},
 	{"json", no_argument, NULL, OPTION_JSON},
@@ -215,6 +218,7 @@ static bool choice(const char *text, const char *const *names, size_t count, siz
 
 static bool set_choice(struct command *command, int option, const char *text) {
 	static const char *const joins[] = {"growth", "at-once", "one-by-one", "settled"};
+	static const char *const signatures[] = {"stand-in", "real"};
 	static const char *const levels[] = {"error", "warning", "notice", "info", "debug"};
 	size_t chosen;
 
@@ -222,6 +226,12 @@ static bool set_choice(struct command *command, int option, const char *text) {
 		if (!choice(text, joins, ARRAY_LENGTH(joins), &chosen))
 			return false;
 		command->play.join = (enum sim_join)chosen;
+		return true;
+	}
+	if (option == OPTION_SIGNATURES) {
+		if (!choice(text, signatures, ARRAY_LENGTH(signatures), &chosen))
+			return false;
+		command->play.world.real_signatures = chosen == 1;
 		return true;
 	}
 	if (!choice(text, levels, ARRAY_LENGTH(levels), &chosen))
@@ -480,6 +490,8 @@ static json_t *result_json(const struct command *command, const struct sim_resul
 		{"lookups_missing", figures->lookups_missing},
 		{"lookups_forged", figures->lookups_forged},
 		{"lies", figures->lies},
+		{"answers", figures->answers},
+		{"answers_of_strangers", figures->strangers},
 		{"stores_acknowledged", figures->stores_acknowledged},
 		{"stores_failed", figures->stores_failed},
 		{"records_lost", figures->records_lost},

@@ -162,6 +162,17 @@ bool sim_bounds_hold(struct sim_world *world) {
 			 (unsigned long long)world->figures.operations_overdue, SIM_OPERATION_LIMIT_S);
 		return false;
 	}
+	if (world->figures.strangers > 0) {
+		snprintf(world->reason, sizeof(world->reason),
+			 "%llu answers of nodes not responsible for what they answered were believed",
+			 (unsigned long long)world->figures.strangers);
+		return false;
+	}
+	if (world->figures.lookups_forged > 0) {
+		snprintf(world->reason, sizeof(world->reason), "%llu values that nobody stored were believed",
+			 (unsigned long long)world->figures.lookups_forged);
+		return false;
+	}
 	return true;
 }
 

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "sim/identity.h"
 
+#include "sim/random.h"
+
 #include <errno.h>
 #include <string.h>
+
+DEFINE_CLEANUP(EVP_PKEY *, EVP_PKEY_free)
 
 #define OVERLAY_NAME "overlay.example.org"
 #define NOT_BEFORE_MS UINT64_C(946684800000) /* 2000-01-01T00:00:00Z */
@@ -15,14 +19,6 @@ enum {
 	CERTIFICATE_SERIAL = 16,
 	ISSUES_MAX = 1000,
 };
-
-static uint64_t identity_random(struct sim_identity *identity) {
-	uint64_t z = identity->random += UINT64_C(0x9e3779b97f4a7c15);
-
-	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-	return z ^ z >> 31;
-}
 
 /* Depends on digest and certificate: tampering with either is noticed, as with a signature. */
 static void stand_in(const struct certificate *certificate, const uint8_t digest[static 32],
@@ -54,13 +50,13 @@ static bool usual_length(const struct certificate *certificate) {
 	       ASN1_STRING_length(X509_get0_serialNumber(certificate->x509)) == CERTIFICATE_SERIAL;
 }
 
-static struct credential *issue(struct sim_identity *identity, const char *user_name, const struct id *node_id) {
+static struct credential *issue(struct sim_identity *identity, const char *user_name, const struct id *node_id, EVP_PKEY *key) {
 	const struct certificate_request request = {
 		.overlay_name = OVERLAY_NAME,
 		.user_name = user_name,
 		.node_ids = node_id,
 		.node_id_count = 1,
-		.key = identity->node_key,
+		.key = key,
 		.not_before_ms = NOT_BEFORE_MS,
 		.not_after_ms = NOT_AFTER_MS,
 	};
@@ -72,7 +68,7 @@ static struct credential *issue(struct sim_identity *identity, const char *user_
 			return NULL;
 		if (!usual_length(certificate))
 			continue;
-		return credential_new(certificate, identity->node_key, NULL, &credential) < 0 ? NULL : credential;
+		return credential_new(certificate, key, NULL, &credential) < 0 ? NULL : credential;
 	}
 	return NULL;
 }
@@ -81,7 +77,7 @@ static struct id random_id(struct sim_identity *identity) {
 	struct id id = {.length = ID_LENGTH_CHORD};
 
 	for (size_t i = 0; i < id.length; i += 8) {
-		uint64_t value = identity_random(identity);
+		uint64_t value = splitmix(&identity->random);
 		memcpy(id.octets + i, &value, 8);
 	}
 	return id;
@@ -91,10 +87,15 @@ struct credential *sim_identity_credential(struct sim_identity *identity, const 
 	struct id node_id = random_id(identity);
 	char name[64];
 
+	_cleanup_(EVP_PKEY_freep) EVP_PKEY *own_key = NULL;
+
+	if (identity->settings.real_signatures && key_generate(KEY_ECDSA_P256, &own_key) < 0)
+		return NULL;
 	snprintf(name, sizeof(name), "%s%07zu@example.org", prefix, number);
-	struct credential *credential = issue(identity, name, &node_id);
+	struct credential *credential = issue(identity, name, &node_id, own_key ? own_key : identity->node_key);
 	if (credential) {
-		credential_set_signature_scheme(credential, &scheme_stand_in);
+		if (!identity->settings.real_signatures)
+			credential_set_signature_scheme(credential, &scheme_stand_in);
 		/* So that everybody who receives it shares this one instead of another made from its octets. */
 		(void)trust_check(identity->trust, credential->certificate, NOT_BEFORE_MS, NULL);
 	}
@@ -119,8 +120,8 @@ int sim_identity_document(const struct sim_identity *identity, uint16_t sequence
 		.kind_signer = identity->signer,
 		.kinds = kinds,
 		.kind_count = ARRAY_LENGTH(kinds),
-		.chord_update_interval_s = identity->update_interval_s,
-		.chord_ping_interval_s = identity->ping_interval_s,
+		.chord_update_interval_s = identity->settings.update_interval_s,
+		.chord_ping_interval_s = identity->settings.ping_interval_s,
 	};
 
 	return document_write(&settings, identity->signer, document);
@@ -140,12 +141,13 @@ int sim_identity_trust(const struct sim_identity *identity, struct trust **ret) 
 	if (error < 0)
 		return error;
 	trust_set_cache_max(*ret, CACHE_MAX);
-	trust_set_signature_scheme(*ret, &scheme_stand_in);
+	if (!identity->settings.real_signatures)
+		trust_set_signature_scheme(*ret, &scheme_stand_in);
 	return 0;
 }
 
-int sim_identity_new(uint64_t seed, uint32_t update_interval_s, uint32_t ping_interval_s, struct sim_identity *ret) {
-	struct sim_identity identity = {.random = seed, .update_interval_s = update_interval_s, .ping_interval_s = ping_interval_s};
+int sim_identity_new(const struct sim_identity_settings *settings, struct sim_identity *ret) {
+	struct sim_identity identity = {.settings = *settings, .random = settings->seed};
 	int error = key_generate(KEY_ECDSA_P256, &identity.root_key);
 
 	if (error == 0)
@@ -154,7 +156,7 @@ int sim_identity_new(uint64_t seed, uint32_t update_interval_s, uint32_t ping_in
 		error = certificate_make_root("Example Root", identity.root_key, NOT_BEFORE_MS, NOT_AFTER_MS, &identity.root);
 	if (error == 0) {
 		struct id signer_id = random_id(&identity);
-		identity.signer = issue(&identity, "operator@example.org", &signer_id);
+		identity.signer = issue(&identity, "operator@example.org", &signer_id, identity.node_key);
 		error = identity.signer ? 0 : -EIO;
 	}
 	if (error == 0)

@@ -15,17 +15,20 @@ enum { LIFETIME_S = 7 * 86400 };
 struct sim_operation {
 	struct sim_world *world;
 	struct sim_record *record; /* NULL: a Ping */
+	struct id place;	   /* the resource it is sent to */
 	uint32_t number;	   /* Store: of the value; Fetch: acknowledged when it began */
 	uint64_t began_us;
 	struct sim_operation *prev, *next;
 };
 
-static struct sim_operation *operation_new(struct sim_world *world, struct sim_record *record, uint32_t number) {
+static struct sim_operation *operation_new(struct sim_world *world, struct sim_record *record, const struct id *place,
+					   uint32_t number) {
 	struct sim_operation *operation = calloc(1, sizeof(*operation));
 
 	if (!operation)
 		return NULL;
-	*operation = (struct sim_operation){.world = world, .record = record, .number = number, .began_us = sim_now_us(world)};
+	*operation = (struct sim_operation){
+		.world = world, .record = record, .place = *place, .number = number, .began_us = sim_now_us(world)};
 	DL_APPEND(world->operations, operation);
 	world->operation_count++;
 	return operation;
@@ -39,6 +42,24 @@ static void operation_end(struct sim_operation *operation) {
 	DL_DELETE(world->operations, operation);
 	world->operation_count--;
 	free(operation);
+}
+
+/*
+ * An answer was believed. Its signer must be responsible for the resource, as far as it knows itself, or its range has changed
+ * since the operation began.
+ */
+static void answered(struct sim_operation *operation, const struct id *responder) {
+	struct sim_world *world = operation->world;
+	char text[ID_TEXT_SIZE];
+	struct sim_node *node;
+
+	world->figures.answers++;
+	HASH_FIND(hh, world->by_id, responder->octets, ID_LENGTH_CHORD, node);
+	if (node && (node->range_us >= operation->began_us ||
+		     (node->host && node->topology->ops->responsible(node->topology, &operation->place))))
+		return;
+	world->figures.strangers++;
+	sim_tell(world, "%.8s answered for a resource that is not its own", id_format(responder, text));
 }
 
 void sim_load_free(struct sim_world *world) {
@@ -60,6 +81,7 @@ static void on_stored(void *userdata, const struct storage_outcome *outcome) {
 
 	record->storing = false;
 	if (outcome->error == 0) {
+		answered(operation, &outcome->responder);
 		figures->stores_acknowledged++;
 		record->acknowledged = operation->number;
 		record->acknowledged_us = sim_now_us(operation->world);
@@ -79,7 +101,7 @@ int sim_store(struct sim_world *world, struct sim_record *record) {
 
 	if (!node || record->storing)
 		return -EAGAIN;
-	struct sim_operation *operation = operation_new(world, record, ++record->sent);
+	struct sim_operation *operation = operation_new(world, record, &record->place, ++record->sent);
 	if (!operation)
 		return -ENOMEM;
 	snprintf(text, sizeof(text), "%u", operation->number);
@@ -116,6 +138,8 @@ static void on_fetched(void *userdata, const struct storage_outcome *outcome, co
 	const char *user_name = operation->record->user->certificate->user_name;
 
 	(void)partial;
+	if (outcome->error == 0)
+		answered(operation, &outcome->responder);
 	if (outcome->error == -ECANCELED) {
 		figures->lookups--;
 	} else if (outcome->error < 0) {
@@ -143,7 +167,7 @@ int sim_lookup(struct sim_world *world, struct sim_record *record) {
 
 	if (!node || record->acknowledged == 0)
 		return -EAGAIN;
-	struct sim_operation *operation = operation_new(world, record, record->acknowledged);
+	struct sim_operation *operation = operation_new(world, record, &record->place, record->acknowledged);
 	if (!operation)
 		return -ENOMEM;
 	world->figures.lookups++;
@@ -169,6 +193,7 @@ static void on_probed(void *userdata, int error, const struct response *response
 		/* The answer goes back the way the request came; each peer between takes one from its ttl. */
 		unsigned between = (unsigned)world->identity.config->initial_ttl - response->ttl_received;
 		unsigned hops = between < SIM_HOPS_MAX ? between + 1 : SIM_HOPS_MAX;
+		answered(operation, &response->signer_id);
 		world->figures.probes++;
 		world->figures.hops += hops;
 		world->figures.hops_of[hops]++;
@@ -190,7 +215,7 @@ static void probe(struct sim_world *world) {
 	}
 	destination_write_resource(&list, id_octets(&target));
 	ping_req_write(&body, OCTETS_NONE);
-	struct sim_operation *operation = operation_new(world, NULL, 0);
+	struct sim_operation *operation = operation_new(world, NULL, &target, 0);
 	if (!operation)
 		return;
 	struct outgoing outgoing = {

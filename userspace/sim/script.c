@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Random fault scripts: drawing, playing and shrinking them. */
 #include "sim/play.h"
+#include "sim/random.h"
 
 #include <errno.h>
 #include <string.h>
@@ -22,20 +23,12 @@ const char *sim_fault_name(enum sim_fault_type type) {
 	return faults[type].name;
 }
 
-static uint64_t script_random(uint64_t *state) {
-	uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
-
-	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-	return z ^ z >> 31;
-}
-
 static enum sim_fault_type random_type(uint64_t *state) {
 	unsigned total = 0;
 
 	for (size_t i = 0; i < SIM_FAULTS; i++)
 		total += faults[i].weight;
-	unsigned draw = (unsigned)(script_random(state) % total), type = 0;
+	unsigned draw = (unsigned)(splitmix(state) % total), type = 0;
 	while (draw >= faults[type].weight)
 		draw -= faults[type++].weight;
 	return (enum sim_fault_type)type;
@@ -48,9 +41,9 @@ int sim_script_random(uint64_t seed, size_t count, struct sim_script *ret) {
 	if (!list)
 		return -ENOMEM;
 	for (size_t i = 0; i < count; i++) {
-		list[i].after_ms = (uint32_t)(script_random(&state) % GAP_MAX_MS);
+		list[i].after_ms = (uint32_t)(splitmix(&state) % GAP_MAX_MS);
 		list[i].type = random_type(&state);
-		list[i].argument = (uint32_t)script_random(&state);
+		list[i].argument = (uint32_t)splitmix(&state);
 	}
 	*ret = (struct sim_script){.faults = list, .count = count};
 	return 0;
@@ -97,7 +90,7 @@ static void partition(struct sim_world *world, uint32_t argument) {
 
 	for (size_t i = 0; i < world->node_count; i++)
 		if (world->nodes[i]->host)
-			virtual_host_set_group(world->nodes[i]->host, script_random(&state) % 2);
+			virtual_host_set_group(world->nodes[i]->host, splitmix(&state) % 2);
 }
 
 static void play_on_node(struct sim_world *world, const struct sim_fault *fault, struct sim_node *node) {

@@ -23,7 +23,7 @@ static void host_random(void *userdata, void *data, size_t length) {
 	uint8_t *at = data;
 
 	while (length > 0) {
-		uint64_t value = virtual_random(&host->random_state);
+		uint64_t value = splitmix(&host->random_state);
 		size_t part = length < sizeof(value) ? length : sizeof(value);
 		memcpy(at, &value, part);
 		at += part;
@@ -89,7 +89,7 @@ int virtual_host_new(struct virtual_network *network, struct credential *credent
 	host->address.octets[1] = (uint8_t)(number >> 16);
 	host->address.octets[2] = (uint8_t)(number >> 8);
 	host->address.octets[3] = (uint8_t)number;
-	host->random_state = virtual_random(&network->random_state);
+	host->random_state = splitmix(&network->random_state);
 	host->runtime = (struct runtime){
 		.now_us = network->agenda.clock.now_us,
 		.source = {.realtime_ms = host_realtime_ms, .random = host_random, .userdata = host},

@@ -120,7 +120,7 @@ void virtual_host_set_hidden(struct virtual_host *host, bool hidden) {
 }
 
 bool virtual_chance(struct virtual_network *network, uint32_t ppm) {
-	return ppm > 0 && virtual_random(&network->random_state) % 1000000 < ppm;
+	return ppm > 0 && splitmix(&network->random_state) % 1000000 < ppm;
 }
 
 /* By the quantiles of one-way delays over the Internet. */
@@ -130,7 +130,7 @@ uint64_t virtual_distance(const struct address *from, const struct address *to) 
 
 	for (size_t i = 0; i < 4; i++)
 		state = state << 8 | (uint8_t)(from->octets[i] ^ to->octets[i]);
-	uint64_t draw = virtual_random(&state) % (1000 * (ARRAY_LENGTH(quantiles_ms) - 1));
+	uint64_t draw = splitmix(&state) % (1000 * (ARRAY_LENGTH(quantiles_ms) - 1));
 	const uint32_t *step = &quantiles_ms[draw / 1000];
 	return 1000 * step[0] + (step[1] - step[0]) * (draw % 1000);
 }
@@ -139,7 +139,7 @@ uint64_t virtual_latency(struct virtual_network *network, uint64_t distance_us) 
 	uint64_t least_us = network->internet ? distance_us : network->latency_min_us,
 		 spread_us = network->internet ? distance_us / 10 : network->latency_max_us - network->latency_min_us;
 
-	return least_us + (spread_us ? virtual_random(&network->random_state) % (spread_us + 1) : 0);
+	return least_us + (spread_us ? splitmix(&network->random_state) % (spread_us + 1) : 0);
 }
 
 /* Twice the round trip, as a measured one with its variance would be. */

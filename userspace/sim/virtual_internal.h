@@ -3,6 +3,7 @@
 #pragma once
 
 #include "sim/agenda.h"
+#include "sim/random.h"
 #include "sim/virtual.h"
 
 /* One end of a link. */
@@ -55,15 +56,6 @@ struct virtual_network {
 	size_t payload_max;
 	uint64_t realtime_base_ms;
 };
-
-/* The next number of a sequence that `state` begins (splitmix64). */
-static inline uint64_t virtual_random(uint64_t *state) {
-	uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
-
-	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-	return z ^ z >> 31;
-}
 
 /* NULL: it is gone. */
 struct virtual_host *virtual_network_host(struct virtual_network *network, const struct address *address);

@@ -102,7 +102,7 @@ static int host_new_end(struct virtual_host *host, uint64_t link, const struct a
 		host->ends[slot] = calloc(1, sizeof(*host->ends[slot]));
 		if (!host->ends[slot])
 			return -ENOMEM;
-		host->ends[slot]->generation = (uint8_t)(virtual_random(&host->random_state) % LINK_GENERATIONS);
+		host->ends[slot]->generation = (uint8_t)(splitmix(&host->random_state) % LINK_GENERATIONS);
 	}
 	struct virtual_end *end = host->ends[slot];
 	uint8_t generation = (uint8_t)((end->generation + 1) % LINK_GENERATIONS);

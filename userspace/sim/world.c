@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "sim/world.h"
 
+#include "sim/random.h"
 #include "storage/access.h"
 #include "storage/database.h"
 
@@ -28,23 +29,15 @@ const struct sim_settings sim_settings_default = {
 
 /* ---- world ---- */
 
-static uint64_t world_random(struct sim_world *world) {
-	uint64_t z = world->random += UINT64_C(0x9e3779b97f4a7c15);
-
-	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-	return z ^ z >> 31;
-}
-
 uint64_t sim_random_below(struct sim_world *world, uint64_t bound) {
-	return world_random(world) % bound;
+	return splitmix(&world->random) % bound;
 }
 
 struct id sim_random_id(struct sim_world *world) {
 	struct id id = {.length = ID_LENGTH_CHORD};
 
 	for (size_t i = 0; i < id.length; i += 8) {
-		uint64_t value = world_random(world);
+		uint64_t value = splitmix(&world->random);
 		memcpy(id.octets + i, &value, 8);
 	}
 	return id;
@@ -95,7 +88,13 @@ int sim_world_new(const struct sim_settings *settings, struct sim_world **ret) {
 		size_t bootstraps = settings->nodes / NODES_PER_BOOTSTRAP;
 		world->settings.bootstraps = bootstraps > BOOTSTRAPS_LEAST ? (uint32_t)bootstraps : BOOTSTRAPS_LEAST;
 	}
-	int error = sim_identity_new(settings->seed, settings->update_interval_s, settings->ping_interval_s, &world->identity);
+	const struct sim_identity_settings identity = {
+		.seed = settings->seed,
+		.update_interval_s = settings->update_interval_s,
+		.ping_interval_s = settings->ping_interval_s,
+		.real_signatures = settings->real_signatures,
+	};
+	int error = sim_identity_new(&identity, &world->identity);
 	if (error == 0)
 		error = virtual_network_new(settings->seed, &world->network);
 	if (error == 0)
@@ -124,6 +123,7 @@ struct sim_world *sim_world_free(struct sim_world *world) {
 		return NULL;
 	if (world->network)
 		sim_load_stop(world);
+	HASH_CLEAR(hh, world->by_id);
 	for (size_t i = 0; i < world->node_count; i++) {
 		struct sim_node *node = world->nodes[i];
 		node_stop(node);
@@ -282,6 +282,7 @@ static void on_state_changed(void *userdata, enum topology_state state) {
 	bool was_joined = node->state == TOPOLOGY_JOINED;
 
 	node->state = state;
+	node->range_us = sim_now_us(node->world);
 	if (state == TOPOLOGY_JOINED) {
 		node->world->figures.joins++;
 		node->joining = false;
@@ -330,6 +331,7 @@ static void on_owner_changed(void *userdata, const struct id *owner, const struc
 static void on_range_changed(void *userdata) {
 	struct sim_node *node = userdata;
 
+	node->range_us = sim_now_us(node->world);
 	if (node->store)
 		store_range_changed(node->store);
 }
@@ -424,6 +426,7 @@ static void node_stop(struct sim_node *node) {
 	node->host = NULL;
 	node->mute = node->liar = false;
 	node->state = TOPOLOGY_OFFLINE;
+	node->range_us = sim_now_us(node->world);
 	node->world->alive--;
 }
 
@@ -482,6 +485,13 @@ struct sim_node *sim_node_add(struct sim_world *world) {
 		return NULL;
 	}
 	node->id = node->credential->node_id;
+	HASH_ADD(hh, world->by_id, id.octets, ID_LENGTH_CHORD, node);
+	if (!node->hh.tbl) {
+		credential_unref(node->credential);
+		trust_free(node->trust);
+		free(node);
+		return NULL;
+	}
 	world->nodes[world->node_count++] = node;
 	return node_start(node) == 0 ? node : NULL;
 }

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "base/table.h"
 #include "node/configuration.h"
 #include "sim/identity.h"
 #include "sim/virtual.h"
@@ -34,6 +35,7 @@ struct sim_settings {
 	uint32_t slow_ppm;	    /* nodes that send everything a quarter of a second late */
 	uint32_t lookup_interval_s; /* of each node; 0: no lookups */
 	uint32_t store_interval_s;  /* of each record; 0: stored once */
+	bool real_signatures;	    /* else stand-ins, see identity.h */
 	bool own_configurations;    /* each node has its own document in force, kept over crashes; else all share one */
 };
 /* What stands in RFC 6940 11.1 as defaults, over links of the Internet. */
@@ -64,10 +66,12 @@ struct sim_node {
 					  nodes */
 	uint32_t known_count;
 	uint32_t pause_ms;
-	uint64_t died_us; /* or left */
+	uint64_t died_us;  /* or left */
+	uint64_t range_us; /* what it is responsible for changed last */
 	bool left;
 	bool mute, liar;
 	bool hidden; /* behind a NAT */
+	UT_hash_handle hh;
 };
 
 /* One user's record and what was promised about it. */
@@ -88,6 +92,8 @@ struct sim_figures {
 	uint64_t lookups_forged; /* values nobody stored were believed */
 	uint64_t lies;		 /* told by liars: false Updates, wrong routes, forged and refused Fetches */
 	uint64_t lookup_us;
+	uint64_t answers;   /* that were believed: to Stores, Fetches and Pings to a resource */
+	uint64_t strangers; /* of them, by somebody not responsible for it */
 	uint64_t probes, probes_failed, hops, hops_of[SIM_HOPS_MAX + 1];
 	uint64_t joins, falls; /* out of the overlay, to join again */
 	uint64_t kills, restarts, leaves;
@@ -104,6 +110,7 @@ struct sim_world {
 	struct virtual_network *network;
 	struct sim_node **nodes;
 	size_t node_count, alive;
+	struct sim_node *by_id;
 	size_t bounds_next; /* node whose bounds are checked next */
 	struct sim_record *records;
 	struct sim_figures figures;
@@ -189,7 +196,8 @@ struct sim_node **sim_ring(const struct sim_world *world, bool joined, size_t *r
 bool sim_ring_is_right(struct sim_world *world);
 /* At rest: every acknowledged record is at its owner and the next two peers. */
 bool sim_records_are_placed(struct sim_world *world);
-/* At any time: tables and queues within their bounds, databases healthy, operations end, no record lost without excuse. */
+/* At any time: tables and queues within their bounds, databases healthy, operations end, nobody was believed who had nothing to
+ * say; and no record lost without excuse. */
 bool sim_bounds_hold(struct sim_world *world);
 bool sim_records_are_safe(struct sim_world *world);
 /* Counts owners of some random keys. */

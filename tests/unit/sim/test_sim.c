@@ -266,6 +266,52 @@ static void test_loss_is_noticed(void **state) {
 	sim_world_free(world);
 }
 
+static bool not_mine(const struct topology *topology, const struct id *resource) {
+	(void)topology;
+	(void)resource;
+	return false;
+}
+
+/* The peer that answers says afterwards that the resource is not its own: as if it had answered for another one. */
+static void test_stranger_is_noticed(void **state) {
+	struct sim_world *world = grown(8);
+	const struct sim_record *record = &world->records[4];
+
+	(void)state;
+	assert_true(world->figures.answers >= 8);
+	for (size_t i = 0; i < world->node_count; i++) {
+		struct topology *topology = world->nodes[i]->topology;
+		static struct topology_ops ops;
+		if (!topology->ops->responsible(topology, &record->place))
+			continue;
+		ops = *topology->ops;
+		ops.responsible = not_mine;
+		topology->ops = &ops;
+	}
+	sim_load_stop(world);
+	sim_run(world, 60 * USEC_PER_SEC);
+	assert_true(sim_bounds_hold(world));
+	assert_int_equal(sim_lookup(world, &world->records[4]), 0);
+	sim_run(world, 10 * USEC_PER_SEC);
+	assert_int_equal(world->figures.strangers, 1);
+	assert_false(sim_bounds_hold(world));
+	assert_non_null(strstr(world->reason, "not responsible"));
+	sim_world_free(world);
+}
+
+/* Nobody can sign for others, and who has a key of its own is believed, whatever stands for signatures. */
+static void test_real_signatures(void **state) {
+	static struct sim_result result;
+	struct sim_play_settings settings = settings_of("lying-peers", 16, 6);
+
+	(void)state;
+	settings.world.real_signatures = true;
+	play(&settings, &result);
+	assert_true(result.figures.lies > 0);
+	assert_true(result.figures.answers >= result.figures.stores_acknowledged);
+	assert_true(result.lookup_success > 0.5);
+}
+
 /* All three holders vanish at once: nobody can be blamed. */
 static void test_excused_loss(void **state) {
 	struct sim_world *world = grown(10);
@@ -374,6 +420,8 @@ int main(void) {
 		cmocka_unit_test(test_broken_ring_is_noticed),
 		cmocka_unit_test(test_dead_neighbor_is_noticed),
 		cmocka_unit_test(test_loss_is_noticed),
+		cmocka_unit_test(test_stranger_is_noticed),
+		cmocka_unit_test(test_real_signatures),
 		cmocka_unit_test(test_excused_loss),
 		cmocka_unit_test(test_quick_restart_gets_copies),
 		cmocka_unit_test(test_picture),
