@@ -72,6 +72,7 @@ archives = $(foreach f,$(1),$(call archive,$(f)))
 
 PROGRAMS := ringgated ringgatectl ringgate-sim ringgate-enrolld
 PARTS_ringgatectl := $(patsubst userspace/%.c,$(BUILD)/obj/%.o,$(wildcard userspace/cmd/ctl_*.c))
+PARTS_ringgate-sim := $(BUILD)/obj/cmd/sim_report.o
 # The enrollment server holds the CA key: nothing of the peer daemon is in it, and nothing of it in the peer daemon.
 NEEDS_ringgate-enrolld := enroll overlay wire base
 LIBRARIES_ringgate-enrolld = -lmicrohttpd -linih -lpthread

@@ -91,11 +91,13 @@ struct sim_result {
 	size_t sample_count;
 };
 
-/* NULL-terminated pairs of name and one sentence. */
-struct sim_scenario_text {
+/* Ends with one whose name is NULL. `text`: one sentence. `play`: for sim_play(). */
+struct play;
+struct sim_scenario {
 	const char *name, *text;
+	bool (*play)(struct play *play);
 };
-extern const struct sim_scenario_text sim_scenarios[];
+extern const struct sim_scenario sim_scenarios[];
 
 /* 0 (see result->violated), -EINVAL no such scenario, -ENOMEM. */
 int sim_play(const struct sim_play_settings *settings, struct sim_result *ret);

@@ -64,7 +64,7 @@ static void test_scenarios(void **state) {
 	static struct sim_result result;
 
 	(void)state;
-	for (const struct sim_scenario_text *scenario = sim_scenarios; scenario->name; scenario++) {
+	for (const struct sim_scenario *scenario = sim_scenarios; scenario->name; scenario++) {
 		struct sim_play_settings settings = settings_of(scenario->name, 16, 3);
 		settings.repetitions = strcmp(scenario->name, "random") == 0 ? 12 : 2;
 		play(&settings, &result);
