@@ -7,7 +7,7 @@
 
 enum {
 	CHECK_EVERY_S = 10,
-	RECORDS_EVERY_S = 30,
+	RECORDS_EVERY_S = 10,	    /* a record may be whole for less than half a minute, and that counts */
 	KEY_VISITS = 16000,	    /* nodes asked whether they own a sampled key, at each check */
 	GROWTH_DIVISOR = 20,	    /* a second adds a twentieth */
 	GROWTH_DIVISOR_LARGE = 100, /* or, from GROWTH_LARGE nodes on, a hundredth, lest tables of joining peers fill the memory */
