@@ -43,6 +43,13 @@ static void on_range_changed(void *userdata) {
 		store_range_changed(own->store);
 }
 
+static void on_copies_changed(void *userdata) {
+	struct store_ring_node *own = userdata;
+
+	if (own->store)
+		store_copies_changed(own->store);
+}
+
 static void on_idle(void *userdata) {
 	struct store_ring_node *own = userdata;
 
@@ -62,6 +69,7 @@ static void prepare(struct ring_node *node, void *userdata) {
 	node->events.replicas_changed = on_replicas_changed;
 	node->events.owner_changed = on_owner_changed;
 	node->events.range_changed = on_range_changed;
+	node->events.copies_changed = on_copies_changed;
 }
 
 static void started(struct ring_node *node, void *userdata) {

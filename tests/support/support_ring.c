@@ -80,6 +80,13 @@ static void on_range_changed(void *userdata) {
 		node->events.range_changed(node->events.userdata);
 }
 
+static void on_copies_changed(void *userdata) {
+	struct ring_node *node = userdata;
+
+	if (node->events.copies_changed)
+		node->events.copies_changed(node->events.userdata);
+}
+
 static void on_bootstrap_wanted(void *userdata) {
 	struct ring_node *node = userdata;
 
@@ -186,6 +193,7 @@ static struct ring_node *node_new(struct ring *ring, struct credential *credenti
 				.replicas_changed = on_replicas_changed,
 				.owner_changed = on_owner_changed,
 				.range_changed = on_range_changed,
+				.copies_changed = on_copies_changed,
 				.state_changed = on_state_changed,
 				.bootstrap_wanted = on_bootstrap_wanted,
 			},

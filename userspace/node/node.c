@@ -56,6 +56,12 @@ static void on_range_changed(void *userdata) {
 	store_range_changed(node->store);
 }
 
+static void on_copies_changed(void *userdata) {
+	struct node *node = userdata;
+
+	store_copies_changed(node->store);
+}
+
 static void on_state_changed(void *userdata, enum topology_state state) {
 	struct node *node = userdata;
 	enum topology_state before = node->state;
@@ -283,6 +289,7 @@ static int open_overlay(struct node *node, char *reason) {
 				.replicas_changed = on_replicas_changed,
 				.owner_changed = on_owner_changed,
 				.range_changed = on_range_changed,
+				.copies_changed = on_copies_changed,
 				.state_changed = on_state_changed,
 				.bootstrap_wanted = on_bootstrap_wanted,
 			},

@@ -336,6 +336,13 @@ static void on_range_changed(void *userdata) {
 		store_range_changed(node->store);
 }
 
+static void on_copies_changed(void *userdata) {
+	struct sim_node *node = userdata;
+
+	if (node->store)
+		store_copies_changed(node->store);
+}
+
 static void on_idle(void *userdata) {
 	struct sim_node *node = userdata;
 
@@ -376,6 +383,7 @@ static int node_make(struct sim_node *node) {
 				.replicas_changed = on_replicas_changed,
 				.owner_changed = on_owner_changed,
 				.range_changed = on_range_changed,
+				.copies_changed = on_copies_changed,
 				.state_changed = on_state_changed,
 				.bootstrap_wanted = on_bootstrap_wanted,
 			},

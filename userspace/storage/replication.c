@@ -61,8 +61,8 @@ static int bid_farewell(struct store *store, const struct record_kind *entry) {
 
 /* ---- what topology tells ---- */
 
-/* Who joins is a new run of that peer: it answers nothing of what its former one was sent, and that must not hold back what it needs
- * now. Should it hold our replicas again, it gets all of them. */
+/* Who joins is a new run of that peer: it answers nothing of what its former one was sent, and that must not hold back what it
+ * needs now. Should it hold our replicas again, it gets all of them. */
 static int feed_anew(struct store *store, const struct id *joiner, struct feed **ret) {
 	struct feed *former;
 
@@ -117,6 +117,18 @@ void store_range_changed(struct store *store) {
 	store_scan_after(store, STORE_SCAN_DELAY_MS);
 }
 
+/*
+ * Not pushed on by further changes, lest a copy that is the only one left never reaches the owner. Looked at again even if our own
+ * range stays as it is: peers between the third and the first predecessor come and go without touching that.
+ */
+void store_copies_changed(struct store *store) {
+	struct scan *scan = &store->scan;
+
+	if (scan->farewell_us <= store->runtime->now_us)
+		scan->farewell_us = store->runtime->now_us + STORE_FAREWELL_DELAY_S * USEC_PER_SEC;
+	store_scan_after(store, (scan->farewell_us - store->runtime->now_us) / USEC_PER_MSEC);
+}
+
 /* ---- the scan ---- */
 
 static int scan_entry(struct store *store, const struct record_kind *entry) {
@@ -137,7 +149,8 @@ static int scan_entry(struct store *store, const struct record_kind *entry) {
 	}
 	if (!responsible && entry->owned) {
 		store_offer(store, &entry->resource_id, entry->kind);
-	} else if (!responsible && topology->ops->may_discard(topology, &entry->resource_id)) {
+	} else if (!responsible && store->scan.farewell_us <= store->runtime->now_us &&
+		   topology->ops->may_discard(topology, &entry->resource_id)) {
 		if (overlay_config_kind(store_config(store), entry->kind))
 			return bid_farewell(store, entry);
 		error = store_begin(store); /* a Kind that is no more */
@@ -153,6 +166,8 @@ static void scan_end(struct store *store) {
 	if (scan->again) {
 		scan->again = false;
 		store_scan_after(store, STORE_SCAN_DELAY_MS);
+	} else if (scan->farewell_us > store->runtime->now_us) {
+		store_scan_after(store, (scan->farewell_us - store->runtime->now_us) / USEC_PER_MSEC);
 	}
 }
 

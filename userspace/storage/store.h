@@ -42,6 +42,7 @@ void store_hand_over(struct store *store, const struct id *joiner, const struct 
 void store_replicas_changed(struct store *store, const struct id *added, size_t count);
 void store_owner_changed(struct store *store, const struct id *owner, const struct id *from, const struct id *to);
 void store_range_changed(struct store *store);
+void store_copies_changed(struct store *store);
 
 /* A new configuration document is in force: records signed by bad nodes and those of Kinds that are no longer known go, a batch at a
  * time (B-11.1-06, B-11.1-12). */

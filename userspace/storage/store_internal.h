@@ -15,6 +15,7 @@ enum {
 	STORE_SCAN_DELAY_MS = 100,    /* range changes come in groups */
 	STORE_SCAN_PAGE = 128,	      /* Kinds of resources looked at in one go */
 	STORE_OWNER_DELAY_S = 10,     /* before copies are offered to a new owner: mostly it gets them by handover */
+	STORE_FAREWELL_DELAY_S = 60, /* before copies that are no longer expected here go: those that are may not exist yet */
 	STORE_WALKS_MAX = 16,	      /* of one peer */
 	STORE_OFFER_RETRY_S = 60,
 	STORE_RESYNC_FIRST_S = 60, /* after all attempts failed; doubles up to an hour */
@@ -61,6 +62,7 @@ struct pending {
 struct scan {
 	struct timer timer;
 	bool running, again;
+	uint64_t farewell_us; /* copies may go from then on */
 	struct id resource_id;
 	uint32_t kind;
 };

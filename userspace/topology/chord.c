@@ -103,15 +103,28 @@ void chord_replica_lost(struct chord *chord, const struct id *id) {
 			chord->replica_anew[i] = true;
 }
 
+/* Not known when one was lost, but named by an Update or a Join since: the better match for which replacements are held back. */
+static bool came_since_loss(const struct chord *chord, const struct id *id) {
+	const struct chord_member *member = chord_table_find(&chord->table, id);
+
+	return member && !member->before_loss;
+}
+
 static void check_replicas(struct chord *chord) {
 	struct id now[CHORD_REPLICAS], added[CHORD_REPLICAS];
-	size_t count = chord_table_nearest(&chord->table, CHORD_SUCCESSORS, now, CHORD_REPLICAS), added_count = 0;
+	size_t near = chord_table_nearest(&chord->table, CHORD_SUCCESSORS, now, CHORD_REPLICAS), count = 0, added_count = 0;
+	bool held = chord->replica_hold_us > chord_now(chord);
 
-	if (chord->replica_hold_us > chord_now(chord))
-		return; /* B-10.7.1-02 */
-	for (size_t i = 0; i < count; i++)
-		if (!replica_known(chord, &now[i]))
+	for (size_t i = 0; i < near; i++) {
+		bool known = replica_known(chord, &now[i]);
+		if (held && !known && !came_since_loss(chord, &now[i]))
+			continue; /* B-10.7.1-02 */
+		if (!known)
 			added[added_count++] = now[i];
+		now[count++] = now[i];
+	}
+	if (held && added_count == 0)
+		return; /* who was lost may come back to what it holds */
 	memcpy(chord->replicas, now, count * sizeof(now[0]));
 	memset(chord->replica_anew, 0, sizeof(chord->replica_anew));
 	chord->replica_count = count;
@@ -127,6 +140,8 @@ static void hold_replicas(struct chord *chord) {
 			continue;
 		if (chord->replica_hold_us <= chord_now(chord)) {
 			chord->replica_hold_us = chord_now(chord) + chord->replacement_delay_us;
+			for (size_t k = 0; k < chord->table.count; k++)
+				chord->table.members[k].before_loss = chord_member_usable(&chord->table.members[k]);
 			timer_arm(chord->runtime, &chord->replica_timer, chord->replica_hold_us);
 		}
 		return;
@@ -227,6 +242,7 @@ void chord_enter(struct chord *chord) {
 	chord->joined_us = chord_now(chord);
 	chord->replica_count = chord->owner_count = 0;
 	chord->replica_hold_us = 0;
+	chord->copies_from = ID_NONE;
 	chord->pulled[0] = chord->pulled[1] = ID_NONE;
 	take_range(chord, &predecessor);
 	chord_check_soon(chord);

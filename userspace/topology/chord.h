@@ -144,10 +144,11 @@ struct chord {
 	struct id replicas[CHORD_REPLICAS]; /* as announced to the storage */
 	bool replica_anew[CHORD_REPLICAS];  /* its link was lost since: it may have restarted with nothing, to be announced again */
 	size_t replica_count;
-	uint64_t replica_hold_us;
+	uint64_t replica_hold_us;		   /* one was lost: until then its replacement waits (B-10.7.1-02) */
 	uint64_t strangers_us;			   /* rate_take(): their Stores */
 	struct chord_range owners[CHORD_REPLICAS]; /* whose records we hold copies of, as announced to the storage */
 	size_t owner_count;
+	struct id copies_from; /* copies of what lies before it are not expected here; ID_NONE: of everything */
 
 	struct chord_attach *attaches;
 	struct chord_request *requests;

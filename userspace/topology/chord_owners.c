@@ -50,8 +50,13 @@ void chord_check_owners(struct chord *chord) {
 			to = known->from;
 		news[news_count++] = (struct chord_range){.owner = now[i].owner, .from = now[i].from, .to = to};
 	}
+	struct id copies_from = count == CHORD_REPLICAS ? now[count - 1].from : ID_NONE;
+	bool copies_changed = !id_equal(&copies_from, &chord->copies_from);
+	chord->copies_from = copies_from;
 	memcpy(chord->owners, now, count * sizeof(now[0]));
 	chord->owner_count = count;
 	for (size_t i = 0; i < news_count && chord->events.owner_changed; i++)
 		chord->events.owner_changed(chord->events.userdata, &news[i].owner, &news[i].from, &news[i].to);
+	if (copies_changed && chord->events.copies_changed)
+		chord->events.copies_changed(chord->events.userdata); /* B-10.7.3-04 */
 }

@@ -26,6 +26,7 @@ struct chord_member {
 	bool ours;	/* the link was made for our use: we may close it when we need it no more */
 	bool successor; /* stood in that list at the last chord_table_refresh() */
 	bool predecessor;
+	bool before_loss;     /* was usable when a holder of our replicas was lost last */
 	bool routed;	      /* stands in the router's table */
 	uint8_t silent_pings; /* liveness checks without an answer, in a row */
 	uint16_t slot;

@@ -27,8 +27,11 @@ struct topology_events {
 	/* `owner` became responsible for (from, to], of which we hold copies; it may have none. */
 	void (*owner_changed)(void *userdata, const struct id *owner, const struct id *from, const struct id *to);
 
-	/* Own range changed: records now owned by others are offered to them, records three predecessors away may go. */
+	/* Own range changed: records now owned by others are offered to them. */
 	void (*range_changed)(void *userdata);
+
+	/* The third predecessor changed, and with it what may_discard() says. */
+	void (*copies_changed)(void *userdata);
 
 	void (*state_changed)(void *userdata, enum topology_state state);
 

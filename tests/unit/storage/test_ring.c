@@ -141,6 +141,33 @@ static void test_third_copy(void **state) { /* Q-25: two of three die one after 
 	stop();
 }
 
+/* All other holders are gone, and two peers have joined in front of the third, the farther one last: nobody expects the copy there
+ * any more, its holder's range stays as it was, and the owner does not have it. (B-10.7.3-04) */
+static void test_last_copy_far_away(void **state) {
+	(void)state;
+	start(7, 10, NULL);
+	put_all("value");
+	ring_run(ring, 2000);
+	struct id place = store_ring_place(users[0]);
+	struct ring_node *owner = ring_responsible(ring, &place), *holder = ring_after(ring, owner, 1);
+	struct id near = id_add_small(&owner->id, 1000), far = id_add_small(&owner->id, 500);
+	ring_bootstrap(ring_add(ring, &near), holder);
+	assert_right_within(30);
+	assert_placed_within(60);
+	ring_run(ring, 130000); /* whatever was to be looked at after that */
+	for (size_t i = 0; i < ring_alive(ring); i++)
+		if (alive((unsigned)i) != holder)
+			assert_true(record_discard(store_ring_of(alive((unsigned)i))->database, &place, STORE_RING_SINGLE) >= 0);
+	assert_int_equal(store_ring_copies(&stores, users[0], values[0]), 1);
+	ring_bootstrap(ring_add(ring, &far), holder);
+	assert_right_within(30);
+	assert_ptr_equal(ring_responsible(ring, &place), owner);
+	assert_placed_within(120);
+	ring_run(ring, 5000);
+	assert_int_equal(store_ring_copies(&stores, users[0], values[0]), 3); /* and the far one has gone */
+	stop();
+}
+
 static void test_join(void **state) { /* B-10.5-05, B-10.5-06 */
 	(void)state;
 	start(3, 4, NULL);
@@ -340,6 +367,7 @@ int main(void) {
 		cmocka_unit_test(test_replicas),
 		cmocka_unit_test(test_two_adjacent_holders_die),
 		cmocka_unit_test(test_third_copy),
+		cmocka_unit_test(test_last_copy_far_away),
 		cmocka_unit_test(test_join),
 		cmocka_unit_test(test_leave),
 		cmocka_unit_test(test_small_rings),

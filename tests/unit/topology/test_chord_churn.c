@@ -98,6 +98,29 @@ static void test_replicas_of_newcomers(void **state) {
 	ring_free(ring);
 }
 
+/* Who joins beside a gap is the better match for which the replacement waits: it gets its replicas at once, and nobody else. */
+static void test_newcomer_beside_gap(void **state) {
+	struct ring *ring = grown(10, 12);
+	struct ring_node *owner = ring->nodes[4], *dead = ring_after(ring, owner, 1);
+	struct note *note = owner->userdata;
+	struct id id = id_add_small(&owner->id, 1);
+
+	(void)state;
+	uint64_t death_us = ring_now_us(ring);
+	ring_kill(dead);
+	assert_right_within(ring, 20);
+	note->count = 0;
+	struct ring_node *next = ring_add(ring, &id);
+	ring_bootstrap(next, ring->nodes[0]);
+	assert_right_within(ring, 5);
+	assert_int_equal(note->count, 1);
+	assert_true(id_equal(&note->added[0], &next->id));
+	assert_true(note->when_us[0] - death_us < 30 * USEC_PER_SEC);
+	ring_run(ring, 60000);
+	assert_int_equal(note->count, 1); /* the two nearest are the newcomer and who was the second */
+	ring_free(ring);
+}
+
 static void test_adjacent_die(void **state) {
 	for (size_t deaths = 2; deaths <= 3; deaths++) {
 		struct ring *ring = grown(12, 3 + deaths);
@@ -846,6 +869,7 @@ int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_one_dies),
 		cmocka_unit_test(test_replicas_of_newcomers),
+		cmocka_unit_test(test_newcomer_beside_gap),
 		cmocka_unit_test(test_adjacent_die),
 		cmocka_unit_test(test_arc_dies),
 		cmocka_unit_test(test_third_dies),
