@@ -61,8 +61,8 @@ static int bid_farewell(struct store *store, const struct record_kind *entry) {
 
 /* ---- what topology tells ---- */
 
-/* Who joins is a new run of that peer: it answers nothing of what its former one was sent, and that must not hold back what it
- * needs now. Should it hold our replicas again, it gets all of them. */
+/* Who joins is a new run of that peer: it answers nothing of what its former one was sent, and that must not hold back what it needs
+ * now. Should it hold our replicas again, it gets all of them. */
 static int feed_anew(struct store *store, const struct id *joiner, struct feed **ret) {
 	struct feed *former;
 
@@ -117,6 +117,13 @@ void store_range_changed(struct store *store) {
 	store_scan_after(store, STORE_SCAN_DELAY_MS);
 }
 
+/* Looks at everything once copies may go. */
+static void scan_for_farewells(struct store *store) {
+	uint64_t left_us = store->scan.farewell_us - store->runtime->now_us;
+
+	store_scan_after(store, (left_us + USEC_PER_MSEC - 1) / USEC_PER_MSEC); /* not before */
+}
+
 /*
  * Not pushed on by further changes, lest a copy that is the only one left never reaches the owner. Looked at again even if our own
  * range stays as it is: peers between the third and the first predecessor come and go without touching that.
@@ -126,7 +133,7 @@ void store_copies_changed(struct store *store) {
 
 	if (scan->farewell_us <= store->runtime->now_us)
 		scan->farewell_us = store->runtime->now_us + STORE_FAREWELL_DELAY_S * USEC_PER_SEC;
-	store_scan_after(store, (scan->farewell_us - store->runtime->now_us) / USEC_PER_MSEC);
+	scan_for_farewells(store);
 }
 
 /* ---- the scan ---- */
@@ -167,7 +174,7 @@ static void scan_end(struct store *store) {
 		scan->again = false;
 		store_scan_after(store, STORE_SCAN_DELAY_MS);
 	} else if (scan->farewell_us > store->runtime->now_us) {
-		store_scan_after(store, (scan->farewell_us - store->runtime->now_us) / USEC_PER_MSEC);
+		scan_for_farewells(store);
 	}
 }
 
