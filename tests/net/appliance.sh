@@ -21,7 +21,7 @@ finish() {
 	local number
 	disown -a # whose end is wanted need not be reported
 	for number in "${!PAGE_PID[@]}"; do
-		kill -KILL "$(leader "$number")" 2>/dev/null
+		kill -KILL "$(leader "$number")" 2>/dev/null || kill -KILL "${PAGE_PID[$number]}" 2>/dev/null
 		tail -f /dev/null --pid="${PAGE_PID[$number]}" # its mounts end with it
 	done
 	network_close
@@ -104,11 +104,12 @@ container_start() {
 	PAGE_PID[$number]=$!
 	until_true 20 find_leader "$number" || die "container $number does not start"
 }
-# The first process of the container is the child of systemd-nspawn.
+# The first process of the container is the child of systemd-nspawn in a namespace of its own; another one, which makes it, is gone soon.
 find_leader() {
-	local child
+	local child namespace
 	for child in $(pgrep -P "${PAGE_PID[$1]}"); do
-		[ "$(readlink "/proc/$child/ns/pid")" != "$(readlink /proc/self/ns/pid)" ] && echo "$child" >"$WORK/leader-$1" && return 0
+		namespace=$(readlink "/proc/$child/ns/pid") && [ "$namespace" != "$(readlink /proc/self/ns/pid)" ] || continue
+		echo "$child" >"$WORK/leader-$1" && return 0
 	done
 	return 1
 }
