@@ -7,6 +7,7 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <linux/membarrier.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/syscall.h>
 
@@ -105,8 +106,12 @@ void fastpath_slot_hide(struct fastpath_tables *tables, uint16_t number) {
 void fastpath_slot_wipe(struct fastpath_tables *tables, uint16_t number) {
 	struct fastpath_slot *slot = &tables->slots[number];
 
-	octets_wipe(slot, sizeof(*slot));
-	slot->rx_ring = slot->tx_ring = FASTPATH_RING_NONE;
+	octets_wipe(slot, offsetof(struct fastpath_slot, rx_ring));
+	/* The worker looks at them when it is asked for a link that has gone meanwhile. */
+	__atomic_store_n(&slot->rx_ring, FASTPATH_RING_NONE, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->tx_ring, FASTPATH_RING_NONE, __ATOMIC_RELAXED);
+	octets_wipe((uint8_t *)slot + offsetof(struct fastpath_slot, rx_longest),
+		    sizeof(*slot) - offsetof(struct fastpath_slot, rx_longest));
 }
 
 int fastpath_slot_close(struct fastpath_tables *tables, uint16_t number) {
