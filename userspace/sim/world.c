@@ -487,14 +487,13 @@ struct sim_node *sim_node_add(struct sim_world *world) {
 	node->listener = (struct connection_listener){.userdata = node, .up = on_up, .down = on_down};
 	timer_init(&node->retry, on_retry, node);
 	timer_init(&node->partition, on_partition, node);
-	if (!node->credential || (world->settings.own_configurations && sim_identity_trust(&world->identity, &node->trust) < 0)) {
-		credential_unref(node->credential);
-		free(node);
-		return NULL;
+	bool good = node->credential &&
+		    (!world->settings.own_configurations || sim_identity_trust(&world->identity, &node->trust) == 0);
+	if (good) {
+		node->id = node->credential->node_id;
+		HASH_ADD(hh, world->by_id, id.octets, ID_LENGTH_CHORD, node);
 	}
-	node->id = node->credential->node_id;
-	HASH_ADD(hh, world->by_id, id.octets, ID_LENGTH_CHORD, node);
-	if (!node->hh.tbl) {
+	if (!good || !node->hh.tbl) {
 		credential_unref(node->credential);
 		trust_free(node->trust);
 		free(node);
